@@ -1,0 +1,1 @@
+"""Which address a NIC gets: pools and leases. Pure."""

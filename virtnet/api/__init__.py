@@ -1,0 +1,62 @@
+"""The user's language: one pydantic model per kind of ``virtnet.dev/v1alpha1``, from which ``crds/`` is generated."""
+
+from virtnet.api.lease import AddressLease, AddressLeaseSpec, AddressLeaseStatus, Holder
+from virtnet.api.meta import GROUP, VERSION, Condition, Metadata, Resource, Spec, set_condition
+from virtnet.api.node_network import NodeHandoff, NodeHandoffStatus, NodeNetwork, NodeNetworkSpec, NodeNetworkStatus
+from virtnet.api.port import HandoffRecord, Owner, Port, PortSpec, PortStatus
+from virtnet.api.provider_network import ProviderNetwork, ProviderNetworkSpec
+from virtnet.api.references import SubnetRef, VpcRef
+from virtnet.api.subnet import ClusterSubnet, Dhcp, Dns, Reservation, Route, Subnet, SubnetSpec, SubnetStatus
+from virtnet.api.vpc import ClusterVpc, Vpc, VpcSpec, VpcStatus
+
+KINDS: tuple[type[Resource], ...] = (
+    ProviderNetwork,
+    Vpc,
+    ClusterVpc,
+    Subnet,
+    ClusterSubnet,
+    Port,
+    AddressLease,
+    NodeNetwork,
+)
+
+__all__ = [
+    "GROUP",
+    "KINDS",
+    "VERSION",
+    "AddressLease",
+    "AddressLeaseSpec",
+    "AddressLeaseStatus",
+    "ClusterSubnet",
+    "ClusterVpc",
+    "Condition",
+    "Dhcp",
+    "Dns",
+    "HandoffRecord",
+    "Holder",
+    "Metadata",
+    "NodeHandoff",
+    "NodeHandoffStatus",
+    "NodeNetwork",
+    "NodeNetworkSpec",
+    "NodeNetworkStatus",
+    "Owner",
+    "Port",
+    "PortSpec",
+    "PortStatus",
+    "ProviderNetwork",
+    "ProviderNetworkSpec",
+    "Reservation",
+    "Resource",
+    "Route",
+    "Spec",
+    "Subnet",
+    "SubnetRef",
+    "SubnetSpec",
+    "SubnetStatus",
+    "Vpc",
+    "VpcRef",
+    "VpcSpec",
+    "VpcStatus",
+    "set_condition",
+]

@@ -1,0 +1,58 @@
+"""The names that virtnet puts into other people's objects, and the names it derives."""
+
+import hashlib
+import re
+
+from virtnet.api.meta import GROUP
+
+ADDRESSES = f"{GROUP}/addresses"
+"""On a VM or its template: requested addresses, JSON ``{"<network>": ["10.0.0.5"]}``."""
+
+PINNED = f"{GROUP}/pinned"
+"""On a VM: what its NICs hold; JSON of PinnedRecord. Written at admission."""
+
+ATTACHMENTS = f"{GROUP}/attachments"
+"""On a pod: what its node needs to know; JSON ``{"<pod interface>": Attachment}``. Written at admission."""
+
+KUBEVIRT_ADDRESSES = "network.kubevirt.io/addresses"
+"""On a VM's template: requested addresses as ipam-extensions reads them, same form as ADDRESSES."""
+
+OWNER_LABEL = f"{GROUP}/owner-name"
+"""On Ports: the owner's name, hashed when over 63 characters."""
+
+CNI_TYPE = "virtnet-cni"
+"""The plugin's name in NetworkAttachmentDefinitions, and its file name."""
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+def pod_interface(network: str) -> str:
+    """The pod's interface for a VM network, as KubeVirt names secondary NICs (pkg/network/namescheme).
+
+    >>> pod_interface("blue")
+    'pod16477688c0e'
+    """
+    return f"pod{hashlib.sha256(network.encode()).hexdigest()[:11]}"
+
+
+def port_name(owner: str, network: str) -> str:
+    """The name of a NIC's Port: ``owner.network``, made a DNS name where it is none, cut where it is too long.
+
+    >>> port_name("db", "blue")
+    'db.blue'
+
+    A name that had to be changed ends in a hash of the original, so that two NICs never share one.
+    """
+    natural = f"{owner}.{network}"
+    if len(natural) <= 253 and _LABEL.fullmatch(network):
+        return natural
+    digest = hashlib.sha256(natural.encode()).hexdigest()[:10]
+    readable = re.sub(r"[^-a-z0-9.]+", "-", natural.lower())[:240].strip("-.")
+    return f"{readable}-{digest}"
+
+
+def label_value(text: str) -> str:
+    """The text as a label value: itself, or cut and hashed when over 63 characters."""
+    if len(text) <= 63:
+        return text
+    return f"{text[:52].rstrip('-_.')}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

@@ -1,0 +1,66 @@
+"""NodeNetwork: what virtnet needs of a node, and what the node has."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+
+
+class NodeHandoff(Spec):
+    """One port of this node that is being handed over."""
+
+    migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
+    role: Literal["Source", "Target"] = Field(description="Whether the port leaves this node or comes to it.")
+    release: bool = Field(
+        default=False, description="On the source: the guest runs elsewhere, so this node lets go of the port."
+    )
+
+
+class NodeNetworkSpec(Spec):
+    """What the controller asks of the node."""
+
+    handoffs: dict[str, NodeHandoff] = Field(
+        default_factory=dict, description="Ports being handed over, by namespace/name of the Port."
+    )
+
+
+class NodeHandoffStatus(Spec):
+    """How far the node is with one handoff."""
+
+    migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
+    released_at: datetime | None = Field(default=None, description="When the source let go of the port.")
+
+
+class NodeNetworkStatus(Spec):
+    """What the node has. Written by its own daemon."""
+
+    chassis: str = Field(default="", description="The node's chassis name in OVN (Open_vSwitch external_ids:system-id).")
+    encap_ips: tuple[str, ...] = Field(default=(), description="Addresses of its tunnels.")
+    datapath: str = Field(default="", description="The integration bridge's datapath: system or netdev.")
+    ports: int = Field(default=0, description="How many NICs are attached.")
+    handoffs: dict[str, NodeHandoffStatus] = Field(
+        default_factory=dict, description="Handoffs that this node has answered, by namespace/name of the Port."
+    )
+    conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
+
+
+class NodeNetwork(Resource):
+    """One node's part in the network; it has the node's name."""
+
+    crd: ClassVar[Crd] = Crd(
+        plural="nodenetworks",
+        short_names=("nnet",),
+        namespaced=False,
+        columns=(
+            Column("Chassis", ".status.chassis"),
+            Column("Encap", ".status.encapIps"),
+            Column("Datapath", ".status.datapath"),
+            Column("Ports", ".status.ports", "integer"),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+    spec: NodeNetworkSpec = Field(default_factory=NodeNetworkSpec)
+    status: NodeNetworkStatus = Field(default_factory=NodeNetworkStatus)

@@ -1,0 +1,81 @@
+"""Port: one NIC of one VM (or pod) for its whole life."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+from virtnet.api.references import SubnetRef
+
+
+class Owner(Spec):
+    """Whose NIC it is."""
+
+    kind: Literal["VirtualMachine", "VirtualMachineInstance", "Pod"] = Field(description="The owner's kind.")
+    name: str = Field(max_length=253, description="The owner's name, in the Port's namespace.")
+
+    def __str__(self) -> str:
+        return f"{'VM' if self.kind == 'VirtualMachine' else self.kind} {self.name}"
+
+
+class PortSpec(Spec):
+    """What the NIC is. Written by the controller; people read it."""
+
+    owner: Owner = Field(description="The VM or pod that the NIC belongs to.")
+    network: str = Field(max_length=253, description="The NIC's network name in the VM's spec.networks.")
+    network_attachment_definition: str = Field(max_length=317, description="The NAD that it uses, as namespace/name.")
+    subnet: SubnetRef = Field(description="The Subnet that its addresses are from.")
+    mac_address: str = Field(max_length=17, description="Its MAC, lower case, with colons.")
+    addresses: tuple[str, ...] = Field(max_length=2, description="Its IP addresses, without prefix length.")
+    nic: Literal["veth"] = Field(default="veth", description="How it is attached to its node.")
+
+
+class HandoffRecord(Spec):
+    """The timeline of one live-migration handoff."""
+
+    migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
+    source: str = Field(description="The node that it left.")
+    target: str = Field(description="The node that it went to.")
+    state: str = Field(description="How far it is: Armed, Releasing, Committing, Committed or RolledBack.")
+    armed_at: datetime | None = Field(default=None, description="When the port belonged to both nodes.")
+    bound_at: datetime | None = Field(default=None, description="When OVN had claimed it on the target as well.")
+    activated_at: datetime | None = Field(default=None, description="When the guest announced itself on the target.")
+    domain_ready_at: datetime | None = Field(default=None, description="When KubeVirt said that the guest runs there.")
+    finished_at: datetime | None = Field(default=None, description="When one node was left.")
+    message: str = Field(default="", description="What it waits for, or how it ended.")
+
+
+class PortStatus(Spec):
+    """Where the NIC is now."""
+
+    node: str = Field(default="", description="The node whose chassis has it.")
+    phase: Literal["Pending", "Unbound", "Bound", "Migrating", "Conflict"] = Field(
+        default="Pending",
+        description="Pending (not in OVN yet), Unbound (no node has it), Bound, Migrating, or Conflict (an address is another's).",
+    )
+    handoffs: tuple[HandoffRecord, ...] = Field(default=(), description="The last five live migrations, newest first.")
+    conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
+    observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
+
+
+class Port(Resource):
+    """One NIC of one VM or pod, for its whole life. One logical switch port of the same name in OVN."""
+
+    crd: ClassVar[Crd] = Crd(
+        plural="ports",
+        short_names=("vport",),
+        columns=(
+            Column("Owner", ".spec.owner.name"),
+            Column("Network", ".spec.network"),
+            Column("Subnet", ".spec.subnet.name"),
+            Column("Addresses", ".spec.addresses"),
+            Column("MAC", ".spec.macAddress"),
+            Column("Phase", ".status.phase"),
+            Column("Node", ".status.node"),
+            Column("NIC", ".spec.nic", wide=True),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+    spec: PortSpec
+    status: PortStatus = Field(default_factory=PortStatus)

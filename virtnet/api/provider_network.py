@@ -1,0 +1,59 @@
+"""ProviderNetwork: which NIC of which node reaches a physical network."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+
+NicName = str
+
+
+class CustomNic(Spec):
+    """A NIC name that holds for some nodes."""
+
+    nic: NicName = Field(min_length=1, max_length=15, description="The NIC's name on these nodes.")
+    nodes: tuple[str, ...] = Field(min_length=1, max_length=1024, description="Names of the nodes that it holds for.")
+
+
+class ProviderNetworkSpec(Spec):
+    """Where a physical network is plugged in."""
+
+    default_nic: NicName = Field(
+        min_length=1, max_length=15, description="The NIC that reaches this network on nodes not named in customNics."
+    )
+    custom_nics: tuple[CustomNic, ...] = Field(
+        default=(), max_length=256, description="Nodes whose NIC has another name."
+    )
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of the nodes that have this network; empty for every node."
+    )
+    exclude_nodes: tuple[str, ...] = Field(
+        default=(), max_length=1024, description="Nodes that do not have this network, whatever their labels."
+    )
+
+
+class ProviderNetworkStatus(Spec):
+    """Where the network is ready."""
+
+    ready_nodes: tuple[str, ...] = Field(default=(), description="Nodes on which the network is plugged in.")
+    conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
+    observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
+
+
+class ProviderNetwork(Resource):
+    """A physical network, and the NIC of each node that reaches it. Administrators own it."""
+
+    crd: ClassVar[Crd] = Crd(
+        plural="providernetworks",
+        short_names=("pn",),
+        namespaced=False,
+        columns=(
+            Column("NIC", ".spec.defaultNic"),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        rules=(("size(self.metadata.name) <= 63", "names have at most 63 characters"),),
+    )
+    spec: ProviderNetworkSpec
+    status: ProviderNetworkStatus = Field(default_factory=ProviderNetworkStatus)

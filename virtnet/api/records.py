@@ -1,0 +1,51 @@
+"""The two records that virtnet writes into other people's objects as JSON annotations."""
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from virtnet.api.meta import Spec
+from virtnet.api.references import SubnetRef
+from virtnet.api.subnet import Route
+
+
+class PinnedNic(Spec):
+    """What one NIC holds."""
+
+    network_attachment_definition: str = Field(alias="nad")
+    subnet: SubnetRef
+    mac: str
+    addresses: tuple[str, ...]
+
+
+class PinnedRecord(Spec):
+    """The ``virtnet.dev/pinned`` annotation: what a VM's NICs hold, and which VM that is."""
+
+    vm: str
+    """``namespace/name`` of the VM that this was written for; in any other VM it means nothing."""
+    nics: dict[str, PinnedNic]
+    """By network name of the VM's spec.networks."""
+
+    def annotation(self) -> str:
+        return self.model_dump_json(by_alias=True, exclude_defaults=True)
+
+    @classmethod
+    def read(cls, text: str | None) -> Self | None:
+        """The record of an annotation; None where there is none. Raises pydantic.ValidationError for anything else."""
+        return cls.model_validate_json(text) if text else None
+
+
+class Attachment(Spec):
+    """One NIC of a pod, as its node attaches it: one value of the ``virtnet.dev/attachments`` annotation."""
+
+    port: str
+    """``namespace/name`` of the Port; also the logical switch port's name and the interface's iface-id."""
+    mac: str
+    addresses: tuple[str, ...]
+    """With prefix length, as a CNI result has them: ``10.0.0.5/24``."""
+    gateway: str = ""
+    routes: tuple[Route, ...] = ()
+    mtu: int
+    nic: Literal["veth"] = "veth"
+    configure: bool = False
+    """Whether the pod's own interface gets the addresses: an ordinary pod's does; a VM's stays bare, the guest has them."""

@@ -1,0 +1,216 @@
+"""Subnet and ClusterSubnet: an address range with gateway, MTU and DHCP."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+from virtnet.api.references import SubnetRef, VpcRef
+from virtnet.api.vpc import NAME_RULES
+
+Cidr = Annotated[
+    str,
+    Field(
+        max_length=43,
+        examples=["10.10.0.0/24"],
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "isCIDR(self) && cidr(self).ip().family() == 4 && cidr(self).prefixLength() <= 30"
+                    " && cidr(self).prefixLength() >= 8 && cidr(self) == cidr(self).masked()",
+                    "message": "must be an IPv4 network such as 10.10.0.0/24, with a prefix of 8 to 30 and no host bits set",
+                }
+            ]
+        },
+    ),
+]
+Ip = Annotated[
+    str,
+    Field(
+        max_length=39,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": "isIP(self) && ip(self).family() == 4", "message": "must be an IPv4 address such as 10.10.0.1"}
+            ]
+        },
+    ),
+]
+IpRange = Annotated[
+    str,
+    Field(
+        max_length=79,
+        examples=["10.10.0.10-10.10.0.99", "10.10.0.200"],
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.split('-').size() <= 2 && self.split('-').all(a, isIP(a) && ip(a).family() == 4)",
+                    "message": "must be an address (10.10.0.200) or a range (10.10.0.10-10.10.0.99)",
+                }
+            ]
+        },
+    ),
+]
+Destination = Annotated[
+    str,
+    Field(
+        max_length=43,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": "isCIDR(self) && cidr(self).ip().family() == 4", "message": "must be an IPv4 network such as 192.168.0.0/16"}
+            ]
+        },
+    ),
+]
+
+
+class Dns(Spec):
+    """What guests learn about DNS."""
+
+    servers: tuple[Ip, ...] = Field(default=(), max_length=3, description="Addresses of DNS servers.")
+    domain: str = Field(default="", max_length=253, description="The search domain.")
+
+
+class Dhcp(Spec):
+    """How guests get their addresses. OVN answers on the node; there is no server to run."""
+
+    enabled: bool = Field(default=True, description="Whether OVN answers DHCP in this Subnet.")
+    lease_seconds: int = Field(default=3600, ge=60, le=4294967295, description="The lease time that guests are told.")
+
+
+class Route(Spec):
+    """A route that guests get by DHCP."""
+
+    destination: Destination = Field(description="The network to reach.")
+    gateway: Ip = Field(description="The next hop, an address of this Subnet.")
+
+
+class Reservation(Spec):
+    """An address kept for one VM."""
+
+    address: Ip = Field(description="The address that is kept.")
+    vm: str = Field(
+        min_length=1,
+        max_length=317,
+        description="The VM that it is kept for: its name, or namespace/name in a ClusterSubnet. It gets the address without asking.",
+    )
+
+
+class Cooling(Spec):
+    """A freed address that is not handed out again yet."""
+
+    address: str = Field(description="The address.")
+    until: datetime = Field(description="From when on it may be handed out again.")
+
+
+class SubnetSpec(Spec):
+    """An address range. Overlay, or underlay where providerNetwork is set."""
+
+    vpc: VpcRef = Field(default_factory=VpcRef, description="The Vpc that routes between this Subnet and others.")
+    cidr: Cidr = Field(description="The network. Immutable.")
+    gateway: Ip | None = Field(
+        default=None, description="The gateway's address, on the Vpc's router. Default: the first address of the network."
+    )
+    ranges: tuple[IpRange, ...] = Field(
+        default=(), max_length=256, description="Where addresses are taken from. Default: the whole network."
+    )
+    excludes: tuple[IpRange, ...] = Field(default=(), max_length=256, description="Addresses that are never handed out.")
+    reservations: tuple[Reservation, ...] = Field(default=(), max_length=1024, description="Addresses kept for certain VMs.")
+    mtu: int = Field(default=1442, ge=576, le=9000, description="The MTU of guests; 58 below the node network's for Geneve.")
+    dhcp: Dhcp = Field(default_factory=Dhcp, description="DHCP for guests.")
+    dns: Dns = Field(default_factory=Dns, description="DNS for guests.")
+    routes: tuple[Route, ...] = Field(default=(), max_length=64, description="Further routes for guests.")
+    allowed_namespaces: tuple[str, ...] = Field(
+        default=(),
+        max_length=1024,
+        description="Namespaces that may use a ClusterSubnet; empty for all. Not for a namespaced Subnet.",
+    )
+    provider_network: str = Field(
+        default="", max_length=63, description="The ProviderNetwork of an underlay ClusterSubnet; empty for an overlay."
+    )
+    vlan: int = Field(default=0, ge=0, le=4094, description="The VLAN on the provider network; 0 for untagged.")
+    cooldown_seconds: int = Field(
+        default=600, ge=0, le=86400, description="How long a freed address is not handed out again, while others are left."
+    )
+
+
+class SubnetStatus(Spec):
+    """How full the Subnet is, and whether OVN has it."""
+
+    gateway: str = Field(default="", description="The gateway in use.")
+    capacity: int = Field(default=0, description="How many addresses can be handed out.")
+    used: int = Field(default=0, description="How many addresses are leased.")
+    available: int = Field(default=0, description="How many are left.")
+    cooling: tuple[Cooling, ...] = Field(default=(), description="Addresses freed lately, at most 256.")
+    conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
+    observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
+
+
+COLUMNS = (
+    Column("Vpc", ".spec.vpc.name"),
+    Column("CIDR", ".spec.cidr"),
+    Column("Gateway", ".status.gateway"),
+    Column("Used", ".status.used", "integer"),
+    Column("Available", ".status.available", "integer"),
+    Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+    Column("MTU", ".spec.mtu", "integer", wide=True),
+    Column("Age", ".metadata.creationTimestamp", "date"),
+)
+RULES = (
+    *NAME_RULES,
+    ("self.spec.cidr == oldSelf.spec.cidr", "cidr is immutable: create another Subnet and move the VMs"),
+    ("self.spec.vpc == oldSelf.spec.vpc", "vpc is immutable: create another Subnet and move the VMs"),
+    (
+        "!has(self.spec.gateway) || (cidr(self.spec.cidr).containsIP(self.spec.gateway)"
+        " && cidr(self.spec.cidr).ip() != ip(self.spec.gateway))",
+        "gateway must be a host address of cidr",
+    ),
+)
+
+
+class Subnet(Resource):
+    """A tenant's address range."""
+
+    crd: ClassVar[Crd] = Crd(
+        plural="subnets",
+        short_names=("vsub",),
+        columns=COLUMNS,
+        rules=(
+            *RULES,
+            ("!has(self.spec.allowedNamespaces) || size(self.spec.allowedNamespaces) == 0",
+             "allowedNamespaces is for a ClusterSubnet: a Subnet serves its own namespace"),
+            ("!has(self.spec.providerNetwork) || self.spec.providerNetwork == ''",
+             "only a ClusterSubnet may name a providerNetwork"),
+        ),
+    )
+    spec: SubnetSpec
+    status: SubnetStatus = Field(default_factory=SubnetStatus)
+
+    @property
+    def ref(self) -> SubnetRef:
+        return SubnetRef(kind="Subnet", namespace=self.namespace, name=self.name)
+
+
+class ClusterSubnet(Resource):
+    """An address range for all namespaces, or for those that it allows. Administrators own it."""
+
+    crd: ClassVar[Crd] = Crd(
+        plural="clustersubnets",
+        short_names=("csub",),
+        namespaced=False,
+        columns=COLUMNS,
+        rules=(
+            *RULES,
+            ("!has(self.spec.vpc) || self.spec.vpc.kind == 'ClusterVpc'", "a ClusterSubnet lies in a ClusterVpc"),
+            (
+                "(has(self.spec.providerNetwork) && self.spec.providerNetwork != '') || self.spec.vlan == 0",
+                "vlan needs a providerNetwork",
+            ),
+        ),
+    )
+    spec: SubnetSpec
+    status: SubnetStatus = Field(default_factory=SubnetStatus)
+
+    @property
+    def ref(self) -> SubnetRef:
+        return SubnetRef(kind="ClusterSubnet", name=self.name)

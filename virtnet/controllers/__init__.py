@@ -1,0 +1,1 @@
+"""kopf handlers that note what changed, and the reconciler that makes it so."""

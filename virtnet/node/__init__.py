@@ -1,0 +1,1 @@
+"""The node daemon: attaches NICs to pods and to Open vSwitch."""

@@ -1,0 +1,1 @@
+"""One driver per NIC kind, behind one protocol."""

@@ -1,0 +1,1 @@
+"""OVN: the only importer of ovsdbapp."""

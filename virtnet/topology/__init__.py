@@ -1,0 +1,1 @@
+"""From resources to OVN rows, and from two sets of rows to the operations between them. Pure."""

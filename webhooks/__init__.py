@@ -1,0 +1,1 @@
+"""The admission service: pins VMs, marks launcher pods, validates Subnets."""
