@@ -71,14 +71,20 @@ def _object(model: type[BaseModel]) -> dict[str, Any]:
     return _structural(schema, schema.get("$defs", {}), model)
 
 
-def _structural(node: dict[str, Any], definitions: dict[str, Any], model: type[BaseModel] | None = None) -> dict[str, Any]:
+def _structural(
+    node: dict[str, Any], definitions: dict[str, Any], model: type[BaseModel] | None = None
+) -> dict[str, Any]:
     if "$ref" in node:
         target = definitions[node["$ref"].removeprefix("#/$defs/")]
         return _structural({**target, **{k: v for k, v in node.items() if k != "$ref"}}, definitions)
     if "anyOf" in node:  # only ever X or null: an optional field
         (inner,) = (option for option in node["anyOf"] if option.get("type") != "null")
         return _structural({**inner, **{k: v for k, v in node.items() if k != "anyOf"}}, definitions)
-    out = {k: v for k, v in node.items() if k not in ("title", "$defs", "const", "examples", "default", "properties", "items")}
+    out = {
+        k: v
+        for k, v in node.items()
+        if k not in ("title", "$defs", "const", "examples", "default", "properties", "items")
+    }
     if "const" in node:
         out["enum"] = [node["const"]]
     if "examples" in node:

@@ -61,7 +61,9 @@ def set_condition(
     """The conditions with one of them set; its transition time moves only when its status does."""
     value: Literal["True", "False"] = "True" if status else "False"
     old = next((c for c in conditions if c.type == type), None)
-    moved = old.last_transition_time if old and old.status == value else (now or datetime.now(UTC)).replace(microsecond=0)
+    moved = (
+        old.last_transition_time if old and old.status == value else (now or datetime.now(UTC)).replace(microsecond=0)
+    )
     new = Condition(
         type=type,
         status=value,

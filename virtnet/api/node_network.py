@@ -36,7 +36,9 @@ class NodeHandoffStatus(Spec):
 class NodeNetworkStatus(Spec):
     """What the node has. Written by its own daemon."""
 
-    chassis: str = Field(default="", description="The node's chassis name in OVN (Open_vSwitch external_ids:system-id).")
+    chassis: str = Field(
+        default="", description="The node's chassis name in OVN (Open_vSwitch external_ids:system-id)."
+    )
     encap_ips: tuple[str, ...] = Field(default=(), description="Addresses of its tunnels.")
     datapath: str = Field(default="", description="The integration bridge's datapath: system or netdev.")
     ports: int = Field(default=0, description="How many NICs are attached.")

@@ -52,7 +52,8 @@ class PortStatus(Spec):
     node: str = Field(default="", description="The node whose chassis has it.")
     phase: Literal["Pending", "Unbound", "Bound", "Migrating", "Conflict"] = Field(
         default="Pending",
-        description="Pending (not in OVN yet), Unbound (no node has it), Bound, Migrating, or Conflict (an address is another's).",
+        description="Pending (not in OVN yet), Unbound (no node has it), Bound, Migrating, or Conflict (an address is "
+        "another's).",
     )
     handoffs: tuple[HandoffRecord, ...] = Field(default=(), description="The last five live migrations, newest first.")
     conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")

@@ -48,4 +48,4 @@ class Attachment(Spec):
     mtu: int
     nic: Literal["veth"] = "veth"
     configure: bool = False
-    """Whether the pod's own interface gets the addresses: an ordinary pod's does; a VM's stays bare, the guest has them."""
+    """Whether the pod's own interface gets the addresses: an ordinary pod's does; a VM's stays bare for the guest."""

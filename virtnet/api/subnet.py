@@ -19,7 +19,7 @@ Cidr = Annotated[
                 {
                     "rule": "isCIDR(self) && cidr(self).ip().family() == 4 && cidr(self).prefixLength() <= 30"
                     " && cidr(self).prefixLength() >= 8 && cidr(self) == cidr(self).masked()",
-                    "message": "must be an IPv4 network such as 10.10.0.0/24, with a prefix of 8 to 30 and no host bits set",
+                    "message": "must be an IPv4 network such as 10.10.0.0/24, prefix 8 to 30, no host bits set",
                 }
             ]
         },
@@ -57,7 +57,10 @@ Destination = Annotated[
         max_length=43,
         json_schema_extra={
             "x-kubernetes-validations": [
-                {"rule": "isCIDR(self) && cidr(self).ip().family() == 4", "message": "must be an IPv4 network such as 192.168.0.0/16"}
+                {
+                    "rule": "isCIDR(self) && cidr(self).ip().family() == 4",
+                    "message": "must be an IPv4 network such as 192.168.0.0/16",
+                }
             ]
         },
     ),
@@ -92,7 +95,8 @@ class Reservation(Spec):
     vm: str = Field(
         min_length=1,
         max_length=317,
-        description="The VM that it is kept for: its name, or namespace/name in a ClusterSubnet. It gets the address without asking.",
+        description="The VM that it is kept for: its name, or namespace/name in a ClusterSubnet. "
+        "It gets the address without asking.",
     )
 
 
@@ -109,14 +113,21 @@ class SubnetSpec(Spec):
     vpc: VpcRef = Field(default_factory=VpcRef, description="The Vpc that routes between this Subnet and others.")
     cidr: Cidr = Field(description="The network. Immutable.")
     gateway: Ip | None = Field(
-        default=None, description="The gateway's address, on the Vpc's router. Default: the first address of the network."
+        default=None,
+        description="The gateway's address, on the Vpc's router. Default: the first address of the network.",
     )
     ranges: tuple[IpRange, ...] = Field(
         default=(), max_length=256, description="Where addresses are taken from. Default: the whole network."
     )
-    excludes: tuple[IpRange, ...] = Field(default=(), max_length=256, description="Addresses that are never handed out.")
-    reservations: tuple[Reservation, ...] = Field(default=(), max_length=1024, description="Addresses kept for certain VMs.")
-    mtu: int = Field(default=1442, ge=576, le=9000, description="The MTU of guests; 58 below the node network's for Geneve.")
+    excludes: tuple[IpRange, ...] = Field(
+        default=(), max_length=256, description="Addresses that are never handed out."
+    )
+    reservations: tuple[Reservation, ...] = Field(
+        default=(), max_length=1024, description="Addresses kept for certain VMs."
+    )
+    mtu: int = Field(
+        default=1442, ge=576, le=9000, description="The MTU of guests; 58 below the node network's for Geneve."
+    )
     dhcp: Dhcp = Field(default_factory=Dhcp, description="DHCP for guests.")
     dns: Dns = Field(default_factory=Dns, description="DNS for guests.")
     routes: tuple[Route, ...] = Field(default=(), max_length=64, description="Further routes for guests.")
@@ -130,7 +141,10 @@ class SubnetSpec(Spec):
     )
     vlan: int = Field(default=0, ge=0, le=4094, description="The VLAN on the provider network; 0 for untagged.")
     cooldown_seconds: int = Field(
-        default=600, ge=0, le=86400, description="How long a freed address is not handed out again, while others are left."
+        default=600,
+        ge=0,
+        le=86400,
+        description="How long a freed address is not handed out again, while others are left.",
     )
 
 
@@ -177,10 +191,14 @@ class Subnet(Resource):
         columns=COLUMNS,
         rules=(
             *RULES,
-            ("!has(self.spec.allowedNamespaces) || size(self.spec.allowedNamespaces) == 0",
-             "allowedNamespaces is for a ClusterSubnet: a Subnet serves its own namespace"),
-            ("!has(self.spec.providerNetwork) || self.spec.providerNetwork == ''",
-             "only a ClusterSubnet may name a providerNetwork"),
+            (
+                "!has(self.spec.allowedNamespaces) || size(self.spec.allowedNamespaces) == 0",
+                "allowedNamespaces is for a ClusterSubnet: a Subnet serves its own namespace",
+            ),
+            (
+                "!has(self.spec.providerNetwork) || self.spec.providerNetwork == ''",
+                "only a ClusterSubnet may name a providerNetwork",
+            ),
         ),
     )
     spec: SubnetSpec

@@ -25,7 +25,9 @@ class VpcSpec(Spec):
 class VpcStatus(Spec):
     """What the Vpc has become."""
 
-    subnets: tuple[str, ...] = Field(default=(), description="The Subnets in it: namespace/name, or name of a ClusterSubnet.")
+    subnets: tuple[str, ...] = Field(
+        default=(), description="The Subnets in it: namespace/name, or name of a ClusterSubnet."
+    )
     conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
     observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
 
@@ -45,8 +47,10 @@ class Vpc(Resource):
         columns=COLUMNS,
         rules=(
             *NAME_RULES,
-            ("!has(self.spec) || !has(self.spec.allowedNamespaces) || size(self.spec.allowedNamespaces) == 0",
-             "allowedNamespaces is for a ClusterVpc: a Vpc serves its own namespace"),
+            (
+                "!has(self.spec) || !has(self.spec.allowedNamespaces) || size(self.spec.allowedNamespaces) == 0",
+                "allowedNamespaces is for a ClusterVpc: a Vpc serves its own namespace",
+            ),
         ),
     )
     spec: VpcSpec = Field(default_factory=VpcSpec)
