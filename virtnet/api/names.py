@@ -14,6 +14,9 @@ PINNED = f"{GROUP}/pinned"
 ATTACHMENTS = f"{GROUP}/attachments"
 """On a pod: what its node needs to know; JSON ``{"<pod interface>": Attachment}``. Written at admission."""
 
+ATTACHED_LABEL = f"{GROUP}/attached"
+"""On pods that have ATTACHMENTS, value "true": what the controller watches them by."""
+
 KUBEVIRT_ADDRESSES = "network.kubevirt.io/addresses"
 """On a VM's template: requested addresses as ipam-extensions reads them, same form as ADDRESSES."""
 

@@ -40,6 +40,10 @@ class Attachment(Spec):
 
     port: str
     """``namespace/name`` of the Port; also the logical switch port's name and the interface's iface-id."""
+    network: str
+    """The NIC's network name: of the VM's spec.networks, or the interface's name in an ordinary pod."""
+    network_attachment_definition: str = Field(alias="nad")
+    subnet: SubnetRef
     mac: str
     addresses: tuple[str, ...]
     """With prefix length, as a CNI result has them: ``10.0.0.5/24``."""

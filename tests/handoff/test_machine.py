@@ -1,0 +1,283 @@
+"""The decision table of a handoff: every state beside every fact that matters in it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState
+from virtnet.handoff.journal import Journal, State
+from virtnet.handoff.machine import RELEASE_TIMEOUT, Outcome, decide
+from virtnet.handoff.options import ChassisOptions
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHASSIS = {"node1": "ch1", "node2": "ch2", "node3": "ch3"}
+SOURCE = LauncherPod(name="src", node="node1")
+TARGET = LauncherPod(name="dst", node="node2", migration="m1")
+RUNNING = Instance(uid="i1", node="node1", phase="Running")
+SINGLE = ChassisOptions(requested=("ch1",))
+BOUND = Binding(chassis="ch1", up=True)
+BOTH = Binding(chassis="ch1", additional=frozenset({"ch2"}), requested_additional=frozenset({"ch2"}), up=True)
+READY = MigrationState(uid="m1", domain_ready=True)
+FAILED = MigrationState(uid="m1", failed=True)
+
+
+def journal(state: State, **changes: object) -> Journal:
+    base = Journal(
+        instance="i1",
+        migration="m1",
+        source="node1",
+        target="node2",
+        source_chassis="ch1",
+        target_chassis="ch2",
+        state=state,
+        since=NOW,
+        armed=NOW,
+        bound=NOW,
+    )
+    return replace(base, **changes)
+
+
+def options(state: State, **changes: object) -> ChassisOptions:
+    entries = journal(state, **changes).entries()
+    match state:
+        case State.COMMITTING:
+            return ChassisOptions(requested=("ch2",), journal=entries)
+        case State.ROLLING_BACK:
+            return ChassisOptions(requested=("ch1",), journal=entries)
+        case _:
+            return ChassisOptions(requested=("ch1", "ch2"), strategy="rarp", journal=entries)
+
+
+def facts(**changes: object) -> Facts:
+    base = Facts(
+        instance=RUNNING,
+        pods=(SOURCE, TARGET),
+        migrations=(Migration(uid="m1", phase="Scheduling"),),
+        binding=BOUND,
+        options=SINGLE,
+        chassis=CHASSIS,
+        now=NOW,
+    )
+    return replace(base, **changes)
+
+
+@pytest.mark.parametrize(
+    ("given", "requested"),
+    [
+        pytest.param({"instance": None, "pods": ()}, (), id="stopped VM: any chassis may bind"),
+        pytest.param({"instance": None, "pods": (LauncherPod(name="p", node="node3"),)}, ("ch3",), id="ordinary pod"),
+        pytest.param(
+            {"instance": replace(RUNNING, node=""), "pods": (SOURCE,), "migrations": ()}, ("ch1",), id="starting"
+        ),
+        pytest.param({"instance": replace(RUNNING, node=""), "pods": (LauncherPod(name="p"),)}, (), id="unscheduled"),
+        pytest.param({"pods": (SOURCE,)}, ("ch1",), id="running"),
+        pytest.param({"pods": (replace(SOURCE, terminal=True),)}, (), id="its only pod has ended"),
+        pytest.param(
+            {"pods": (replace(SOURCE, node="node9"),), "instance": replace(RUNNING, node="node9")},
+            (),
+            id="node unknown",
+        ),
+        pytest.param(
+            {
+                "instance": replace(RUNNING, node="node2"),
+                "pods": (replace(SOURCE, terminal=True), TARGET),
+                "migrations": (),
+            },
+            ("ch2",),
+            id="former target is home now, whatever its labels say",
+        ),
+    ],
+)
+def test_without_a_migration_the_port_is_where_the_guest_is(
+    given: dict[str, object], requested: tuple[str, ...]
+) -> None:
+    decision = decide(facts(**{"migrations": (), **given}))
+    assert decision.options == ChassisOptions(requested=requested)
+    assert decision.ended is None
+
+
+def test_arms_as_soon_as_the_target_pod_has_a_node() -> None:
+    decision = decide(facts(migrations=(Migration(uid="m1", phase="Pending"),)))
+    assert decision.options.requested == ("ch1", "ch2")
+    assert decision.options.strategy == "rarp"
+    written = Journal.read(decision.options.journal)
+    assert written is not None
+    assert (written.state, written.source, written.target) == (State.ARMED, "node1", "node2")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"pods": (SOURCE, replace(TARGET, node=""))}, id="target unscheduled"),
+        pytest.param({"pods": (SOURCE, replace(TARGET, terminal=True))}, id="target ended"),
+        pytest.param({"pods": (SOURCE, replace(TARGET, deleting=True))}, id="target being deleted"),
+        pytest.param({"migrations": (Migration(uid="m1", phase="Failed"),)}, id="migration failed"),
+        pytest.param({"migrations": (Migration(uid="m2", phase="Pending"),)}, id="label of an earlier migration"),
+        pytest.param({"migrations": ()}, id="no migration"),
+        pytest.param({"binding": replace(BOUND, activated=frozenset({"ch2"}))}, id="flag of the previous handoff left"),
+        pytest.param(
+            {"binding": replace(BOUND, requested_additional=frozenset({"ch3"}))}, id="previous target not left"
+        ),
+        pytest.param({"options": ChassisOptions()}, id="source not written yet"),
+        pytest.param({"chassis": {"node1": "ch1"}}, id="target has no chassis"),
+    ],
+)
+def test_does_not_arm(given: dict[str, object]) -> None:
+    assert decide(facts(**given)).options == SINGLE
+
+
+@pytest.mark.parametrize(
+    ("state", "given", "expected", "requested"),
+    [
+        pytest.param(State.ARMED, {"binding": BOTH}, State.ARMED, ("ch1", "ch2"), id="armed: waits for the guest"),
+        pytest.param(
+            State.ARMED,
+            {"binding": BOTH, "migrations": ()},
+            State.ARMED,
+            ("ch1", "ch2"),
+            id="armed: a missing VMIM decides nothing",
+        ),
+        pytest.param(
+            State.ARMED,
+            {
+                "binding": BOTH,
+                "instance": replace(RUNNING, state=MigrationState(uid="m0", domain_ready=True, failed=True)),
+            },
+            State.ARMED,
+            ("ch1", "ch2"),
+            id="armed: the last migration's state means nothing",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"binding": BOTH, "instance": replace(RUNNING, state=READY)},
+            State.RELEASING,
+            ("ch1", "ch2"),
+            id="armed: ready",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"binding": BOTH, "instance": replace(RUNNING, node="node2")},
+            State.RELEASING,
+            ("ch1", "ch2"),
+            id="armed: moved",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"binding": BOTH, "instance": replace(RUNNING, state=replace(READY, failed=True))},
+            State.RELEASING,
+            ("ch1", "ch2"),
+            id="armed: failed after the guest ran there: never back",
+        ),
+        pytest.param(
+            State.ARMED, {"instance": replace(RUNNING, state=FAILED)}, State.ROLLING_BACK, ("ch1",), id="armed: failed"
+        ),
+        pytest.param(
+            State.ARMED,
+            {"migrations": (Migration(uid="m1", phase="Failed"),)},
+            State.ROLLING_BACK,
+            ("ch1",),
+            id="armed: VMIM failed",
+        ),
+        pytest.param(State.ARMED, {"pods": (SOURCE,)}, State.ROLLING_BACK, ("ch1",), id="armed: target pod gone"),
+        pytest.param(
+            State.ARMED,
+            {"pods": (SOURCE, replace(TARGET, terminal=True))},
+            State.ROLLING_BACK,
+            ("ch1",),
+            id="armed: target pod ended",
+        ),
+        pytest.param(
+            State.RELEASING, {"binding": BOTH}, State.RELEASING, ("ch1", "ch2"), id="releasing: source holds on"
+        ),
+        pytest.param(
+            State.RELEASING,
+            {"binding": replace(BOTH, chassis="")},
+            State.COMMITTING,
+            ("ch2",),
+            id="releasing: source let go",
+        ),
+        pytest.param(
+            State.RELEASING,
+            {"binding": BOTH, "now": NOW + RELEASE_TIMEOUT},
+            State.COMMITTING,
+            ("ch2",),
+            id="releasing: source is dead",
+        ),
+        pytest.param(State.COMMITTING, {"binding": BOTH}, State.COMMITTING, ("ch2",), id="committing: OVN follows"),
+        pytest.param(
+            State.ROLLING_BACK, {"binding": BOTH}, State.ROLLING_BACK, ("ch1",), id="rolling back: OVN follows"
+        ),
+    ],
+)
+def test_steps(state: State, given: dict[str, object], expected: State, requested: tuple[str, ...]) -> None:
+    decision = decide(facts(options=options(state), **given))
+    written = Journal.read(decision.options.journal)
+    assert written is not None
+    assert (written.state, decision.options.requested, decision.ended) == (expected, requested, None)
+    assert decision.wait
+
+
+def test_an_unannounced_guest_is_let_in_when_it_is_known_to_run() -> None:
+    ready = replace(RUNNING, state=READY)
+    assert decide(facts(options=options(State.ARMED), binding=BOTH, instance=ready)).options.strategy == ""
+    announced = replace(BOTH, activated=frozenset({"ch2"}))
+    assert decide(facts(options=options(State.ARMED), binding=announced, instance=ready)).options.strategy == "rarp"
+
+
+@pytest.mark.parametrize(
+    ("state", "chassis", "outcome"),
+    [
+        pytest.param(State.COMMITTING, "ch2", Outcome.COMMITTED, id="committed"),
+        pytest.param(State.ROLLING_BACK, "ch1", Outcome.ROLLED_BACK, id="rolled back"),
+    ],
+)
+def test_ends_when_ovn_has_followed(state: State, chassis: str, outcome: Outcome) -> None:
+    decision = decide(facts(options=options(state), binding=Binding(chassis=chassis)))
+    assert decision.ended is not None
+    assert decision.ended[0] is outcome
+    assert decision.options == ChassisOptions(requested=(chassis,))
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize(
+    ("instance", "requested"),
+    [
+        pytest.param(None, (), id="VMI gone"),
+        pytest.param(Instance(uid="i1", node="node1", phase="Failed"), (), id="VMI failed"),
+        pytest.param(Instance(uid="i2", node="", phase="Scheduling"), ("ch3",), id="another VMI of the same name"),
+    ],
+)
+def test_the_end_of_the_instance_ends_every_handoff(
+    state: State, instance: Instance | None, requested: tuple[str, ...]
+) -> None:
+    pods = (LauncherPod(name="new", node="node3"),) if requested else (replace(SOURCE, terminal=True),)
+    decision = decide(facts(options=options(state), instance=instance, pods=pods))
+    assert decision.options == ChassisOptions(requested=requested)
+    assert decision.ended is not None
+    assert decision.ended[0] is Outcome.ABANDONED
+
+
+def test_release_is_asked_of_the_source_only_once_the_guest_has_left_it() -> None:
+    assert decide(facts(options=options(State.ARMED), binding=BOTH)).release == ""
+    assert decide(facts(options=options(State.RELEASING), binding=BOTH)).release == "node1"
+    assert decide(facts(options=options(State.ROLLING_BACK), binding=BOTH)).release == ""
+
+
+def test_the_journal_survives_its_own_external_ids() -> None:
+    whole = journal(State.RELEASING, activated=NOW + timedelta(milliseconds=7), ready=NOW + timedelta(milliseconds=9))
+    assert Journal.read(whole.entries()) == whole
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"state": "Armed"}, id="half of it"),
+        pytest.param({**journal(State.ARMED).entries(), "state": "Dancing"}, id="unknown state"),
+        pytest.param({**journal(State.ARMED).entries(), "since": "yesterday"}, id="no time"),
+    ],
+)
+def test_an_unreadable_journal_is_no_journal(entries: dict[str, str]) -> None:
+    assert Journal.read(entries) is None
+    assert decide(facts(options=ChassisOptions(requested=("ch1", "ch2"), journal=entries))).options == SINGLE

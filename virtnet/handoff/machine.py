@@ -1,0 +1,222 @@
+"""What a port's chassis options must be now, decided from facts alone.
+
+Level-triggered: every call looks at what is there, so a repeated, late or lost event changes nothing. The only thing
+remembered is the journal, which is itself one of the facts. See docs/handoff.md for the picture.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from virtnet.handoff.facts import Facts, LauncherPod
+from virtnet.handoff.journal import Journal, State
+from virtnet.handoff.options import ChassisOptions
+
+RELEASE_TIMEOUT = timedelta(seconds=2)
+"""How long the source may take to let go before the target becomes the only chassis anyway: its node may be dead."""
+
+STRATEGY = "rarp"
+"""The guest on the target stays cut off until QEMU announces it; the one strategy that every supported OVN knows."""
+
+
+class Outcome(enum.StrEnum):
+    """How a handoff ended."""
+
+    COMMITTED = "Committed"
+    ROLLED_BACK = "RolledBack"
+    ABANDONED = "Abandoned"
+    """The instance is gone; there is nothing left to hand over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What must be true now."""
+
+    options: ChassisOptions
+    """What the port must have. Equal to what it has when nothing is to be written."""
+    release: str = ""
+    """The node that must let go of the port."""
+    wait: str = ""
+    """What the handoff waits for, for people."""
+    again: timedelta | None = None
+    """Look again after this time even if nothing happens."""
+    ended: tuple[Outcome, Journal] | None = None
+    """A handoff that ends with this decision; to be reported before the options are written and the journal is gone."""
+
+
+def decide(facts: Facts) -> Decision:
+    """The decision for one port."""
+    journal = Journal.read(facts.options.journal)
+    if journal is None:
+        return _single(facts)
+    if facts.instance is None or facts.instance.uid != journal.instance or facts.instance.final:
+        return replace(_single(facts), ended=(Outcome.ABANDONED, journal))
+    return _STEPS[journal.state](facts, _observe(facts, journal))
+
+
+def _single(facts: Facts) -> Decision:
+    """One chassis or none: where the guest is, or will be; armed if a migration has a place to go to."""
+    home = _home(facts)
+    if home is None:
+        return Decision(options=ChassisOptions())
+    if home.node not in facts.chassis:
+        return Decision(
+            options=ChassisOptions(), wait=f"node {home.node} has no chassis; is virtnet-node running there?"
+        )
+    here = ChassisOptions(requested=(facts.chassis[home.node],))
+    target = _target(facts, home)
+    if target is None or facts.instance is None:
+        return Decision(options=here)
+    if target.node not in facts.chassis:
+        return Decision(options=here, wait=f"node {target.node} has no chassis; is virtnet-node running there?")
+    binding = facts.binding
+    if facts.options != here or binding.requested_additional or binding.additional or binding.activated:
+        # Arming over the remains of an earlier handoff would start the target unblocked (northd keeps the flag).
+        return Decision(options=here, wait="OVN to finish the previous handoff")
+    journal = Journal(
+        instance=facts.instance.uid,
+        migration=target.migration,
+        source=home.node,
+        target=target.node,
+        source_chassis=facts.chassis[home.node],
+        target_chassis=facts.chassis[target.node],
+        state=State.ARMED,
+        since=facts.now,
+        armed=facts.now,
+    )
+    return Decision(options=_both(journal, STRATEGY), wait=f"OVN to bind the port on {target.node} too")
+
+
+def _home(facts: Facts) -> LauncherPod | None:
+    """The pod that has the guest: on the instance's node, or, while it starts, one that is no migration's target."""
+    if facts.instance is not None and facts.instance.node:
+        return next((pod for pod in facts.live if pod.node == facts.instance.node), None)
+    running = [m.uid for m in facts.migrations if not m.final]
+    return next((pod for pod in facts.live if pod.migration not in running), None)
+
+
+def _target(facts: Facts, home: LauncherPod) -> LauncherPod | None:
+    """The pod that the guest will move to. The VMIM's phase is not waited for: CNI ADD comes before it moves on."""
+    running = [m.uid for m in facts.migrations if not m.final]
+    return next(
+        (pod for pod in facts.live if pod.migration in running and not pod.deleting and pod.node != home.node), None
+    )
+
+
+def _both(journal: Journal, strategy: str) -> ChassisOptions:
+    return ChassisOptions(
+        requested=(journal.source_chassis, journal.target_chassis), strategy=strategy, journal=journal.entries()
+    )
+
+
+def _observe(facts: Facts, journal: Journal) -> Journal:
+    """The journal with the times of what is seen for the first time."""
+    binding, target = facts.binding, journal.target_chassis
+    seen = {
+        "bound": target in binding.additional or target == binding.chassis,
+        "activated": target in binding.activated,
+        "ready": _runs_on_target(facts, journal),
+    }
+    times = {name: facts.now for name, now in seen.items() if now and getattr(journal, name) is None}
+    return replace(journal, **times)  # type: ignore[arg-type]  # the names are those of the times
+
+
+def _runs_on_target(facts: Facts, journal: Journal) -> bool:
+    """Whether the guest certainly runs on the target; then it never goes back."""
+    state = facts.state(journal.migration)
+    moved = facts.instance is not None and facts.instance.node == journal.target
+    return state.domain_ready or moved
+
+
+def _cannot_arrive(facts: Facts, journal: Journal) -> str:
+    """Why this migration will not bring the guest to the target; empty while it may. A missing VMIM says nothing."""
+    migration = facts.migration(journal.migration)
+    pod = facts.target_pod(journal.migration)
+    if facts.state(journal.migration).failed or (migration is not None and migration.phase == "Failed"):
+        return "the migration failed"
+    if pod is None or pod.terminal:
+        return "the target pod is gone"
+    return ""
+
+
+def _armed(facts: Facts, journal: Journal) -> Decision:
+    if _runs_on_target(facts, journal):
+        # Without an announcement the target is still cut off: it must not stay so while the source lets go.
+        strategy = facts.options.strategy if journal.activated else ""
+        releasing = journal.enter(State.RELEASING, facts.now)
+        return Decision(
+            options=_both(releasing, strategy),
+            release=journal.source,
+            wait=f"{journal.source} to let go",
+            again=RELEASE_TIMEOUT,
+        )
+    reason = _cannot_arrive(facts, journal)
+    if reason:
+        back = journal.enter(State.ROLLING_BACK, facts.now)
+        return Decision(
+            options=ChassisOptions(requested=(journal.source_chassis,), journal=back.entries()),
+            wait=f"OVN to leave {journal.target}, because {reason}",
+        )
+    return Decision(options=_both(journal, facts.options.strategy), wait=_waiting(facts, journal))
+
+
+def _waiting(facts: Facts, journal: Journal) -> str:
+    if journal.target_chassis not in facts.binding.requested_additional and journal.bound is None:
+        return f"OVN to accept chassis {journal.target_chassis} of {journal.target}"
+    if journal.bound is None:
+        return f"OVN to bind the port on {journal.target} too"
+    return f"the guest to run on {journal.target}"
+
+
+def _releasing(facts: Facts, journal: Journal) -> Decision:
+    released = facts.binding.chassis != journal.source_chassis
+    late = facts.now - journal.since >= RELEASE_TIMEOUT
+    if not released and not late:
+        strategy = facts.options.strategy if journal.activated else ""
+        remaining = RELEASE_TIMEOUT - (facts.now - journal.since)
+        return Decision(
+            options=_both(journal, strategy),
+            release=journal.source,
+            wait=f"{journal.source} to let go",
+            again=remaining,
+        )
+    committing = journal.enter(State.COMMITTING, facts.now)
+    return Decision(
+        options=ChassisOptions(requested=(journal.target_chassis,), journal=committing.entries()),
+        release=journal.source,
+        wait=f"OVN to bind the port on {journal.target} alone",
+    )
+
+
+def _settled(facts: Facts, chassis: str) -> bool:
+    binding = facts.binding
+    return binding.chassis == chassis and not (binding.additional or binding.requested_additional or binding.activated)
+
+
+def _committing(facts: Facts, journal: Journal) -> Decision:
+    alone = (journal.target_chassis,)
+    if _settled(facts, journal.target_chassis):
+        return Decision(options=ChassisOptions(requested=alone), ended=(Outcome.COMMITTED, journal))
+    return Decision(
+        options=ChassisOptions(requested=alone, journal=journal.entries()),
+        release=journal.source,
+        wait=f"OVN to bind the port on {journal.target} alone",
+    )
+
+
+def _rolling_back(facts: Facts, journal: Journal) -> Decision:
+    alone = (journal.source_chassis,)
+    if _settled(facts, journal.source_chassis):
+        return Decision(options=ChassisOptions(requested=alone), ended=(Outcome.ROLLED_BACK, journal))
+    return Decision(
+        options=ChassisOptions(requested=alone, journal=journal.entries()), wait=f"OVN to leave {journal.target}"
+    )
+
+
+_STEPS: dict[State, Callable[[Facts, Journal], Decision]] = {
+    State.ARMED: _armed,
+    State.RELEASING: _releasing,
+    State.COMMITTING: _committing,
+    State.ROLLING_BACK: _rolling_back,
+}
