@@ -1,0 +1,92 @@
+"""The endless list-and-watch: one collection as it is, then what changes in it, whatever happens to the API server."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from virtnet.kube.errors import ApiError, NotFound, Rejected, Unavailable, error
+from virtnet.kube.kinds import Kind
+
+log = structlog.get_logger()
+
+WATCH_SECONDS = 290.0
+"""After this time the server is asked to end a watch, so that one that it has forgotten cannot last."""
+
+SILENT_SECONDS = 90.0
+"""A peer that sends nothing for so long is dead: the API server sends a bookmark every minute."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is watched: a collection, in one namespace or all, and which of its objects."""
+
+    kind: Kind
+    namespace: str = ""
+    labels: str = ""
+    fields: str = ""
+
+    @property
+    def query(self) -> dict[str, str]:
+        selectors = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        return {name: value for name, value in selectors.items() if value}
+
+
+class Source(Protocol):
+    """The two requests that a watch is made of."""
+
+    async def listed(self, what: Selection) -> tuple[list[dict[str, Any]], str]: ...
+
+    def lines(
+        self, path: str, *, query: dict[str, str], seconds: float, silence: float
+    ) -> AsyncIterator[dict[str, Any]]: ...
+
+
+async def follow(source: Source, what: Selection) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """``("SYNC", {"items": [...]})``, then each change; SYNC again after every interruption.
+
+    Only the first list may fail (NotFound, Rejected: a missing CRD or role is for the operator to see). Once it has
+    worked, the same answers are passing states of a restarting server, and are outlasted.
+    """
+    pause, synced = FIRST_PAUSE, False
+    while True:
+        try:
+            items, version = await source.listed(what)
+            synced = True
+            yield "SYNC", {"items": items}
+            async for change in _changes(source, what, version):
+                pause = FIRST_PAUSE
+                yield change
+        except ApiError as problem:
+            if not synced and isinstance(problem, NotFound | Rejected):
+                raise
+            log.warning("watch interrupted", kind=str(what.kind), problem=str(problem), again_in=pause)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, guards no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _changes(source: Source, what: Selection, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """The changes after a resourceVersion, through as many watches as the server ends in good order."""
+    while True:
+        began = time.monotonic()
+        query = {**what.query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        seconds = WATCH_SECONDS * random.uniform(0.8, 1)  # noqa: S311 - spreads load, guards no secret
+        query["timeoutSeconds"] = str(max(1, round(seconds)))
+        before = version
+        async for event in source.lines(
+            what.kind.path(what.namespace), query=query, seconds=seconds + SILENT_SECONDS, silence=SILENT_SECONDS
+        ):
+            change, found = event["type"], event["object"]
+            if change == "ERROR":
+                raise error(found, found.get("code", 500))
+            version = found["metadata"]["resourceVersion"]
+            if change != "BOOKMARK":
+                yield change, found
+        if version == before and time.monotonic() - began < 1:
+            raise Unavailable("the server ended the watch at once")
