@@ -43,7 +43,6 @@ class MigrationState:
     uid: str = ""
     domain_ready: bool = False
     """targetNodeDomainReadyTimestamp is set: the guest runs on the target."""
-    ended: bool = False
     failed: bool = False
     """Comes together with completed, so it must be asked first."""
 

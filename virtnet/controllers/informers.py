@@ -1,0 +1,163 @@
+"""The watches: each notes what changed in the store, and tells which reconcilers must look."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from virtnet.api import (
+    AddressLease,
+    ClusterSubnet,
+    ClusterVpc,
+    NodeNetwork,
+    Port,
+    Subnet,
+    SubnetRef,
+    Vpc,
+)
+from virtnet.api.names import ATTACHED_LABEL
+from virtnet.controllers.store import Store, Table, lease_owner, port_owner, subnet_id
+from virtnet.controllers.views import Pod, Vm, VmMigration, object_key
+from virtnet.controllers.worker import Worker
+from virtnet.handoff.facts import Instance
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import NotFound
+
+log = structlog.get_logger()
+
+ABSENT_KIND_PAUSE = 10.0
+"""How often to look whether a missing CRD has come: KubeVirt may be installed after virtnet."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who is nudged. Keys: owners ``vm:ns/name``; rows ``port:ns/name``, ``subnet:…``, ``vpc:…``; reports likewise."""
+
+    owners: Worker
+    rows: Worker
+    reports: Worker
+
+
+def vpc_id(vpc: Vpc | ClusterVpc) -> str:
+    return f"{type(vpc).__name__}:{vpc.key}"
+
+
+def port_keys(ports: Iterable[Port]) -> list[str]:
+    return [f"port:{port.key}" for port in ports]
+
+
+class Informers:
+    """All watches of the controller."""
+
+    def __init__(self, cluster: Cluster, store: Store, workers: Workers) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._workers = workers
+        self._chassis: dict[str, str] = {}
+        s, k = store, kinds
+        self._watches: list[tuple[kinds.Kind, Table[Any], Callable[[Any], None], dict[str, str]]] = [
+            (k.VMS, s.vms, self._vm, {}),
+            (k.VMIS, s.instances, self._instance, {}),
+            (k.VMIMS, s.migrations, self._migration, {}),
+            (k.PODS, s.pods, self._pod, {"labels": f"{ATTACHED_LABEL}=true"}),
+            (k.of(Vpc), s.vpcs, self._vpc, {}),
+            (k.of(ClusterVpc), s.cluster_vpcs, self._vpc, {}),
+            (k.of(Subnet), s.subnets, self._subnet, {}),
+            (k.of(ClusterSubnet), s.cluster_subnets, self._subnet, {}),
+            (k.of(Port), s.ports, self._port, {}),
+            (k.of(AddressLease), s.leases, self._lease, {}),
+            (k.of(NodeNetwork), s.nodes, self._node, {}),
+        ]
+
+    async def run(self, synced: Callable[[], Awaitable[None]]) -> None:
+        """Watch for ever; ``synced`` is awaited once, when every table is whole. Nothing may be decided before."""
+        ready = [asyncio.Event() for _ in self._watches]
+        async with asyncio.TaskGroup() as group:
+            for (kind, table, changed, selectors), event in zip(self._watches, ready, strict=True):
+                group.create_task(self._watch(kind, table, changed, event, selectors), name=f"watch {kind}")
+            await asyncio.gather(*(event.wait() for event in ready))
+            await synced()
+
+    async def _watch(
+        self,
+        kind: kinds.Kind,
+        table: Table[Any],
+        changed: Callable[[Any], None],
+        ready: asyncio.Event,
+        selectors: dict[str, str],
+    ) -> None:
+        while True:
+            try:
+                async for change, body in self._cluster.watch(kind, **selectors):
+                    for old, new in _note(table, change, body):
+                        for one in {id(o): o for o in (old, new) if o is not None}.values():
+                            changed(one)
+                    ready.set()
+            except NotFound:
+                log.info("kind not served", kind=str(kind))
+                table.synced = True
+                ready.set()
+                await asyncio.sleep(ABSENT_KIND_PAUSE)
+
+    def _vm(self, vm: Vm) -> None:
+        self._workers.owners.nudge([f"vm:{vm.key}"])
+
+    def _instance(self, found: tuple[str, Instance]) -> None:
+        self._workers.rows.nudge(port_keys(self._store.ports.of(f"vm:{found[0]}")))
+
+    def _migration(self, migration: VmMigration) -> None:
+        self._workers.rows.nudge(port_keys(self._store.ports.of(f"vm:{migration.vmi}")))
+
+    def _pod(self, pod: Pod) -> None:
+        self._workers.owners.nudge([pod.owner])
+        self._workers.rows.nudge(port_keys(self._store.ports.of(pod.owner)))
+
+    def _vpc(self, vpc: Vpc | ClusterVpc) -> None:
+        id_ = vpc_id(vpc)
+        inside = [s for s in (*self._store.subnets, *self._store.cluster_subnets) if subnet_vpc(s) == id_]
+        keys = [f"vpc:{id_}", *(f"subnet:{subnet_id(s.ref)}" for s in inside)]
+        self._workers.rows.nudge(keys)
+        self._workers.reports.nudge(keys)
+
+    def _subnet(self, subnet: Subnet | ClusterSubnet) -> None:
+        key = f"subnet:{subnet_id(subnet.ref)}"
+        self._workers.rows.nudge([key, *port_keys(self._store.ports.of(subnet_id(subnet.ref)))])
+        self._workers.reports.nudge([key, f"vpc:{subnet_vpc(subnet)}"])
+
+    def _port(self, port: Port) -> None:
+        self._workers.owners.nudge([port_owner(port)])
+        self._workers.rows.nudge(port_keys([port]))
+
+    def _lease(self, lease: AddressLease) -> None:
+        self._workers.owners.nudge([lease_owner(lease)])
+        self._workers.reports.nudge([f"subnet:{subnet_id(lease.spec.subnet)}"])
+
+    def _node(self, node: NodeNetwork) -> None:
+        known = self._store.chassis()
+        if known != self._chassis:
+            self._chassis = known
+            self._workers.rows.nudge(port_keys(self._store.ports))
+
+
+def subnet_vpc(subnet: Subnet | ClusterSubnet) -> str:
+    ref = subnet.spec.vpc
+    return f"{ref.kind}:{ref.key(subnet.namespace)}"
+
+
+def subnet_of(id_: str) -> SubnetRef:
+    """The reference that ``subnet_id`` was made of."""
+    kind, key = id_.split(":", 1)
+    namespace, _, name = key.rpartition("/")
+    return SubnetRef.model_validate({"kind": kind, "namespace": namespace, "name": name})
+
+
+def _note(table: Table[Any], change: str, body: dict[str, Any]) -> list[tuple[Any, Any]]:
+    if change == "SYNC":
+        return table.sync(body)
+    if change == "DELETED":
+        return [(table.remove(object_key(body)), None)]
+    old, new = table.put(body)
+    return [(old, new)] if old != new else []

@@ -1,0 +1,181 @@
+"""The reconciler of owners: VMs and pods -> Port objects and their leases."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from virtnet.api import AddressLease, Port, PortSpec, SubnetRef
+from virtnet.api.meta import Metadata
+from virtnet.api.names import OWNER_LABEL, label_value
+from virtnet.controllers.ownership import desired_ports, is_mac, pinned_leases, plan_leases, plan_ports
+from virtnet.controllers.store import Store, subnet_id
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import AlreadyExists, Conflict, NotFound
+
+log = structlog.get_logger()
+
+PORTS = kinds.of(Port)
+LEASES = kinds.of(AddressLease)
+COOLING_KEPT = 256
+CONCURRENT_WRITES = 32
+
+
+class Owners:
+    """Makes Port objects and leases follow their owners. The only writer of either, but for claims at admission."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        *,
+        in_ovn: Callable[[str], frozenset[str]],
+        changed: Callable[[Iterable[str]], None],
+        conflict: Callable[[str, AddressLease], None],
+        again: Callable[[str, timedelta], None],
+    ) -> None:
+        """``in_ovn(port)``: the addresses that OVN has on a port. ``changed(ports)``: Ports were written. ``conflict(port,
+        lease)``: a Port may not have an address. ``again(owner, delay)``: look at this owner again then.
+        """
+        self._cluster = cluster
+        self._store = store
+        self._in_ovn = in_ovn
+        self._changed = changed
+        self._conflict = conflict
+        self._again = again
+        self._writes = asyncio.Semaphore(CONCURRENT_WRITES)
+
+    async def reconcile(self, owners: frozenset[str]) -> None:
+        """Each owner as ``vm:ns/name`` or ``pod:ns/name``. One failure fails the batch, after all have been tried."""
+        results = await asyncio.gather(*(self._limited(owner) for owner in owners), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _limited(self, owner: str) -> None:
+        async with self._writes:
+            await self._reconcile(owner)
+
+    async def _reconcile(self, owner: str) -> None:
+        store = self._store
+        kind, key = owner.split(":", 1)
+        vm = store.vms.get(key) if kind == "vm" else None
+        pods = store.pods.of(owner)
+        desired = desired_ports(key, vm, pods)
+        present = store.ports.of(owner)
+        plan = plan_ports(desired, present)
+        for port, spec in plan.create.items():
+            await self._create(port, spec)
+        for port, spec in plan.update.items():
+            await self._update(port, spec)
+        for gone in plan.delete:
+            await self._delete(gone)
+        pinned = pinned_leases(vm)
+        uid = vm.uid if vm else next((pod.uid for pod in pods), "")
+        for port in {*desired, *pinned, *(p.key for p in present), *(lease.spec.holder.key for lease in store.leases.of(owner))}:
+            await self._leases(owner, port, desired.get(port), pinned.get(port, frozenset()), uid)
+
+    async def _create(self, key: str, spec: PortSpec) -> None:
+        namespace, name = key.split("/")
+        labels = {OWNER_LABEL: label_value(spec.owner.name)}
+        port = Port(metadata=Metadata(name=name, namespace=namespace, labels=labels), spec=spec)
+        try:
+            body = await self._cluster.create(PORTS, port.manifest(), namespace)
+        except AlreadyExists:
+            body = await self._cluster.get(PORTS, name, namespace)
+        self._store.ports.put(body)
+        self._changed([key])
+
+    async def _update(self, key: str, spec: PortSpec) -> None:
+        namespace, name = key.split("/")
+        patch = {"spec": spec.model_dump(mode="json", by_alias=True)}
+        self._store.ports.put(await self._cluster.patch(PORTS, name, patch, namespace))
+        self._changed([key])
+
+    async def _delete(self, port: Port) -> None:
+        try:
+            await self._cluster.delete(PORTS, port.name, port.namespace, uid=port.metadata.uid)
+        except (NotFound, Conflict):
+            log.info("port already gone", port=port.key)
+        self._store.ports.bury(port.key, port.metadata.uid)
+        self._changed([port.key])
+
+    async def _leases(self, owner: str, port: str, spec: PortSpec | None, pinned: frozenset[str], uid: str) -> None:
+        plan = plan_leases(
+            port,
+            spec,
+            self._store.leases.of(port),
+            self._store.leases.objects,
+            pinned=pinned,
+            owner_uid=uid,
+            now=datetime.now(UTC),
+        )
+        for lease in plan.create:
+            await self._claim(port, lease)
+        for lease in plan.bind:
+            await self._bind(lease, uid)
+        for lease in plan.conflicts:
+            self._conflict(port, lease)
+        # What OVN still has on the port is freed when it has not; the port's own reconciler comes back here then.
+        await self._free([lease for lease in plan.free if lease.spec.address not in self._in_ovn(port)])
+        if plan.again is not None:
+            self._again(owner, plan.again)
+
+    async def _claim(self, port: str, lease: AddressLease) -> None:
+        """Claim what the VM's manifest says it holds, though no lease says so: the lease was lost, or never made."""
+        try:
+            body = await self._cluster.create(LEASES, lease.manifest())
+        except AlreadyExists:
+            body = await self._cluster.get(LEASES, lease.name)
+        self._store.leases.put(body)
+        found = self._store.leases[lease.name]
+        if found.spec.holder.key != port:
+            self._conflict(port, found)
+
+    async def _bind(self, lease: AddressLease, uid: str) -> None:
+        status = {"phase": "Bound", "ownerUid": uid, "boundAt": datetime.now(UTC).isoformat(timespec="seconds")}
+        try:
+            body = await self._cluster.patch(LEASES, lease.name, {"status": status}, subresource="status")
+        except NotFound:
+            self._store.leases.remove(lease.name)
+            raise
+        self._store.leases.put(body)
+
+    async def _free(self, leases: Iterable[AddressLease]) -> None:
+        by_subnet: dict[str, list[AddressLease]] = defaultdict(list)
+        for lease in leases:
+            by_subnet[subnet_id(lease.spec.subnet)].append(lease)
+        for freed in by_subnet.values():
+            await self._cool(freed[0].spec.subnet, [lease.spec.address for lease in freed if not is_mac(lease.spec.address)])
+            for lease in freed:
+                await self._drop(lease)
+
+    async def _drop(self, lease: AddressLease) -> None:
+        """Delete a lease unless somebody has claimed it anew since we looked (its resourceVersion has moved)."""
+        try:
+            await self._cluster.delete(LEASES, lease.name, resource_version=lease.metadata.resource_version)
+        except NotFound:
+            log.info("lease already gone", lease=lease.name)
+        self._store.leases.bury(lease.name, lease.metadata.uid)
+
+    async def _cool(self, ref: SubnetRef, addresses: list[str]) -> None:
+        """Write down that these addresses are not to be handed out again yet; before they are free, not after."""
+        subnet = self._store.subnet(ref)
+        if subnet is None or not addresses or not subnet.spec.cooldown_seconds:
+            return
+        now = datetime.now(UTC).replace(microsecond=0)
+        until = now + timedelta(seconds=subnet.spec.cooldown_seconds)
+        kept = [c for c in subnet.status.cooling if c.until > now and c.address not in addresses]
+        cooling = [*({"address": c.address, "until": c.until.isoformat()} for c in kept),
+                   *({"address": address, "until": until.isoformat()} for address in addresses)][-COOLING_KEPT:]  # fmt: skip
+        kind = kinds.of(type(subnet))
+        patch = {"status": {"cooling": cooling}}
+        try:
+            body = await self._cluster.patch(kind, subnet.name, patch, subnet.namespace, subresource="status")
+        except NotFound:
+            return
+        table = self._store.subnets if ref.kind == "Subnet" else self._store.cluster_subnets
+        table.put(body)

@@ -1,0 +1,238 @@
+"""What people see: statuses, conditions and Events. Nothing here decides anything, so it may be late."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.api import ClusterSubnet, ClusterVpc, HandoffRecord, Port, Resource, Spec, Subnet, Vpc, set_condition
+from virtnet.controllers.informers import subnet_of, subnet_vpc, vpc_id
+from virtnet.controllers.ownership import is_mac
+from virtnet.controllers.store import Store
+from virtnet.handoff.journal import Journal
+from virtnet.handoff.machine import Outcome
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import NotFound
+
+log = structlog.get_logger()
+
+KEPT_HANDOFFS = 5
+COMPONENT = "virtnet-controller"
+
+
+@dataclass(frozen=True)
+class PortView:
+    """What the reconciler of rows knows of a port."""
+
+    in_ovn: bool
+    chassis: str
+    journal: Journal | None
+    wait: str
+    conflict: str
+
+
+class Reports:
+    """Writes the statuses of Ports, Subnets and Vpcs, and Events on VMs. The only writer of these."""
+
+    def __init__(self, cluster: Cluster, store: Store, view: Callable[[str], PortView]) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._view = view
+
+    async def reconcile(self, keys: frozenset[str]) -> None:
+        await asyncio.gather(*(self._report(key) for key in keys))
+
+    async def _report(self, key: str) -> None:
+        kind, id_ = key.split(":", 1)
+        match kind:
+            case "port":
+                await self._port(id_)
+            case "subnet":
+                await self._subnet(id_)
+            case "vpc":
+                await self._vpc(id_)
+
+    async def _port(self, key: str) -> None:
+        port = self._store.ports.get(key)
+        if port is None:
+            return
+        view = self._view(key)
+        nodes = {chassis: node for node, chassis in self._store.chassis().items()}
+        phase, ready, message = _phase(view)
+        handoffs = port.status.handoffs
+        if view.journal is not None:
+            handoffs = with_record(handoffs, record_of(view.journal, str(view.journal.state), message=view.wait))
+        status = port.status.model_copy(
+            update={
+                "phase": phase,
+                "node": nodes.get(view.chassis, ""),
+                "handoffs": handoffs,
+                "conditions": set_condition(
+                    port.status.conditions,
+                    "Ready",
+                    status=ready,
+                    reason=phase,
+                    message=message,
+                    generation=port.metadata.generation,
+                ),
+                "observed_generation": port.metadata.generation,
+            }
+        )
+        await self._write(port, status)
+
+    async def _subnet(self, id_: str) -> None:
+        subnet = self._store.subnet(subnet_of(id_))
+        if subnet is None:
+            return
+        used = sum(not is_mac(lease.spec.address) for lease in self._store.leases.of(id_))
+        ready, reason, message, gateway, capacity = False, "", "", "", 0
+        try:
+            pool = Pool.of(subnet)
+        except InvalidSubnet as error:
+            reason, message = "Invalid", str(error)
+        else:
+            gateway, capacity = str(pool.gateway), pool.capacity
+            ready, reason, message = self._subnet_state(subnet)
+        status = subnet.status.model_copy(
+            update={
+                "gateway": gateway,
+                "capacity": capacity,
+                "used": used,
+                "available": max(0, capacity - used),
+                "conditions": set_condition(
+                    subnet.status.conditions,
+                    "Ready",
+                    status=ready,
+                    reason=reason,
+                    message=message,
+                    generation=subnet.metadata.generation,
+                ),
+                "observed_generation": subnet.metadata.generation,
+            }
+        )
+        await self._write(subnet, status, without=("cooling",))
+
+    def _subnet_state(self, subnet: Subnet | ClusterSubnet) -> tuple[bool, str, str]:
+        reference = subnet.spec.vpc
+        vpc = self._store.vpc(subnet_vpc(subnet))
+        if subnet.spec.provider_network:
+            return False, "UnderlayNotServed", "this version serves overlay Subnets only: remove providerNetwork"
+        if vpc is None:
+            return False, "VpcMissing", f"create {reference.kind} {reference.key(subnet.namespace)}, or name another"
+        allowed = vpc.spec.allowed_namespaces
+        if subnet.namespace and allowed and subnet.namespace not in allowed:
+            return False, "VpcNotAllowed", f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}"
+        return True, "InOvn", ""
+
+    async def _vpc(self, id_: str) -> None:
+        vpc = self._store.vpc(id_)
+        if vpc is None:
+            return
+        inside = sorted(
+            subnet.key
+            for subnet in (*self._store.subnets, *self._store.cluster_subnets)
+            if subnet_vpc(subnet) == vpc_id(vpc)
+        )
+        generation = vpc.metadata.generation
+        conditions = set_condition(vpc.status.conditions, "Ready", status=True, reason="InOvn", generation=generation)
+        status = vpc.status.model_copy(
+            update={"subnets": tuple(inside), "conditions": conditions, "observed_generation": generation}
+        )
+        await self._write(vpc, status)
+
+    async def _write(self, resource: Resource, status: Spec, *, without: tuple[str, ...] = ()) -> None:
+        """Patch a status when it differs; whole, so that values going back to their defaults are written too."""
+        if status == getattr(resource, "status", None):
+            return
+        patch = status.model_dump(mode="json", by_alias=True, exclude=set(without))
+        kind = kinds.of(type(resource))
+        try:
+            body = await self._cluster.patch(
+                kind, resource.name, {"status": patch}, resource.namespace, subresource="status"
+            )
+        except NotFound:
+            return
+        self._store.table(type(resource)).put(body)
+
+    async def ended(self, key: str, outcome: Outcome, journal: Journal) -> None:
+        """Write down how a handoff ended. Raises ApiError: its journal is kept until this has succeeded."""
+        port = self._store.ports.get(key)
+        if port is None:
+            return
+        now = datetime.now(UTC)
+        message = story(journal, outcome, now)
+        record = record_of(journal, str(outcome), message=message, finished=now)
+        await self._write(
+            port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, record)})
+        )
+        await self.event(port, f"Handoff{outcome}", message, warning=outcome is not Outcome.COMMITTED)
+
+    async def event(self, port: Port, reason: str, message: str, *, warning: bool = False) -> None:
+        """An Event on the Port's owner."""
+        owner = port.spec.owner
+        key = f"{port.namespace}/{owner.name}"
+        vm = self._store.vms.get(key)
+        pod = self._store.pods.get(key)
+        uid = vm.uid if vm and owner.kind != "Pod" else pod.uid if pod else ""
+        regarding = {
+            "apiVersion": "v1" if owner.kind == "Pod" else "kubevirt.io/v1",
+            "kind": owner.kind,
+            "metadata": {"namespace": port.namespace, "name": owner.name, "uid": uid},
+        }
+        text = f"NIC {port.spec.network}: {message}"
+        await self._cluster.event(regarding, reason=reason, message=text, warning=warning, component=COMPONENT)
+
+
+def _phase(view: PortView) -> tuple[str, bool, str]:
+    """Phase, whether the port is ready, and a sentence."""
+    if view.conflict:
+        return "Conflict", False, view.conflict
+    if not view.in_ovn:
+        return "Pending", False, "not written to OVN yet"
+    if view.journal is not None:
+        return "Migrating", True, f"waits for {view.wait}" if view.wait else ""
+    if view.chassis:
+        return "Bound", True, ""
+    return "Unbound", True, "in OVN; no node has its interface"
+
+
+def record_of(journal: Journal, state: str, *, message: str, finished: datetime | None = None) -> HandoffRecord:
+    return HandoffRecord(
+        migration=journal.migration,
+        source=journal.source,
+        target=journal.target,
+        state=state,
+        armed_at=journal.armed,
+        bound_at=journal.bound,
+        activated_at=journal.activated,
+        domain_ready_at=journal.ready,
+        finished_at=finished,
+        message=message,
+    )
+
+
+def with_record(records: tuple[HandoffRecord, ...], record: HandoffRecord) -> tuple[HandoffRecord, ...]:
+    """The records with this one in front, in place of an earlier one of the same migration."""
+    return (record, *(r for r in records if r.migration != record.migration))[:KEPT_HANDOFFS]
+
+
+def story(journal: Journal, outcome: Outcome, now: datetime) -> str:
+    """One sentence for people."""
+    route = f"{journal.source} -> {journal.target}"
+    match outcome:
+        case Outcome.COMMITTED:
+            seen = journal.ready or journal.since
+            bound = f", bound there after {_ms(journal.armed, journal.bound)}" if journal.bound else ""
+            return f"{route}{bound}, on {journal.target} alone {_ms(seen, now)} after the guest was known to run there"
+        case Outcome.ROLLED_BACK:
+            return f"{route} rolled back: the port stays on {journal.source}"
+        case Outcome.ABANDONED:
+            return f"{route} ended with the VM instance"
+
+
+def _ms(start: datetime, end: datetime) -> str:
+    return f"{(end - start).total_seconds() * 1000:.0f} ms"

@@ -1,0 +1,107 @@
+"""What the controller keeps of other people's objects: a few fields of each, so that 10,000 VMs fit into memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from virtnet.api.names import ATTACHMENTS, PINNED
+from virtnet.api.records import Attachment, PinnedRecord
+from virtnet.handoff.facts import Instance, LauncherPod, Migration, MigrationState
+
+Body = Mapping[str, Any]
+_ATTACHMENTS = TypeAdapter(dict[str, Attachment])
+
+
+def object_key(body: Body) -> str:
+    metadata = body["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VirtualMachine: that it exists, and what its NICs hold."""
+
+    key: str
+    uid: str
+    record: PinnedRecord | None
+
+    @classmethod
+    def of(cls, body: Body) -> "Vm":
+        key = object_key(body)
+        annotations = body["metadata"].get("annotations") or {}
+        try:
+            record = PinnedRecord.read(annotations.get(PINNED))
+        except ValidationError:
+            record = None  # nobody but the webhook writes it; what it did not write is not believed
+        return cls(key, body["metadata"]["uid"], record if record and record.vm == key else None)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod with NICs of virtnet."""
+
+    key: str
+    uid: str
+    vmi: str
+    """Key of the VirtualMachineInstance that it runs; empty for an ordinary pod."""
+    launcher: LauncherPod
+    attachments: tuple[Attachment, ...]
+
+    @property
+    def owner(self) -> str:
+        """``vm:namespace/name`` of its VM, or ``pod:namespace/name``."""
+        return f"vm:{self.vmi}" if self.vmi else f"pod:{self.key}"
+
+    @classmethod
+    def of(cls, body: Body) -> "Pod":
+        metadata = body["metadata"]
+        key = object_key(body)
+        owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), {})
+        vmi = f"{metadata['namespace']}/{owner['name']}" if owner.get("kind") == "VirtualMachineInstance" else ""
+        launcher = LauncherPod(
+            name=metadata["name"],
+            node=body["spec"].get("nodeName") or "",
+            terminal=(body.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
+            deleting="deletionTimestamp" in metadata,
+            migration=(metadata.get("labels") or {}).get("kubevirt.io/migrationJobUID", ""),
+        )
+        text = (metadata.get("annotations") or {}).get(ATTACHMENTS)
+        attachments = tuple(_ATTACHMENTS.validate_json(text).values()) if text else ()
+        return cls(key, metadata["uid"], vmi, launcher, attachments)
+
+
+def instance_of(body: Body) -> Instance:
+    """The facts of a VirtualMachineInstance."""
+    status = body.get("status") or {}
+    state = status.get("migrationState") or {}
+    return Instance(
+        uid=body["metadata"]["uid"],
+        node=status.get("nodeName") or "",
+        phase=status.get("phase") or "",
+        state=MigrationState(
+            uid=state.get("migrationUid") or "",
+            domain_ready=bool(state.get("targetNodeDomainReadyTimestamp")),
+            failed=bool(state.get("failed")),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class VmMigration:
+    """A VirtualMachineInstanceMigration."""
+
+    key: str
+    vmi: str
+    migration: Migration
+
+    @classmethod
+    def of(cls, body: Body) -> "VmMigration":
+        namespace = body["metadata"]["namespace"]
+        return cls(
+            object_key(body),
+            f"{namespace}/{body['spec']['vmiName']}",
+            Migration(uid=body["metadata"]["uid"], phase=(body.get("status") or {}).get("phase") or ""),
+        )
