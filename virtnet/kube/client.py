@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -95,7 +95,7 @@ class Cluster:
 
     def watch(
         self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> AsyncIterator[tuple[str, Object]]:
+    ) -> AsyncGenerator[tuple[str, Object]]:
         """The collection for ever: ``("SYNC", {"items": [...]})``, then ``("ADDED"|"MODIFIED"|"DELETED", object)``s.
 
         After a lost connection or an expired resourceVersion there is another SYNC, which says all that was missed:
@@ -103,7 +103,7 @@ class Cluster:
         """
         return follow(self, Selection(kind, namespace, labels, fields))
 
-    def lines(self, path: str, *, query: Mapping[str, str], seconds: float, silence: float) -> AsyncIterator[Object]:
+    def lines(self, path: str, *, query: Mapping[str, str], seconds: float, silence: float) -> AsyncGenerator[Object]:
         """One raw watch, see Transport.lines."""
         return self._transport.lines(path, query=query, seconds=seconds, silence=silence)
 

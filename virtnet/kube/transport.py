@@ -6,7 +6,7 @@ Importing the models would cost 100 MiB in every process, and they lose fields t
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -95,7 +95,7 @@ class Transport:
 
     async def lines(
         self, path: str, *, query: Mapping[str, str], seconds: float, silence: float
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         """The answer's lines as they come, each a JSON object, until the server ends it.
 
         Raises Unavailable when the connection breaks, after ``silence`` seconds without a byte, and when the server has

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,11 +45,11 @@ class Source(Protocol):
     async def listed(self, what: Selection) -> tuple[list[dict[str, Any]], str]: ...
 
     def lines(
-        self, path: str, *, query: dict[str, str], seconds: float, silence: float
-    ) -> AsyncIterator[dict[str, Any]]: ...
+        self, path: str, *, query: Mapping[str, str], seconds: float, silence: float
+    ) -> AsyncGenerator[dict[str, Any]]: ...
 
 
-async def follow(source: Source, what: Selection) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def follow(source: Source, what: Selection) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
     """``("SYNC", {"items": [...]})``, then each change; SYNC again after every interruption.
 
     Only the first list may fail (NotFound, Rejected: a missing CRD or role is for the operator to see). Once it has
@@ -59,10 +60,11 @@ async def follow(source: Source, what: Selection) -> AsyncIterator[tuple[str, di
         try:
             items, version = await source.listed(what)
             synced = True
-            yield "SYNC", {"items": items}
-            async for change in _changes(source, what, version):
-                pause = FIRST_PAUSE
-                yield change
+            yield "SYNC", {"items": items, "metadata": {"resourceVersion": version}}
+            async with aclosing(_changes(source, what, version)) as changes:
+                async for change in changes:
+                    pause = FIRST_PAUSE
+                    yield change
         except ApiError as problem:
             if not synced and isinstance(problem, NotFound | Rejected):
                 raise
@@ -71,7 +73,7 @@ async def follow(source: Source, what: Selection) -> AsyncIterator[tuple[str, di
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-async def _changes(source: Source, what: Selection, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def _changes(source: Source, what: Selection, version: str) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
     """The changes after a resourceVersion, through as many watches as the server ends in good order."""
     while True:
         began = time.monotonic()
@@ -79,14 +81,16 @@ async def _changes(source: Source, what: Selection, version: str) -> AsyncIterat
         seconds = WATCH_SECONDS * random.uniform(0.8, 1)  # noqa: S311 - spreads load, guards no secret
         query["timeoutSeconds"] = str(max(1, round(seconds)))
         before = version
-        async for event in source.lines(
-            what.kind.path(what.namespace), query=query, seconds=seconds + SILENT_SECONDS, silence=SILENT_SECONDS
-        ):
-            change, found = event["type"], event["object"]
-            if change == "ERROR":
-                raise error(found, found.get("code", 500))
-            version = found["metadata"]["resourceVersion"]
-            if change != "BOOKMARK":
-                yield change, found
+        path = what.kind.path(what.namespace)
+        # The margin leaves a slow server time to end it by itself.
+        events = source.lines(path, query=query, seconds=seconds + SILENT_SECONDS, silence=SILENT_SECONDS)
+        async with aclosing(events):
+            async for event in events:
+                change, found = event["type"], event["object"]
+                if change == "ERROR":
+                    raise error(found, found.get("code", 500))
+                version = found["metadata"]["resourceVersion"]
+                if change != "BOOKMARK":
+                    yield change, found
         if version == before and time.monotonic() - began < 1:
             raise Unavailable("the server ended the watch at once")
