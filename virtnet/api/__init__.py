@@ -6,7 +6,7 @@ from virtnet.api.node_network import NodeHandoff, NodeHandoffStatus, NodeNetwork
 from virtnet.api.port import HandoffRecord, Owner, Port, PortSpec, PortStatus
 from virtnet.api.provider_network import ProviderNetwork, ProviderNetworkSpec
 from virtnet.api.references import SubnetRef, VpcRef
-from virtnet.api.subnet import ClusterSubnet, Dhcp, Dns, Reservation, Route, Subnet, SubnetSpec, SubnetStatus
+from virtnet.api.subnet import ClusterSubnet, Cooling, Dhcp, Dns, Reservation, Route, Subnet, SubnetSpec, SubnetStatus
 from virtnet.api.vpc import ClusterVpc, Vpc, VpcSpec, VpcStatus
 
 KINDS: tuple[type[Resource], ...] = (
@@ -30,6 +30,7 @@ __all__ = [
     "ClusterSubnet",
     "ClusterVpc",
     "Condition",
+    "Cooling",
     "Dhcp",
     "Dns",
     "HandoffRecord",

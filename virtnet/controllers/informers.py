@@ -34,7 +34,7 @@ ABSENT_KIND_PAUSE = 10.0
 
 @dataclass(frozen=True)
 class Workers:
-    """Who is nudged. Keys: owners ``vm:ns/name``; rows ``port:ns/name``, ``subnet:…``, ``vpc:…``; reports likewise."""
+    """Who is nudged: owners by ``vm:ns/name`` or ``pod:ns/name``, the others by ``Kind/ns/name`` or ``Kind/name``."""
 
     owners: Worker
     rows: Worker
@@ -42,11 +42,11 @@ class Workers:
 
 
 def vpc_id(vpc: Vpc | ClusterVpc) -> str:
-    return f"{type(vpc).__name__}:{vpc.key}"
+    return f"{type(vpc).__name__}/{vpc.key}"
 
 
 def port_keys(ports: Iterable[Port]) -> list[str]:
-    return [f"port:{port.key}" for port in ports]
+    return [f"Port/{port.key}" for port in ports]
 
 
 class Informers:
@@ -118,14 +118,14 @@ class Informers:
     def _vpc(self, vpc: Vpc | ClusterVpc) -> None:
         id_ = vpc_id(vpc)
         inside = [s for s in (*self._store.subnets, *self._store.cluster_subnets) if subnet_vpc(s) == id_]
-        keys = [f"vpc:{id_}", *(f"subnet:{subnet_id(s.ref)}" for s in inside)]
-        self._workers.rows.nudge(keys)
+        keys = [id_, *(subnet_id(s.ref) for s in inside)]
+        self._workers.rows.nudge([*keys, *(key for id_ in keys for key in port_keys(self._store.ports.of(id_)))])
         self._workers.reports.nudge(keys)
 
     def _subnet(self, subnet: Subnet | ClusterSubnet) -> None:
-        key = f"subnet:{subnet_id(subnet.ref)}"
-        self._workers.rows.nudge([key, *port_keys(self._store.ports.of(subnet_id(subnet.ref)))])
-        self._workers.reports.nudge([key, f"vpc:{subnet_vpc(subnet)}"])
+        key = subnet_id(subnet.ref)
+        self._workers.rows.nudge([key, *port_keys(self._store.ports.of(key))])
+        self._workers.reports.nudge([key, subnet_vpc(subnet)])
 
     def _port(self, port: Port) -> None:
         self._workers.owners.nudge([port_owner(port)])
@@ -133,7 +133,7 @@ class Informers:
 
     def _lease(self, lease: AddressLease) -> None:
         self._workers.owners.nudge([lease_owner(lease)])
-        self._workers.reports.nudge([f"subnet:{subnet_id(lease.spec.subnet)}"])
+        self._workers.reports.nudge([subnet_id(lease.spec.subnet)])
 
     def _node(self, node: NodeNetwork) -> None:
         known = self._store.chassis()
@@ -144,12 +144,12 @@ class Informers:
 
 def subnet_vpc(subnet: Subnet | ClusterSubnet) -> str:
     ref = subnet.spec.vpc
-    return f"{ref.kind}:{ref.key(subnet.namespace)}"
+    return f"{ref.kind}/{ref.key(subnet.namespace)}"
 
 
 def subnet_of(id_: str) -> SubnetRef:
     """The reference that ``subnet_id`` was made of."""
-    kind, key = id_.split(":", 1)
+    kind, _, key = id_.partition("/")
     namespace, _, name = key.rpartition("/")
     return SubnetRef.model_validate({"kind": kind, "namespace": namespace, "name": name})
 

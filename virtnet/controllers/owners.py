@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from virtnet.api import AddressLease, Port, PortSpec, SubnetRef
+from virtnet.api import AddressLease, Cooling, Port, PortSpec, SubnetRef
 from virtnet.api.meta import Metadata
 from virtnet.api.names import OWNER_LABEL, label_value
 from virtnet.controllers.ownership import desired_ports, is_mac, pinned_leases, plan_leases, plan_ports
@@ -37,8 +37,9 @@ class Owners:
         conflict: Callable[[str, AddressLease], None],
         again: Callable[[str, timedelta], None],
     ) -> None:
-        """``in_ovn(port)``: the addresses that OVN has on a port. ``changed(ports)``: Ports were written. ``conflict(port,
-        lease)``: a Port may not have an address. ``again(owner, delay)``: look at this owner again then.
+        """``in_ovn(port)``: the addresses that OVN has on a port. ``changed(ports)``: Ports were written.
+
+        ``conflict(port, lease)``: a Port may not have an address. ``again(owner, delay)``: look at this owner again.
         """
         self._cluster = cluster
         self._store = store
@@ -75,7 +76,12 @@ class Owners:
             await self._delete(gone)
         pinned = pinned_leases(vm)
         uid = vm.uid if vm else next((pod.uid for pod in pods), "")
-        for port in {*desired, *pinned, *(p.key for p in present), *(lease.spec.holder.key for lease in store.leases.of(owner))}:
+        for port in {
+            *desired,
+            *pinned,
+            *(p.key for p in present),
+            *(lease.spec.holder.key for lease in store.leases.of(owner)),
+        }:
             await self._leases(owner, port, desired.get(port), pinned.get(port, frozenset()), uid)
 
     async def _create(self, key: str, spec: PortSpec) -> None:
@@ -149,7 +155,8 @@ class Owners:
         for lease in leases:
             by_subnet[subnet_id(lease.spec.subnet)].append(lease)
         for freed in by_subnet.values():
-            await self._cool(freed[0].spec.subnet, [lease.spec.address for lease in freed if not is_mac(lease.spec.address)])
+            addresses = [lease.spec.address for lease in freed if not is_mac(lease.spec.address)]
+            await self._cool(freed[0].spec.subnet, addresses)
             for lease in freed:
                 await self._drop(lease)
 
@@ -169,8 +176,8 @@ class Owners:
         now = datetime.now(UTC).replace(microsecond=0)
         until = now + timedelta(seconds=subnet.spec.cooldown_seconds)
         kept = [c for c in subnet.status.cooling if c.until > now and c.address not in addresses]
-        cooling = [*({"address": c.address, "until": c.until.isoformat()} for c in kept),
-                   *({"address": address, "until": until.isoformat()} for address in addresses)][-COOLING_KEPT:]  # fmt: skip
+        fresh = [Cooling(address=address, until=until) for address in addresses]
+        cooling = [one.model_dump(mode="json") for one in (*kept, *fresh)][-COOLING_KEPT:]
         kind = kinds.of(type(subnet))
         patch = {"status": {"cooling": cooling}}
         try:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from virtnet.addressing.pool import InvalidSubnet, Pool
-from virtnet.api import ClusterSubnet, ClusterVpc, HandoffRecord, Port, Resource, Spec, Subnet, Vpc, set_condition
+from virtnet.api import ClusterSubnet, HandoffRecord, Port, Resource, Spec, Subnet, set_condition
 from virtnet.controllers.informers import subnet_of, subnet_vpc, vpc_id
 from virtnet.controllers.ownership import is_mac
 from virtnet.controllers.store import Store
@@ -47,14 +47,13 @@ class Reports:
         await asyncio.gather(*(self._report(key) for key in keys))
 
     async def _report(self, key: str) -> None:
-        kind, id_ = key.split(":", 1)
-        match kind:
-            case "port":
-                await self._port(id_)
-            case "subnet":
-                await self._subnet(id_)
-            case "vpc":
-                await self._vpc(id_)
+        match key.partition("/")[0]:
+            case "Port":
+                await self._port(key.removeprefix("Port/"))
+            case "Subnet" | "ClusterSubnet":
+                await self._subnet(key)
+            case "Vpc" | "ClusterVpc":
+                await self._vpc(key)
 
     async def _port(self, key: str) -> None:
         port = self._store.ports.get(key)
@@ -166,9 +165,7 @@ class Reports:
         now = datetime.now(UTC)
         message = story(journal, outcome, now)
         record = record_of(journal, str(outcome), message=message, finished=now)
-        await self._write(
-            port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, record)})
-        )
+        await self._write(port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, record)}))
         await self.event(port, f"Handoff{outcome}", message, warning=outcome is not Outcome.COMMITTED)
 
     async def event(self, port: Port, reason: str, message: str, *, warning: bool = False) -> None:

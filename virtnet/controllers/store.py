@@ -87,8 +87,8 @@ class Table(Generic[T]):
         changes = [self.put(body) for body in listing["items"]]
         there = {object_key(body) for body in listing["items"]}
         moment = int(listing["metadata"]["resourceVersion"])
-        for key in [k for k, version in self.versions.items() if k not in there and version <= moment]:
-            changes.append((self.remove(key), None))
+        gone = [key for key, version in self.versions.items() if key not in there and version <= moment]
+        changes += [(self.remove(key), None) for key in gone]
         self.buried = {key: uid for key, uid in self.buried.items() if key in there}
         self.synced = True
         return [(old, new) for old, new in changes if old != new]
@@ -121,7 +121,8 @@ def lease_owner(lease: AddressLease) -> str:
 
 
 def subnet_id(ref: SubnetRef) -> str:
-    return f"{ref.kind}:{ref.key}"
+    """``Kind/key``, which is also what its rows in OVN are known by."""
+    return f"{ref.kind}/{ref.key}"
 
 
 class Store:
@@ -156,8 +157,8 @@ class Store:
         return self.subnets.get(ref.key) if ref.kind == "Subnet" else self.cluster_subnets.get(ref.key)
 
     def vpc(self, id_: str) -> Vpc | ClusterVpc | None:
-        """By ``kind:key``."""
-        kind, key = id_.split(":", 1)
+        """By ``Kind/key``."""
+        kind, _, key = id_.partition("/")
         return self.vpcs.get(key) if kind == "Vpc" else self.cluster_vpcs.get(key)
 
     def table(self, model: type[Resource]) -> Table[Any]:

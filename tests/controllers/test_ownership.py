@@ -1,0 +1,125 @@
+"""Which Ports an owner has, and what becomes of their leases."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from virtnet.api import AddressLease, AddressLeaseStatus, PortSpec, SubnetRef
+from virtnet.api.records import Attachment, PinnedNic, PinnedRecord
+from virtnet.controllers.ownership import RESERVED_FOR, desired_ports, leases_of, plan_leases, plan_ports
+from virtnet.controllers.views import Pod, Vm
+from virtnet.handoff.facts import LauncherPod
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BLUE = SubnetRef(kind="Subnet", namespace="demo", name="blue")
+MAC = "02:76:6e:00:00:01"
+PORT = "demo/db.blue"
+
+
+def vm(address: str = "10.0.0.5", mac: str = MAC) -> Vm:
+    nic = PinnedNic(nad="demo/blue-net", subnet=BLUE, mac=mac, addresses=(address,))
+    return Vm("demo/db", "u1", PinnedRecord(vm="demo/db", nics={"blue": nic}))
+
+
+def pod(address: str = "10.0.0.5", *, terminal: bool = False) -> Pod:
+    attachment = Attachment(
+        port=PORT, network="blue", nad="demo/blue-net", subnet=BLUE, mac=MAC, addresses=(f"{address}/24",), mtu=1442
+    )
+    return Pod(
+        "demo/launcher", "p1", "demo/db", LauncherPod(name="launcher", node="n", terminal=terminal), (attachment,)
+    )
+
+
+def addresses(ports: dict[str, PortSpec]) -> dict[str, tuple[str, ...]]:
+    return {key: spec.addresses for key, spec in ports.items()}
+
+
+@pytest.mark.parametrize(
+    ("machine", "pods", "expected"),
+    [
+        pytest.param(vm(), [], {PORT: ("10.0.0.5",)}, id="stopped VM"),
+        pytest.param(vm(), [pod()], {PORT: ("10.0.0.5",)}, id="running VM"),
+        pytest.param(vm("10.0.0.9"), [pod()], {PORT: ("10.0.0.5",)}, id="re-pinned while running: the guest's stays"),
+        pytest.param(vm("10.0.0.9"), [pod(terminal=True)], {PORT: ("10.0.0.9",)}, id="re-pinned, then stopped"),
+        pytest.param(Vm("demo/db", "u1", None), [pod()], {PORT: ("10.0.0.5",)}, id="NIC removed while running"),
+        pytest.param(Vm("demo/db", "u1", None), [], {}, id="NIC removed, then stopped"),
+        pytest.param(None, [pod()], {PORT: ("10.0.0.5",)}, id="VM deleted, pod still there"),
+        pytest.param(None, [pod(terminal=True)], {}, id="VM deleted, pod ended"),
+    ],
+)
+def test_ports_follow_the_manifest_but_never_under_a_running_guest(
+    machine: Vm | None, pods: list[Pod], expected: dict[str, tuple[str, ...]]
+) -> None:
+    assert addresses(desired_ports("demo/db", machine, pods)) == expected
+
+
+def spec(address: str = "10.0.0.5") -> PortSpec:
+    return desired_ports("demo/db", vm(address), [])[PORT]
+
+
+def lease(address: str, *, phase: str = "Bound", age: timedelta = timedelta(0), uid: str = "u1") -> AddressLease:
+    found = {one.spec.address: one for one in leases_of(PORT, spec(address)).values()}[address]
+    metadata = found.metadata.model_copy(update={"creation_timestamp": NOW - age})
+    status = AddressLeaseStatus.model_validate({"phase": phase, "ownerUid": uid if phase == "Bound" else ""})
+    return found.model_copy(update={"metadata": metadata, "status": status})
+
+
+def names(leases: tuple[AddressLease, ...]) -> list[str]:
+    return sorted(one.spec.address for one in leases)
+
+
+def plan(port: PortSpec | None, held: list[AddressLease], pinned: frozenset[str] = frozenset(), uid: str = "u1"):  # type: ignore[no-untyped-def]
+    everything = {one.name: one for one in held}
+    return plan_leases(PORT, port, held, everything, pinned=pinned, owner_uid=uid, now=NOW)
+
+
+def test_a_lost_lease_is_claimed_again() -> None:
+    assert names(plan(spec(), []).create) == [MAC, "10.0.0.5"]
+
+
+def test_reserved_leases_are_bound_once_the_vm_is_there() -> None:
+    assert names(plan(spec(), [lease("10.0.0.5", phase="Reserved")]).bind) == ["10.0.0.5"]
+
+
+def test_a_vm_created_anew_under_its_name_takes_its_leases_over() -> None:
+    assert names(plan(spec(), [lease("10.0.0.5")], uid="u2").bind) == ["10.0.0.5"]
+    assert plan(spec(), [lease("10.0.0.5")], uid="u1").bind == ()
+
+
+@pytest.mark.parametrize(
+    ("held", "pinned", "freed"),
+    [
+        pytest.param(lease("10.0.0.7"), False, True, id="bound and not needed"),
+        pytest.param(lease("10.0.0.7"), True, False, id="the manifest speaks for it"),
+        pytest.param(lease("10.0.0.7", phase="Reserved"), False, False, id="reserved just now"),
+        pytest.param(
+            lease("10.0.0.7", phase="Reserved", age=RESERVED_FOR), False, True, id="reserved, and nobody came"
+        ),
+    ],
+)
+@pytest.mark.parametrize("port", [None, spec()], ids=["port gone", "port has another address"])
+def test_leases_are_freed_when_nobody_speaks_for_them(
+    held: AddressLease, pinned: bool, freed: bool, port: PortSpec | None
+) -> None:  # noqa: FBT001
+    result = plan(port, [held], frozenset({held.name}) if pinned else frozenset())
+    assert names(result.free) == (["10.0.0.7"] if freed else [])
+    assert (result.again is not None) == (held.status.phase == "Reserved" and not freed and not pinned)
+
+
+def test_an_address_of_another_is_a_conflict_not_a_claim() -> None:
+    theirs = lease("10.0.0.5")
+    other = theirs.model_copy(
+        update={
+            "spec": theirs.spec.model_copy(
+                update={"holder": theirs.spec.holder.model_copy(update={"port": "web.blue"})}
+            )
+        }
+    )
+    result = plan_leases(PORT, spec(), [], {other.name: other}, pinned=frozenset(), owner_uid="u1", now=NOW)
+    assert names(result.conflicts) == ["10.0.0.5"]
+    assert names(result.create) == [MAC]
+
+
+def test_ports_are_created_updated_and_deleted_by_difference() -> None:
+    result = plan_ports({"demo/a.x": spec(), "demo/b.x": spec()}, [])
+    assert sorted(result.create) == ["demo/a.x", "demo/b.x"]

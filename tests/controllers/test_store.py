@@ -1,0 +1,62 @@
+"""The store never believes older news than it has, and a whole list tells what has vanished."""
+
+from typing import Any
+
+from virtnet.controllers.store import Table
+from virtnet.controllers.views import Vm
+
+
+def body(name: str, version: int, uid: str = "") -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "demo", "uid": uid or f"uid-{name}", "resourceVersion": str(version)}
+    }
+
+
+def listing(version: int, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"items": list(items), "metadata": {"resourceVersion": str(version)}}
+
+
+def table() -> Table[Vm]:
+    return Table(Vm.of, lambda vm: [vm.uid])
+
+
+def test_a_list_removes_what_is_not_in_it() -> None:
+    vms = table()
+    vms.sync(listing(5, body("a", 1), body("b", 2)))
+    changes = vms.sync(listing(9, body("b", 2)))
+    assert [(old.key if old else None, new) for old, new in changes] == [("demo/a", None)]
+    assert [vm.key for vm in vms] == ["demo/b"]
+
+
+def test_a_list_older_than_our_own_write_does_not_undo_it() -> None:
+    vms = table()
+    vms.put(body("mine", 12))
+    vms.sync(listing(10))
+    assert [vm.key for vm in vms] == ["demo/mine"]
+
+
+def test_older_news_changes_nothing() -> None:
+    vms = table()
+    vms.put(body("a", 7, uid="new"))
+    vms.put(body("a", 6, uid="old"))
+    assert vms["demo/a"].uid == "new"
+
+
+def test_what_we_deleted_does_not_come_back_by_old_news() -> None:
+    vms = table()
+    vms.put(body("a", 7, uid="u"))
+    vms.bury("demo/a", "u")
+    vms.put(body("a", 8, uid="u"))
+    assert vms.get("demo/a") is None
+    vms.put(body("a", 9, uid="another"))
+    assert vms.get("demo/a") is not None
+
+
+def test_groups_follow_their_objects() -> None:
+    vms = table()
+    vms.put(body("a", 1, uid="u1"))
+    vms.put(body("a", 2, uid="u2"))
+    assert vms.of("u1") == []
+    assert [vm.key for vm in vms.of("u2")] == ["demo/a"]
+    vms.remove("demo/a")
+    assert vms.of("u2") == []

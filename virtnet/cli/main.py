@@ -1,0 +1,111 @@
+"""``virtnet``: the processes of a cluster, the lab, and what people ask."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from virtnet import __version__
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="A network for KubeVirt VMs that moves with them.")
+
+
+def serve(main: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:
+    """Run a process until it ends or is told to: SIGTERM and SIGINT cancel it, and it cleans up after itself."""
+    level = logging.DEBUG if verbose else logging.INFO
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+    async def until_told() -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs has a task
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await main
+        except asyncio.CancelledError:
+            structlog.get_logger().info("told to end")
+
+    asyncio.run(until_told())
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+@app.command()
+def controller(
+    northbound: Annotated[str, typer.Option(help="OVN northbound database, for example tcp:10.0.0.1:6641.")],
+    southbound: Annotated[str, typer.Option(help="OVN southbound database.")],
+    leader_elect: Annotated[bool, typer.Option(help="Lead only while holding the Lease.")] = True,
+    namespace: Annotated[str, typer.Option(help="Namespace of the Lease.")] = "virtnet",
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 for none.")] = 9402,
+    verbose: bool = False,
+) -> None:
+    """Run the controller: Ports, leases, OVN rows and handoffs."""
+    from virtnet.controllers import service  # noqa: PLC0415 - each process loads only what it runs
+
+    settings = service.Settings(
+        northbound=northbound,
+        southbound=southbound,
+        leader_elect=leader_elect,
+        namespace=namespace,
+        metrics_port=metrics_port,
+    )
+    serve(service.run(settings), verbose=verbose)
+
+
+@app.command()
+def webhook(
+    cert: Annotated[Path, typer.Option(help="TLS certificate (PEM).")],
+    key: Annotated[Path, typer.Option(help="Its private key (PEM).")],
+    port: Annotated[int, typer.Option(help="Port to serve admission on.")] = 9443,
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 for none.")] = 9403,
+    verbose: bool = False,
+) -> None:
+    """Run the admission service: pins VMs, marks pods, validates Subnets."""
+    from webhooks import service  # noqa: PLC0415 - each process loads only what it runs
+
+    settings = service.Settings(port=port, cert=cert, key=key, metrics_port=metrics_port)
+    serve(service.run(settings), verbose=verbose)
+
+
+@app.command()
+def node(
+    node: Annotated[str, typer.Option(help="Name of the Kubernetes node.", envvar="NODE_NAME")],
+    socket: Annotated[Path, typer.Option(help="Where the CNI plugin connects.")] = Path("/run/virtnet/cni.sock"),
+    state_dir: Annotated[Path, typer.Option(help="Journals of attached NICs.")] = Path("/var/lib/virtnet"),
+    ovsdb: Annotated[str, typer.Option(help="The local Open vSwitch database.")] = "unix:/run/openvswitch/db.sock",
+    bridge: Annotated[str, typer.Option(help="The integration bridge.")] = "br-int",
+    metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 for none.")] = 9404,
+    verbose: bool = False,
+) -> None:
+    """Run the node daemon: attaches NICs."""
+    from virtnet.node import daemon  # noqa: PLC0415 - each process loads only what it runs
+
+    settings = daemon.Settings(
+        node=node, socket=socket, state_dir=state_dir, ovsdb=ovsdb, bridge=bridge, metrics_port=metrics_port
+    )
+    serve(daemon.run(settings), verbose=verbose)
+
+
+if __name__ == "__main__":
+    app()

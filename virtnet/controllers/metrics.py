@@ -1,0 +1,54 @@
+"""What the controller tells Prometheus."""
+
+from datetime import UTC, datetime
+from typing import Self
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from virtnet import __version__
+from virtnet.handoff.journal import Journal
+from virtnet.handoff.machine import Outcome
+
+SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Metrics:
+    """One registry per process; no metric has a label per VM."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = Gauge("virtnet_leader", "Whether this process leads.", registry=self.registry)
+        self.pinned = Gauge("virtnet_pinned_addresses", "Leased addresses, MACs included.", registry=self.registry)
+        self.ports = Gauge("virtnet_ports", "Ports.", registry=self.registry)
+        self.connected = Gauge("virtnet_ovn_connected", "Whether OVN's databases answer.", registry=self.registry)
+        self.transactions = Histogram(
+            "virtnet_ovn_transaction_duration_seconds",
+            "Northbound transactions.",
+            ["result"],
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        self._migrations = Counter(
+            "virtnet_migrations_total", "Handoffs that have ended.", ["result"], registry=self.registry
+        )
+        self._handoff = Histogram(
+            "virtnet_migration_port_handoff_duration_seconds",
+            "From the guest known to run on the target to the target being the only chassis.",
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        build = Gauge("virtnet_build_info", "The version that runs.", ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
+
+    @classmethod
+    def serve(cls, port: int) -> Self:
+        """Metrics on all addresses at ``/metrics``; port 0 serves none."""
+        metrics = cls()
+        if port:
+            start_http_server(port, registry=metrics.registry)
+        return metrics
+
+    def handoff(self, outcome: Outcome, journal: Journal) -> None:
+        self._migrations.labels(outcome.lower()).inc()
+        if outcome is Outcome.COMMITTED and journal.ready is not None:
+            self._handoff.observe((datetime.now(UTC) - journal.ready).total_seconds())

@@ -1,0 +1,218 @@
+"""The reconciler of rows: resources and handoff facts -> OVN's northbound database. The only writer of it."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.api import ClusterSubnet, NodeHandoff, NodeNetwork, Port, Subnet
+from virtnet.controllers.informers import port_keys, subnet_of, subnet_vpc, vpc_id
+from virtnet.controllers.ownership import leases_of
+from virtnet.controllers.reports import PortView
+from virtnet.controllers.store import Store, port_owner, subnet_id
+from virtnet.handoff.facts import Binding, Facts
+from virtnet.handoff.journal import Journal
+from virtnet.handoff.machine import Decision, Outcome, decide
+from virtnet.handoff.options import ChassisOptions
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import ApiError, NotFound
+from virtnet.ovn.northbound import Northbound
+from virtnet.ovn.southbound import Southbound
+from virtnet.topology.chassis import read_chassis
+from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
+from virtnet.topology.difference import difference
+from virtnet.topology.rows import Row
+
+log = structlog.get_logger()
+
+NODES = kinds.of(NodeNetwork)
+REPORT_RETRY = timedelta(seconds=1)
+
+
+class Rows:
+    """Keys are the origins of rows: ``Kind/ns/name``, or ``Kind/name`` in cluster scope."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        northbound: Northbound,
+        southbound: Southbound,
+        *,
+        ended: Callable[[str, Outcome, Journal], Awaitable[None]],
+        again: Callable[[str, timedelta], None],
+        written: Callable[[Iterable[str]], None],
+    ) -> None:
+        """``ended``: write down how a handoff ended, before its journal goes. ``again(key, delay)``: look again then.
+
+        ``written(keys)``: these have been looked at, and OVN has what they need.
+        """
+        self._cluster = cluster
+        self._store = store
+        self._northbound = northbound
+        self._southbound = southbound
+        self._ended = ended
+        self._again = again
+        self._written = written
+        self._waits: dict[str, str] = {}
+
+    async def reconcile(self, keys: frozenset[str]) -> None:
+        """One look at each key, one transaction for all. Raises Fenced, Stale, Unavailable and ApiError."""
+        desired: list[Row] = []
+        decisions: dict[str, Decision] = {}
+        for key in keys:
+            match key.partition("/")[0]:
+                case "Vpc" | "ClusterVpc":
+                    desired += self._vpc(key)
+                case "Subnet" | "ClusterSubnet":
+                    desired += self._subnet(key)
+                case "Port":
+                    port = key.removeprefix("Port/")
+                    rows, decision = await self._port(port)
+                    desired += rows
+                    if decision is not None:
+                        decisions[port] = decision
+        observed = self._northbound.of(keys)
+        operations = difference(desired, observed)
+        if operations:
+            await self._northbound.commit(operations)
+            log.debug("northbound written", operations=len(operations))
+        self._waits |= {port: decision.wait for port, decision in decisions.items()}
+        await self._ask_nodes({key.removeprefix("Port/") for key in keys if key.startswith("Port/")}, decisions)
+        self._written(keys)
+
+    def everything(self) -> frozenset[str]:
+        """Every key there is, also of rows whose resource is gone: what start-up and repair look at."""
+        store = self._store
+        known = {
+            *(vpc_id(vpc) for vpc in (*store.vpcs, *store.cluster_vpcs)),
+            *(subnet_id(subnet.ref) for subnet in (*store.subnets, *store.cluster_subnets)),
+            *port_keys(store.ports),
+        }
+        return frozenset(known | {row.key.origin for row in self._northbound.observed()})
+
+    def _vpc(self, id_: str) -> list[Row]:
+        vpc = self._store.vpc(id_)
+        return vpc_rows(vpc) if vpc else []
+
+    def _subnet(self, id_: str) -> list[Row]:
+        subnet = self._store.subnet(subnet_of(id_))
+        if subnet is None or not self._served(subnet):
+            return []
+        try:
+            return subnet_rows(subnet, Pool.of(subnet))
+        except InvalidSubnet:
+            return []  # the Subnet's condition says so
+
+    def _served(self, subnet: Subnet | ClusterSubnet) -> bool:
+        """Whether the Subnet is one that goes to OVN; its condition says why where it is not."""
+        vpc = self._store.vpc(subnet_vpc(subnet))
+        return (
+            vpc is not None
+            and not subnet.spec.provider_network
+            and allowed(vpc.spec.allowed_namespaces, subnet.namespace)
+        )
+
+    async def _port(self, key: str) -> tuple[list[Row], Decision | None]:
+        port = self._store.ports.get(key)
+        if port is None or self.conflict(port):
+            return [], None
+        subnet = self._store.subnet(port.spec.subnet)
+        if subnet is None or not self._served(subnet):
+            return [], None
+        facts = self._facts(port)
+        decision = decide(facts)
+        if decision.ended is not None:
+            try:
+                await self._ended(key, *decision.ended)
+            except ApiError as error:
+                log.warning("handoff not reported yet", port=key, error=str(error))
+                self._again(f"Port/{key}", REPORT_RETRY)
+                decision = Decision(
+                    options=ChassisOptions(requested=decision.options.requested, journal=facts.options.journal),
+                    wait="the API server to take the report",
+                )
+        if decision.again is not None:
+            self._again(f"Port/{key}", decision.again)
+        return port_rows(port, subnet, decision.options), decision
+
+    def _facts(self, port: Port) -> Facts:
+        store = self._store
+        owner = port_owner(port)
+        vmi = f"{port.namespace}/{port.spec.owner.name}" if port.spec.owner.kind != "Pod" else ""
+        return Facts(
+            instance=store.instance(vmi) if vmi else None,
+            pods=tuple(pod.launcher for pod in store.pods.of(owner)),
+            migrations=tuple(m.migration for m in store.migrations.of(vmi)) if vmi else (),
+            binding=self._southbound.binding(port.key) or Binding(),
+            options=self._options(port.key),
+            chassis=store.chassis(),
+            now=datetime.now(UTC),
+        )
+
+    def _options(self, key: str) -> ChassisOptions:
+        row = self._row(key)
+        return read_chassis(row, ChassisOptions) if row else ChassisOptions()
+
+    def _row(self, key: str) -> Row | None:
+        """The port's row as OVN has it."""
+        return next(iter(self._northbound.of([f"Port/{key}"])), None)
+
+    def conflict(self, port: Port) -> str:
+        """Why this Port may not be in OVN: an address that it should hold is another's. Empty when none is."""
+        for name, lease in leases_of(port.key, port.spec).items():
+            found = self._store.leases.get(name)
+            if found is not None and found.spec.holder.key != port.key:
+                holder = found.spec.holder
+                return f"{port.spec.subnet}: {lease.spec.address} is held by {holder}; request another address"
+        return ""
+
+    def view(self, key: str) -> PortView:
+        """What people are told of a port."""
+        port = self._store.ports.get(key)
+        return PortView(
+            in_ovn=self._row(key) is not None,
+            chassis=(self._southbound.binding(key) or Binding()).chassis,
+            journal=Journal.read(self._options(key).journal),
+            wait=self._waits.get(key, ""),
+            conflict=self.conflict(port) if port else "",
+        )
+
+    def addresses(self, key: str) -> frozenset[str]:
+        """The addresses that OVN has on a port: MAC and IPs."""
+        row = self._row(key)
+        entries: Any = row.columns["addresses"] if row else ()
+        return frozenset(word for entry in entries for word in entry.split())
+
+    async def _ask_nodes(self, ports: set[str], decisions: dict[str, Decision]) -> None:
+        """Tell the nodes of each handoff their part, and take it back when it is over."""
+        wanted: dict[str, dict[str, NodeHandoff]] = {}
+        for port, decision in decisions.items():
+            journal = Journal.read(decision.options.journal)
+            if journal is not None:
+                release = bool(decision.release)
+                source = NodeHandoff(migration=journal.migration, role="Source", release=release)
+                wanted.setdefault(journal.source, {})[port] = source
+                wanted.setdefault(journal.target, {})[port] = NodeHandoff(migration=journal.migration, role="Target")
+        for node in list(self._store.nodes):
+            part = wanted.get(node.name, {})
+            changes = {port: entry for port, entry in part.items() if node.spec.handoffs.get(port) != entry}
+            over = ports & node.spec.handoffs.keys() - part.keys()
+            if changes or over:
+                await self._ask(node.name, {**changes, **dict.fromkeys(over)})
+
+    async def _ask(self, node: str, changes: dict[str, NodeHandoff | None]) -> None:
+        handoffs = {port: entry and entry.model_dump(mode="json", by_alias=True) for port, entry in changes.items()}
+        try:
+            body = await self._cluster.patch(NODES, node, {"spec": {"handoffs": handoffs}})
+        except NotFound:
+            return
+        self._store.nodes.put(body)
+
+
+def allowed(namespaces: tuple[str, ...], namespace: str) -> bool:
+    """Whether a cluster object's list of allowed namespaces lets this one in; empty lists let all in."""
+    return not namespace or not namespaces or namespace in namespaces

@@ -1,0 +1,182 @@
+"""The controller process: leadership, watches, three workers, OVN."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from virtnet.api import AddressLease, ClusterVpc
+from virtnet.api.meta import Metadata
+from virtnet.controllers.informers import Informers, Workers, port_keys
+from virtnet.controllers.metrics import Metrics
+from virtnet.controllers.owners import Owners
+from virtnet.controllers.reports import Reports
+from virtnet.controllers.rows import Rows
+from virtnet.controllers.store import Store, lease_owner, port_owner
+from virtnet.controllers.worker import Worker
+from virtnet.handoff.journal import Journal
+from virtnet.handoff.machine import Outcome
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import AlreadyExists
+from virtnet.kube.leader import LeaderElection
+from virtnet.ovn.northbound import OvsdbNorthbound
+from virtnet.ovn.southbound import Southbound
+from virtnet.topology.rows import Key
+
+log = structlog.get_logger()
+
+REPORT_PAUSE = 0.2
+AUDIT_EVERY = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags of ``virtnet controller``."""
+
+    northbound: str
+    southbound: str
+    leader_elect: bool = True
+    namespace: str = "virtnet"
+    """Where the leader's Lease lies."""
+    metrics_port: int = 9402
+    """0: none."""
+
+
+async def run(settings: Settings) -> None:
+    """Serve until cancelled. Returns when leadership was lost; the process is then to be started anew."""
+    metrics = Metrics.serve(settings.metrics_port)
+    async with await Cluster.connect(agent="virtnet-controller") as cluster:
+        if not settings.leader_elect:
+            await lead(cluster, settings, metrics)
+            return
+        election = LeaderElection(cluster, name="virtnet-controller", namespace=settings.namespace)
+        await election.run(lambda: lead(cluster, settings, metrics))
+
+
+async def lead(cluster: Cluster, settings: Settings, metrics: Metrics) -> None:
+    """Be the one controller, until cancelled or fenced."""
+    store = Store()
+    northbound = await OvsdbNorthbound.connect(settings.northbound)
+    southbound = await Southbound.connect(settings.southbound)
+    controller = Controller(cluster, store, northbound, southbound, metrics)
+    try:
+        await controller.run()
+    finally:
+        await northbound.close()
+        await southbound.close()
+
+
+class Controller:
+    """Wires the reconcilers to each other."""
+
+    def __init__(
+        self, cluster: Cluster, store: Store, northbound: OvsdbNorthbound, southbound: Southbound, metrics: Metrics
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._northbound = northbound
+        self._metrics = metrics
+        self._ready = False
+        self.rows = Rows(
+            cluster,
+            store,
+            northbound,
+            southbound,
+            ended=self._ended,
+            again=self._again,
+            written=self._written,
+        )
+        self.owners = Owners(
+            cluster,
+            store,
+            in_ovn=self.rows.addresses,
+            changed=lambda ports: self.workers.rows.nudge(f"Port/{port}" for port in ports),
+            conflict=self._conflict,
+            again=self._again_owner,
+        )
+        self.reports = Reports(cluster, store, self.rows.view)
+        self.workers = Workers(
+            owners=Worker("owners", self.owners.reconcile),
+            rows=Worker("rows", self.rows.reconcile),
+            reports=Worker("reports", self.reports.reconcile, pause=REPORT_PAUSE),
+        )
+        self._informers = Informers(cluster, store, self.workers)
+        northbound.on_change(self._rows_changed)
+        southbound.on_change(self._bindings_changed)
+
+    async def run(self) -> None:
+        await self._default_vpc()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._informers.run(lambda: self._start(group)), name="informers")
+
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        """Everything is known: look at everything once, then at what changes."""
+        log.info("synced", vms=len(self._store.vms), ports=len(self._store.ports), leases=len(self._store.leases))
+        self._ready = True
+        self._audit()
+        for worker in (self.workers.owners, self.workers.rows, self.workers.reports):
+            group.create_task(worker.run(), name=worker.name)
+        group.create_task(self._audits(), name="audits")
+
+    async def _audits(self) -> None:
+        """Look at everything now and then: the same path as at the start, for what no event told."""
+        while True:
+            await asyncio.sleep(AUDIT_EVERY.total_seconds())
+            self._audit()
+
+    def _audit(self) -> None:
+        store = self._store
+        self.workers.rows.nudge(self.rows.everything())
+        self.workers.owners.nudge(
+            {
+                *(f"vm:{vm.key}" for vm in store.vms),
+                *(pod.owner for pod in store.pods),
+                *(port_owner(port) for port in store.ports),
+                *(lease_owner(lease) for lease in store.leases),
+            }
+        )
+
+    async def _default_vpc(self) -> None:
+        """The ClusterVpc ``default`` exists from the start."""
+        try:
+            await self._cluster.create(kinds.of(ClusterVpc), ClusterVpc(metadata=Metadata(name="default")).manifest())
+        except AlreadyExists:
+            return
+
+    def _again(self, key: str, delay: timedelta) -> None:
+        self.workers.rows.nudge_later(key, delay)
+
+    def _again_owner(self, owner: str, delay: timedelta) -> None:
+        self.workers.owners.nudge_later(owner, delay)
+
+    def _written(self, keys: Iterable[str]) -> None:
+        keys = list(keys)
+        self.workers.reports.nudge(keys)
+        ports = [key.removeprefix("Port/") for key in keys if key.startswith("Port/")]
+        self.workers.owners.nudge({lease_owner(lease) for port in ports for lease in self._outdated(port)})
+
+    def _outdated(self, key: str) -> list[AddressLease]:
+        """Leases of a port that it does not need any more, now that OVN has let go of the address."""
+        port = self._store.ports.get(key)
+        wanted = {port.spec.mac_address, *port.spec.addresses} if port else set()
+        return [lease for lease in self._store.leases.of(key) if lease.spec.address not in wanted]
+
+    async def _ended(self, port: str, outcome: Outcome, journal: Journal) -> None:
+        await self.reports.ended(port, outcome, journal)
+        self._metrics.handoff(outcome, journal)
+
+    def _conflict(self, port: str, lease: AddressLease) -> None:
+        self.workers.rows.nudge([f"Port/{port}"])
+
+    def _rows_changed(self, keys: frozenset[Key]) -> None:
+        """Somebody changed rows of ours, or the database was replaced: put back what must be there."""
+        if self._ready:
+            self.workers.rows.nudge({key.origin for key in keys})
+
+    def _bindings_changed(self, ports: frozenset[str]) -> None:
+        if self._ready:
+            known = [port for key in ports if (port := self._store.ports.get(key)) is not None]
+            self.workers.rows.nudge(port_keys(known))
