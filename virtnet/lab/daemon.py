@@ -1,0 +1,123 @@
+"""One background process of the lab, known by its pid file: any later command can find it, restart it or end it."""
+
+import os
+import select
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class DaemonError(Exception):
+    """A process could not be started, or has ended when it should run. The message ends with its last words."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A command that runs in a session of its own, with its output in a log file."""
+
+    name: str
+    command: Sequence[str]
+    directory: Path
+    """Where ``NAME.pid`` and ``NAME.log`` are."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.directory / f"{self.name}.pid"
+
+    @property
+    def pid(self) -> int | None:
+        """The process, if it runs. A pid that now belongs to another process does not count."""
+        try:
+            pid, started = self.pid_file.read_text().split()
+        except FileNotFoundError:
+            return None
+        return int(pid) if _started(int(pid)) == started else None
+
+    def start(self) -> None:
+        """Start it unless it runs. It may still fail: wait for what it should provide. Raises DaemonError."""
+        if self.pid is not None:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if shutil.which(self.command[0]) is None:
+            raise DaemonError(f"{self.name}: there is no program {self.command[0]}")
+        pid = os.posix_spawnp(
+            self.command[0],
+            list(self.command),
+            {**os.environ, **self.environment},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(self.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGINT, signal.SIGPIPE],
+        )
+        self.pid_file.write_text(f"{pid} {_started(pid)}\n")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would, and wait until it is gone."""
+        self._end(signal.SIGKILL, 10)
+
+    def stop(self, *, grace: float = 5) -> None:
+        """Ask it to end, and kill it if it has not after the grace period. Nothing if it does not run."""
+        if not self._end(signal.SIGTERM, grace):
+            self.kill()
+        self.pid_file.unlink(missing_ok=True)
+
+    def last_words(self) -> str:
+        """The end of its log, for error messages."""
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-8:])
+        except FileNotFoundError:
+            return ""
+
+    def _end(self, how: signal.Signals, seconds: float) -> bool:
+        """Signal it and wait. Whether it is gone. The descriptor makes sure that no other process is hit."""
+        pid = self.pid
+        if pid is None:
+            return True
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        try:
+            if self.pid != pid:
+                return True
+            signal.pidfd_send_signal(handle, how)
+            gone = select.poll()
+            gone.register(handle, select.POLLIN)
+            if not gone.poll(seconds * 1000):
+                return False
+            _reap(pid)
+        except ProcessLookupError:
+            return True
+        finally:
+            os.close(handle)
+        return True
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks, which with its pid names it for good. None if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if fields[0] == "Z":
+        _reap(pid)
+        return None
+    return fields[19]
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # another command's child: init takes care of it
