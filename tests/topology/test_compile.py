@@ -1,0 +1,155 @@
+"""What each kind of object becomes in OVN."""
+
+import pytest
+
+from tests.topology.samples import NOWHERE, VPC, Range, port, subnet
+from virtnet.api import ClusterSubnet, Vpc
+from virtnet.handoff.options import ChassisOptions
+from virtnet.topology.chassis import read_chassis
+from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
+from virtnet.topology.names import port_key
+from virtnet.topology.rows import Key, Parent, Ref
+from virtnet.topology.tables import TABLES, Column
+
+BLUE = subnet()
+
+
+def rows_of(of, **spec):
+    return {row.key: row for row in subnet_rows(of, Range.of(of))}
+
+
+def dhcp(**spec):
+    of = subnet(**spec)
+    return rows_of(of)[Key("DHCP_Options", "Subnet/demo/blue:v4")].columns["options"]
+
+
+def test_vpc_is_a_router():
+    (row,) = vpc_rows(VPC)
+    assert row.columns["name"] == "virtnet:ClusterVpc/default"
+    assert row.parent is None
+
+
+def test_scopes_do_not_clash():
+    tenant = Vpc.parse({"metadata": {"name": "default", "namespace": "demo"}})
+    assert vpc_rows(tenant)[0].columns["name"] == "virtnet:Vpc/demo/default"
+
+
+def test_subnet_hangs_on_the_router_of_its_vpc():
+    of = subnet(vpc={"kind": "Vpc", "name": "lab"}, gateway="10.10.0.254")
+    gateway = rows_of(of)[Key("Logical_Router_Port", "Subnet/demo/blue:gateway")]
+    assert gateway.parent == Parent(Key("Logical_Router", "Vpc/demo/lab"), "ports")
+    assert gateway.columns["networks"] == {"10.10.0.254/24"}
+
+
+def test_switch_and_router_are_joined():
+    rows = rows_of(BLUE)
+    gateway = rows[Key("Logical_Router_Port", "Subnet/demo/blue:gateway")]
+    uplink = rows[Key("Logical_Switch_Port", "Subnet/demo/blue:router")]
+    assert uplink.columns["options"] == {"router-port": gateway.columns["name"]}
+    assert (uplink.columns["type"], uplink.columns["addresses"]) == ("router", {"router"})
+    assert uplink.parent == Parent(Key("Logical_Switch", "Subnet/demo/blue"), "ports")
+
+
+def test_router_mac_is_stable_local_and_never_a_nics():
+    macs = [rows_of(BLUE)[Key("Logical_Router_Port", "Subnet/demo/blue:gateway")].columns["mac"] for _ in range(2)]
+    other = rows_of(subnet("red"))[Key("Logical_Router_Port", "Subnet/demo/red:gateway")].columns["mac"]
+    assert macs[0] == macs[1] != other
+    assert macs[0].startswith("0a:")
+
+
+def test_cluster_subnet_compiles_as_a_subnet_does():
+    lan = ClusterSubnet.parse({"metadata": {"name": "lan"}, "spec": {"cidr": "10.20.0.0/16"}})
+    assert {key.origin for key in rows_of(lan)} == {"ClusterSubnet/lan"}
+
+
+def test_dhcp_options_of_a_plain_subnet():
+    mac = rows_of(BLUE)[Key("Logical_Router_Port", "Subnet/demo/blue:gateway")].columns["mac"]
+    assert dhcp() == {
+        "server_id": "10.10.0.1",
+        "server_mac": mac,
+        "router": "10.10.0.1",
+        "lease_time": "3600",
+        "mtu": "1442",
+    }
+
+
+def test_dns_is_told():
+    options = dhcp(dns={"servers": ["10.10.0.2", "10.10.0.3"], "domain": "demo.example"})
+    assert options["dns_server"] == "{10.10.0.2, 10.10.0.3}"
+    assert options["domain_name"] == '"demo.example"'
+
+
+@pytest.mark.parametrize(
+    ("routes", "told"),
+    [
+        pytest.param(
+            [{"destination": "192.168.0.0/16", "gateway": "10.10.0.9"}],
+            "{192.168.0.0/16,10.10.0.9, 0.0.0.0/0,10.10.0.1}",
+            id="the default route comes along, since clients then ignore the router option",
+        ),
+        pytest.param(
+            [{"destination": "0.0.0.0/0", "gateway": "10.10.0.9"}],
+            "{0.0.0.0/0,10.10.0.9}",
+            id="a default route of the user's own stands",
+        ),
+    ],
+)
+def test_routes_are_told(routes, told):
+    assert dhcp(routes=routes)["classless_static_route"] == told
+
+
+def test_without_dhcp_there_are_no_options():
+    quiet = subnet(dhcp={"enabled": False})
+    assert not [key for key in rows_of(quiet) if key.table == "DHCP_Options"]
+    (row,) = port_rows(port(quiet, 10), quiet, NOWHERE)
+    assert row.columns["dhcpv4_options"] is None
+
+
+def test_port_is_named_after_the_nic_and_bound_to_its_addresses():
+    (row,) = port_rows(port(BLUE, 10), BLUE, NOWHERE)
+    assert row.key == port_key("demo/vm10.net")
+    assert row.columns["name"] == "demo/vm10.net"
+    assert row.columns["addresses"] == row.columns["port_security"] == {"02:76:6e:04:00:0a 10.10.0.10"}
+    assert row.columns["dhcpv4_options"] == Ref(Key("DHCP_Options", "Subnet/demo/blue:v4"))
+    assert row.columns["options"] == {}
+    assert row.columns["external_ids"] == {
+        "virtnet/owner": "virtnet",
+        "virtnet/id": "Port/demo/vm10.net",
+        "virtnet/kind": "Port",
+    }
+
+
+@pytest.mark.parametrize(
+    "chassis",
+    [
+        pytest.param(NOWHERE, id="nowhere"),
+        pytest.param(ChassisOptions(requested=("one",)), id="one"),
+        pytest.param(
+            ChassisOptions(requested=("one", "two"), strategy="rarp", journal={"state": "Armed", "source": "n1"}),
+            id="both",
+        ),
+    ],
+)
+def test_chassis_options_are_read_back_as_written(chassis):
+    (row,) = port_rows(port(BLUE, 10), BLUE, chassis)
+    assert read_chassis(row, ChassisOptions) == chassis
+
+
+def test_handoff_lies_in_the_row():
+    chassis = ChassisOptions(requested=("one", "two"), strategy="rarp", journal={"state": "Armed"})
+    (row,) = port_rows(port(BLUE, 10), BLUE, chassis)
+    assert row.columns["options"] == {"requested-chassis": "one,two", "activation-strategy": "rarp"}
+    assert row.columns["external_ids"]["virtnet/handoff-state"] == "Armed"
+
+
+def test_compilers_set_only_what_is_declared():
+    chassis = ChassisOptions(requested=("one",), strategy="rarp", journal={"state": "Armed"})
+    full = subnet(
+        dns={"servers": ["10.10.0.2"], "domain": "x"}, routes=[{"destination": "1.0.0.0/8", "gateway": "10.10.0.9"}]
+    )
+    for row in [*vpc_rows(VPC), *rows_of(full).values(), *port_rows(port(full, 10), full, chassis)]:
+        table = TABLES[row.key.table]
+        assert row.columns.keys() <= {name for name, kind in table.columns.items() if kind is not Column.CHILDREN}
+        for column, value in row.columns.items():
+            if table.columns[column] is Column.MAP:
+                assert all(table.owns(column, name) for name in value), column

@@ -1,0 +1,114 @@
+"""What a database would hold after operations: the model that tests, the fake and previews go by. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from virtnet.topology.rows import Change, Delete, Insert, Key, Keys, Op, Parent, Ref, Row, Update, Value
+from virtnet.topology.tables import TABLES, Column
+
+
+class MismatchError(Exception):
+    """An operation needs a row that is not there, or that holds something else by now."""
+
+
+def apply(ops: Iterable[Op], rows: Iterable[Row]) -> list[Row]:
+    """The rows after the operations, with a uuid each. Raises MismatchError, and then nothing has happened.
+
+    As in OVSDB, a row that no parent lists any more vanishes, and weak references to vanished rows are emptied. Rows
+    of others may be among the rows, with keys of their own.
+    """
+    ops = list(ops)
+    state = _State(rows)
+    inserted = [state.insert(op.row) for op in ops if isinstance(op, Insert)]
+    for op in ops:
+        if isinstance(op, Delete):
+            state.delete(op)
+    for op in ops:
+        if isinstance(op, Update):
+            state.update(op)
+    for uuid in inserted:
+        state.settle(uuid)
+    return list(state.left())
+
+
+class _State:
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = {row.uuid: row for row in rows}
+        self.keys: dict[Key, dict[str, None]] = defaultdict(dict)
+        for row in self.rows.values():
+            self.keys[row.key][row.uuid] = None
+
+    def find(self, key: Key, uuid: str = "") -> str:
+        """The row's uuid; empty if it is not there."""
+        if uuid:
+            return uuid if uuid in self.rows else ""
+        return next(iter(self.keys[key]), "")
+
+    def insert(self, row: Row) -> str:
+        if self.find(row.key):
+            raise MismatchError(f"{row.key} is there already")
+        number = len(self.rows)
+        while (uuid := f"new-{number}") in self.rows:
+            number += 1
+        self.rows[uuid] = replace(row, uuid=uuid)
+        self.keys[row.key][uuid] = None
+        return uuid
+
+    def delete(self, op: Delete) -> None:
+        uuid = self.find(op.key, op.uuid)
+        if uuid:
+            del self.rows[uuid], self.keys[op.key][uuid]
+
+    def update(self, op: Update) -> None:
+        uuid = self.find(op.key, op.uuid)
+        if not uuid:
+            raise MismatchError(f"{op.key} is gone")
+        row = self.rows[uuid]
+        for column, value in op.verify.items():
+            if row.columns.get(column) != value:
+                raise MismatchError(f"{op.key}: {column} is not what it was")
+        columns = {column: self.changed(row.columns.get(column), value) for column, value in op.columns.items()}
+        parent = self.attached(op.parent) if op.parent else row.parent
+        self.rows[uuid] = replace(row, columns={**row.columns, **columns}, parent=parent)
+
+    def settle(self, uuid: str) -> None:
+        """Resolve what an inserted row refers to, now that all are there."""
+        row = self.rows[uuid]
+        columns = {column: self.changed(None, value) for column, value in row.columns.items()}
+        self.rows[uuid] = replace(row, columns=columns, parent=self.attached(row.parent))
+
+    def changed(self, there: Value, change: Change) -> Value:
+        if isinstance(change, Keys):
+            kept = there if isinstance(there, Mapping) else {}
+            return {**{name: text for name, text in kept.items() if name not in change.remove}, **change.put}
+        if not isinstance(change, Ref):
+            return change
+        uuid = self.find(change.key, change.uuid)
+        if not uuid:
+            raise MismatchError(f"{change.key} is not there")
+        return Ref(change.key, uuid)
+
+    def attached(self, parent: Parent | None) -> Parent | None:
+        if parent is None:
+            return None
+        uuid = self.find(parent.key, parent.uuid)
+        if not uuid:
+            raise MismatchError(f"{parent.key} is not there")
+        return replace(parent, uuid=uuid)
+
+    def left(self) -> Iterator[Row]:
+        """The rows that still have what they hang on, with the references that still lead somewhere."""
+        left = {
+            uuid: row
+            for uuid, row in self.rows.items()
+            if TABLES[row.key.table].root or (row.parent is not None and row.parent.uuid in self.rows)
+        }
+        for row in left.values():
+            kinds = TABLES[row.key.table].columns
+            lost = [
+                column
+                for column, value in row.columns.items()
+                if kinds[column] is Column.REF and isinstance(value, Ref) and value.uuid not in left
+            ]
+            yield replace(row, columns={**row.columns, **dict.fromkeys(lost)}) if lost else row

@@ -1,0 +1,18 @@
+"""From API objects to the rows that OVN needs for them: one function for each kind, and none knows another.
+
+Every part of a kind (its switch, its gateway, its DHCP) is a compiler of its own; a further part is a further line.
+"""
+
+from virtnet.api import ClusterSubnet, Subnet
+from virtnet.topology.dhcp4 import dhcp4_rows
+from virtnet.topology.port import port_rows
+from virtnet.topology.rows import Row
+from virtnet.topology.switch import Addressing, gateway_rows, switch_rows
+from virtnet.topology.vpc import vpc_rows
+
+__all__ = ["port_rows", "subnet_rows", "vpc_rows"]
+
+
+def subnet_rows(subnet: Subnet | ClusterSubnet, pool: Addressing) -> list[Row]:
+    """All rows of a Subnet. They hang on the router of its Vpc, whose rows must be there or come along."""
+    return [*switch_rows(subnet), *gateway_rows(subnet, pool), *dhcp4_rows(subnet, pool)]

@@ -1,0 +1,48 @@
+"""Names and keys of rows, derived from the API objects that they are compiled from.
+
+A key's id is ``Kind/object`` with an optional ``:part``; a row's name in OVN is that with ``virtnet:`` before it. The
+names of Kubernetes have no colon, so nobody else's name can be the same, and ``ovn-nbctl show`` reads well. The one
+exception is the port of a NIC: it is named after its Port, as the interface's iface-id is.
+"""
+
+import hashlib
+
+from virtnet.api import ClusterSubnet, ClusterVpc, Port, Subnet, SubnetRef, Vpc
+from virtnet.topology.rows import Key
+
+
+def vpc_key(vpc: Vpc | ClusterVpc) -> Key:
+    return Key("Logical_Router", f"{type(vpc).__name__}/{vpc.key}")
+
+
+def router_key(subnet: Subnet | ClusterSubnet) -> Key:
+    """The router that a Subnet hangs on: that of its Vpc."""
+    vpc = subnet.spec.vpc
+    return Key("Logical_Router", f"{vpc.kind}/{vpc.key(subnet.namespace)}")
+
+
+def switch_key(ref: SubnetRef) -> Key:
+    return Key("Logical_Switch", f"{ref.kind}/{ref.key}")
+
+
+def part(table: str, whole: Key, name: str = "") -> Key:
+    """The key of another row of the same API object."""
+    return Key(table, f"{whole.id}:{name}" if name else whole.id)
+
+
+def port_key(port: Port | str) -> Key:
+    """The key of a NIC's logical switch port, from the Port or from its key ``namespace/name``."""
+    return Key("Logical_Switch_Port", f"Port/{port if isinstance(port, str) else port.key}")
+
+
+def row_name(key: Key) -> str:
+    return f"virtnet:{key.id}"
+
+
+def router_mac(key: Key) -> str:
+    """The MAC of a router port: locally administered, the same whenever it is asked, and never that of a NIC.
+
+    Generated MACs of NICs begin with 02, these with 0a.
+    """
+    digest = hashlib.sha256(key.id.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[:5]))

@@ -1,0 +1,29 @@
+"""A Port: one logical switch port, named after it."""
+
+from virtnet.api import ClusterSubnet, Port, Subnet
+from virtnet.topology.chassis import Chassis, chassis_options, journal_ids
+from virtnet.topology.dhcp4 import dhcp4_key
+from virtnet.topology.names import port_key, switch_key
+from virtnet.topology.ownership import own
+from virtnet.topology.rows import Parent, Ref, Row
+
+
+def port_rows(port: Port, subnet: Subnet | ClusterSubnet, chassis: Chassis) -> list[Row]:
+    """The port of a NIC. It may send from its own MAC and addresses only, and is answered DHCP for them."""
+    key = port_key(port)
+    addresses = frozenset({" ".join((port.spec.mac_address, *port.spec.addresses))})
+    return [
+        Row(
+            key,
+            {
+                "name": port.key,
+                "type": "",
+                "addresses": addresses,
+                "port_security": addresses,
+                "dhcpv4_options": Ref(dhcp4_key(subnet.ref)) if subnet.spec.dhcp.enabled else None,
+                "options": chassis_options(chassis),
+                "external_ids": own(key, journal_ids(chassis)),
+            },
+            Parent(switch_key(subnet.ref), "ports"),
+        )
+    ]

@@ -1,0 +1,101 @@
+"""A transaction as text: the ovn-nbctl command that would do the same, for logs, people and tests."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from virtnet.topology.names import row_name
+from virtnet.topology.rows import Insert, Key, Keys, Op, Parent, Ref, Update, Value
+from virtnet.topology.tables import TABLES
+
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|[0-9]+")
+_SHELL = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Operations that happen together or not at all."""
+
+    ops: Sequence[Op]
+
+    def __str__(self) -> str:
+        """One ovn-nbctl command, one line for each row; empty for no operations."""
+        commands = [" ".join(map(_quoted, words)) for op in self.ops for words in _commands(op)]
+        return "ovn-nbctl " + " \\\n  -- ".join(commands) if commands else ""
+
+
+def _commands(op: Op) -> Iterator[list[str]]:
+    match op:
+        case Insert(row=row):
+            values = [word for column, value in row.columns.items() for word in _settings(column, value)]
+            yield [f"--id={_symbol(row.key)}", "create", row.key.table, *values]
+            if row.parent:
+                yield ["add", *_record(row.parent), row.parent.column, _symbol(row.key)]
+        case Update():
+            yield from _update(op)
+        case _ if op.parent:
+            yield ["--if-exists", "remove", *_record(op.parent), op.parent.column, op.uuid or _name(op.key)]
+        case _:
+            yield ["--if-exists", "destroy", op.key.table, op.uuid or _name(op.key)]
+
+
+def _update(op: Update) -> Iterator[list[str]]:
+    record = [op.key.table, op.uuid or _name(op.key)]
+    settings: list[str] = []
+    for column, value in op.columns.items():
+        if isinstance(value, Keys):
+            if value.remove:
+                yield ["remove", *record, column, *map(_atom, sorted(value.remove))]
+            settings += _settings(column, value.put)
+        elif words := list(_settings(column, value)):
+            settings += words
+        else:
+            yield ["clear", *record, column]
+    if settings:
+        yield ["set", *record, *settings]
+    if op.parent:
+        yield ["add", *_record(op.parent), op.parent.column, op.uuid or _name(op.key)]
+
+
+def _settings(column: str, value: Value) -> Iterator[str]:
+    """What comes after the record in ``set`` and ``create``; nothing for an empty value."""
+    match value:
+        case Mapping():
+            yield from (f"{column}:{_atom(name)}={_atom(text)}" for name, text in sorted(value.items()))
+        case frozenset():
+            if value:
+                yield f"{column}=" + ",".join(_atom(text) for text in sorted(value))
+        case Ref():
+            yield f"{column}={value.uuid or _symbol(value.key)}"
+        case bool():
+            yield f"{column}={str(value).lower()}"
+        case int():
+            yield f"{column}={value}"
+        case str() if value:
+            yield f"{column}={_atom(value)}"
+
+
+def _record(parent: Parent) -> tuple[str, str]:
+    return parent.key.table, parent.uuid or _name(parent.key)
+
+
+def _name(key: Key) -> str:
+    """What ovn-nbctl finds a row by; a NIC's port is the one row not named after its key's id."""
+    if key.table == "Logical_Switch_Port" and key.kind == "Port":
+        return key.object
+    return row_name(key) if "name" in TABLES[key.table].columns else _symbol(key)
+
+
+def _symbol(key: Key) -> str:
+    """The name of a row that has no uuid yet."""
+    return "@" + re.sub(r"[^A-Za-z0-9]+", "_", f"{key.table}_{key.id}")
+
+
+def _atom(text: str) -> str:
+    return text if _BARE.fullmatch(text) and text not in ("true", "false") else json.dumps(text)
+
+
+def _quoted(word: str) -> str:
+    """For a shell."""
+    return word if _SHELL.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
