@@ -44,7 +44,7 @@ IpRange = Annotated[
         json_schema_extra={
             "x-kubernetes-validations": [
                 {
-                    "rule": "self.split('-').size() <= 2 && self.split('-').all(a, isIP(a) && ip(a).family() == 4)",
+                    "rule": r"self.matches('^[0-9]{1,3}(\\.[0-9]{1,3}){3}(-[0-9]{1,3}(\\.[0-9]{1,3}){3})?$')",
                     "message": "must be an address (10.10.0.200) or a range (10.10.0.10-10.10.0.99)",
                 }
             ]
@@ -175,8 +175,8 @@ RULES = (
     ("self.spec.cidr == oldSelf.spec.cidr", "cidr is immutable: create another Subnet and move the VMs"),
     ("self.spec.vpc == oldSelf.spec.vpc", "vpc is immutable: create another Subnet and move the VMs"),
     (
-        "!has(self.spec.gateway) || (cidr(self.spec.cidr).containsIP(self.spec.gateway)"
-        " && cidr(self.spec.cidr).ip() != ip(self.spec.gateway))",
+        "!has(self.spec.gateway) || (cidr(self.spec.cidr).containsIP(ip(self.spec.gateway))"
+        " && self.spec.cidr.split('/')[0] != self.spec.gateway)",
         "gateway must be a host address of cidr",
     ),
 )
