@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 
 from virtnet.topology.rows import Change, Delete, Insert, Key, Keys, Op, Parent, Ref, Row, Update, Value
 from virtnet.topology.tables import TABLES, Column
@@ -12,14 +13,16 @@ class MismatchError(Exception):
     """An operation needs a row that is not there, or that holds something else by now."""
 
 
-def apply(ops: Iterable[Op], rows: Iterable[Row]) -> list[Row]:
+def apply(ops: Iterable[Op], rows: Iterable[Row], uuids: Iterator[str] | None = None) -> list[Row]:
     """The rows after the operations, with a uuid each. Raises MismatchError, and then nothing has happened.
+
+    New rows get their uuids from ``uuids``.
 
     As in OVSDB, a row that no parent lists any more vanishes, and weak references to vanished rows are emptied. Rows
     of others may be among the rows, with keys of their own.
     """
     ops = list(ops)
-    state = _State(rows)
+    state = _State(rows, uuids)
     inserted = [state.insert(op.row) for op in ops if isinstance(op, Insert)]
     for op in ops:
         if isinstance(op, Delete):
@@ -33,8 +36,9 @@ def apply(ops: Iterable[Op], rows: Iterable[Row]) -> list[Row]:
 
 
 class _State:
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], uuids: Iterator[str] | None) -> None:
         self.rows = {row.uuid: row for row in rows}
+        self.uuids = uuids or (uuid for number in count() if (uuid := f"new-{number}") not in self.rows)
         self.keys: dict[Key, dict[str, None]] = defaultdict(dict)
         for row in self.rows.values():
             self.keys[row.key][row.uuid] = None
@@ -48,9 +52,7 @@ class _State:
     def insert(self, row: Row) -> str:
         if self.find(row.key):
             raise MismatchError(f"{row.key} is there already")
-        number = len(self.rows)
-        while (uuid := f"new-{number}") in self.rows:
-            number += 1
+        uuid = next(self.uuids)
         self.rows[uuid] = replace(row, uuid=uuid)
         self.keys[row.key][uuid] = None
         return uuid

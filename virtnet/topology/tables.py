@@ -30,9 +30,6 @@ class Column(enum.Enum):
     REF = enum.auto()
     """A Ref to another row, or None. A reference to somebody else's row is seen as that row's uuid."""
 
-    CHILDREN = enum.auto()
-    """The rows that hang here. Never set: children name their parent."""
-
 
 @dataclass(frozen=True)
 class Table:
@@ -41,6 +38,8 @@ class Table:
     columns: Mapping[str, Column]
     root: bool
     """Whether its rows stand by themselves. Others live as long as a parent lists them."""
+    children: Mapping[str, str] = field(default_factory=dict)
+    """Columns that list other rows, and the table of these. Never set: children name their parent."""
     own: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The keys of its map columns that are ours; one that is set and no longer wanted is removed."""
     verify: frozenset[str] = frozenset()
@@ -53,8 +52,8 @@ class Table:
 _IDS = {"external_ids": Column.MAP}
 
 TABLES: Mapping[str, Table] = {
-    "Logical_Router": Table({"name": Column.TEXT, "ports": Column.CHILDREN, **_IDS}, root=True),
-    "Logical_Switch": Table({"name": Column.TEXT, "ports": Column.CHILDREN, **_IDS}, root=True),
+    "Logical_Router": Table({"name": Column.TEXT, **_IDS}, root=True, children={"ports": "Logical_Router_Port"}),
+    "Logical_Switch": Table({"name": Column.TEXT, **_IDS}, root=True, children={"ports": "Logical_Switch_Port"}),
     "DHCP_Options": Table(
         {"cidr": Column.TEXT, "options": Column.MAP, **_IDS},
         root=True,

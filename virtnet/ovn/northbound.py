@@ -1,0 +1,156 @@
+"""OVN's northbound database: rows of ours as they are, and one fenced way to change them."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, Self
+
+import structlog
+
+from virtnet.ovn.connection import CONNECT_TIMEOUT, Connection
+from virtnet.ovn.errors import Fenced, OvnError, Rejected, Stale, Unavailable
+from virtnet.ovn.index import Index
+from virtnet.ovn.operations import encode
+from virtnet.ovn.replica import Dump, RowChange
+from virtnet.topology.ownership import OWNER, OWNER_VALUE
+from virtnet.topology.rows import Key, Op, Row
+from virtnet.topology.tables import TABLES
+from virtnet.topology.transaction import Transaction
+
+__all__ = ["Fenced", "Northbound", "OvnError", "OvsdbNorthbound", "Rejected", "Stale", "Unavailable"]
+
+log = structlog.get_logger()
+
+Changed = Callable[[frozenset[Key]], None]
+
+LOCK_PATIENCE = 1.0
+"""How long a write waits for the lock: after a reconnect the server may have to notice first that our last
+connection is dead."""
+
+OURS = [["external_ids", "includes", ["map", [[OWNER, OWNER_VALUE]]]]]
+"""Only rows of ours are replicated, so that a database shared with others costs no more than our part of it."""
+
+
+class Northbound(Protocol):
+    """What the controller needs of it. Used from one event loop, which is also where callbacks are called."""
+
+    def observed(self, keys: Iterable[Key] | None = None) -> list[Row]:
+        """The rows of these keys, or all rows of ours, as the database has them. In memory and by index.
+
+        Where the database has several rows of one key, these are several.
+        """
+        ...
+
+    def of(self, origin: str) -> list[Row]:
+        """The rows that were compiled from one API object, named as ``Key.origin`` names it: ``Port/demo/db.blue``."""
+        ...
+
+    async def commit(self, ops: Sequence[Op]) -> None:
+        """Do the operations in one transaction, or nothing; when it returns, ``observed`` shows what was done.
+
+        Raises Fenced, Stale, Rejected or Unavailable; see there for what the caller has to do.
+        """
+        ...
+
+    def on_change(self, callback: Changed) -> None:
+        """Call back with keys of rows that have changed, come or gone, whoever did it.
+
+        After a lost connection, or when the whole database was replaced, these are all keys that were or are there;
+        none, if none were. A callback must not block.
+        """
+        ...
+
+
+class OvsdbNorthbound:
+    """The real one. ``async with OvsdbNorthbound(remote) as northbound``, or ``open`` and ``close``.
+
+    ``remote`` is one or several of ``tcp:``, ``ssl:`` and ``unix:``, with commas between; of a cluster, its leader is
+    found. Take the lock (connect) only while leading: after a restart of the server it goes to whoever comes first.
+    """
+
+    def __init__(self, remote: str, lock: str = "virtnet") -> None:
+        self._remote = remote
+        self._lock = lock
+        self._index = Index()
+        self._callbacks: list[Changed] = []
+        self._turn = asyncio.Lock()
+
+    async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:  # noqa: ASYNC109 - passed on
+        """Connect and read the rows. Raises Unavailable. From here on it reconnects by itself."""
+        wanted = {name: (*table.columns, *table.children) for name, table in TABLES.items()}
+        self._connection = await Connection.open(
+            self._remote,
+            "OVN_Northbound",
+            wanted,
+            self._report,
+            lock=self._lock,
+            conditions=dict.fromkeys(TABLES, OURS),
+            timeout=timeout,
+        )
+
+    async def close(self) -> None:
+        """Disconnect, which also gives the lock up."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.up
+
+    @property
+    def locked(self) -> bool:
+        """Whether this client is the one that may write."""
+        return self._connection.locked
+
+    async def wait_for_lock(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - None waits for ever
+        """Wait to become the one that may write. A new leader does, since the old one may take a while to die."""
+        return await self._connection.wait_for_lock(timeout)
+
+    def observed(self, keys: Iterable[Key] | None = None) -> list[Row]:
+        return self._index.rows(keys)
+
+    def of(self, origin: str) -> list[Row]:
+        return self._index.of_origin(origin)
+
+    async def commit(self, ops: Sequence[Op]) -> None:
+        if not ops:
+            return
+        async with self._turn:
+            if self._lock and self._connection.up and not await self.wait_for_lock(LOCK_PATIENCE):
+                raise Fenced(f"the lock {self._lock} of {self._remote} is another's: somebody else leads")
+            operations = encode(ops, self._index, self._connection.columns)
+            log.debug("committing", remote=self._remote, ops=len(ops), text=_Text(ops))
+            await self._connection.transact(operations)
+
+    def on_change(self, callback: Changed) -> None:
+        self._callbacks.append(callback)
+
+    def _report(self, report: Dump | list[RowChange]) -> None:
+        if isinstance(report, Dump):
+            before = self._index.keys
+            self._index = Index.of(report)
+            self._tell(before | self._index.keys)
+        elif keys := self._index.apply(report):
+            self._tell(keys)
+
+    def _tell(self, keys: frozenset[Key]) -> None:
+        for callback in self._callbacks:
+            callback(keys)
+
+
+class _Text:
+    """The transaction's text, made only when a log line is really written, and not for thousands of rows."""
+
+    LONGEST = 50
+
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self._ops = ops
+
+    def __repr__(self) -> str:
+        more = len(self._ops) - self.LONGEST
+        return str(Transaction(self._ops[: self.LONGEST])) + (f" and {more} more operations" if more > 0 else "")

@@ -1,0 +1,143 @@
+"""OVN's southbound database: where ports are bound, and which chassis there are. Read only."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from virtnet.handoff.facts import Binding
+from virtnet.ovn.connection import CONNECT_TIMEOUT, Connection
+from virtnet.ovn.replica import Columns, Delta, Dump, RowChange
+from virtnet.topology.ownership import OWNER, OWNER_VALUE
+
+__all__ = ["Binding", "Southbound"]
+
+Changed = Callable[[frozenset[str]], None]
+
+_PORTS = "Port_Binding"
+_CHASSIS = "Chassis"
+_WANTED = {
+    _PORTS: (
+        "logical_port",
+        "type",
+        "chassis",
+        "additional_chassis",
+        "requested_additional_chassis",
+        "options",
+        "up",
+        "external_ids",
+    ),
+    _CHASSIS: ("name", "hostname"),
+}
+_OURS = {_PORTS: [["external_ids", "includes", ["map", [[OWNER, OWNER_VALUE]]]]]}
+"""northd copies the external_ids of a logical switch port to its binding."""
+
+_ACTIVATED = "additional-chassis-activated"
+
+
+class Southbound:
+    """Bindings of our NICs' ports by Port key, in memory. Used from one event loop, as the northbound is."""
+
+    def __init__(self, remote: str) -> None:
+        self._remote = remote
+        self._ports: dict[str, Columns] = {}
+        self._uuids: dict[str, str] = {}
+        self._chassis: dict[str, Columns] = {}
+        self._callbacks: list[Changed] = []
+
+    async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:  # noqa: ASYNC109 - passed on
+        """Connect and read. Raises Unavailable. From here on it reconnects by itself."""
+        self._connection = await Connection.open(
+            self._remote, "OVN_Southbound", _WANTED, self._report, conditions=_OURS, timeout=timeout
+        )
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def connected(self) -> bool:
+        """While this is false, bindings are what they last were."""
+        return self._connection.up
+
+    def binding(self, port: str) -> Binding | None:
+        """Who has a port, by its key ``namespace/name``; None where OVN has not made a binding of it (yet)."""
+        row = self._ports.get(self._uuids.get(port, ""))
+        if row is None:
+            return None
+        return Binding(
+            chassis=self._name(row.get("chassis")),
+            additional=self._names(row.get("additional_chassis")),
+            requested_additional=self._names(row.get("requested_additional_chassis")),
+            activated=frozenset(name for name in row["options"].get(_ACTIVATED, "").split(",") if name),
+            up=bool(row.get("up")),
+        )
+
+    def chassis(self) -> Mapping[str, str]:
+        """Name -> hostname of the chassis that are there."""
+        return {row["name"]: row["hostname"] for row in self._chassis.values()}
+
+    def on_change(self, callback: Changed) -> None:
+        """Call back with keys of ports whose binding has changed, come or gone.
+
+        After a reconnect, and when a chassis came or went, these are all.
+        """
+        self._callbacks.append(callback)
+
+    def _name(self, uuid: str | None) -> str:
+        row = self._chassis.get(uuid or "")
+        return str(row["name"]) if row else ""
+
+    def _names(self, uuids: frozenset[str] | None) -> frozenset[str]:
+        return frozenset(filter(None, map(self._name, uuids or ())))
+
+    def _report(self, report: Dump | list[RowChange]) -> None:
+        if isinstance(report, Dump):
+            ports = set(self._uuids)
+            self._ports = {}
+            self._uuids = {}
+            self._chassis = dict(report.rows.get(_CHASSIS, {}))
+            for uuid, columns in report.rows.get(_PORTS, {}).items():
+                ports |= self._put(uuid, columns)
+        else:
+            ports = {port for change in report for port in self._apply(change)}
+        if ports:
+            for callback in self._callbacks:
+                callback(frozenset(ports))
+
+    def _apply(self, change: RowChange) -> set[str]:
+        if change.table == _CHASSIS:
+            if change.columns is None:
+                self._chassis.pop(change.uuid, None)
+            else:
+                self._chassis[change.uuid] = {**self._chassis.get(change.uuid, {}), **change.columns}
+            return set(self._uuids)
+        if change.columns is None:
+            return self._drop(change.uuid)
+        return self._put(change.uuid, _merged(self._ports.get(change.uuid, {}), change.columns))
+
+    def _put(self, uuid: str, columns: Columns) -> set[str]:
+        if columns["type"]:
+            return set()  # a router's
+        self._ports[uuid] = columns
+        self._uuids[columns["logical_port"]] = uuid
+        return {columns["logical_port"]}
+
+    def _drop(self, uuid: str) -> set[str]:
+        row = self._ports.pop(uuid, None)
+        if row is None or self._uuids.get(row["logical_port"]) != uuid:
+            return set()  # made anew under another uuid already
+        del self._uuids[row["logical_port"]]
+        return {row["logical_port"]}
+
+
+def _merged(columns: Columns, changed: Columns) -> dict[str, Any]:
+    merged = {**columns, **changed}
+    for column, value in changed.items():
+        if isinstance(value, Delta):
+            merged[column] = frozenset(columns.get(column, ())) - value.removed | value.added
+    return merged
