@@ -24,10 +24,9 @@ def test_a_handoff():
     of = subnet()
     there = apply(difference(topology(of, 1, ChassisOptions(("one", "two"), "rarp")), []), [])
     text = str(Transaction(difference(topology(of, 1, ChassisOptions(("two",))), there)))
-    uuid = next(row.uuid for row in there if row.key.kind == "Port")
     assert text.splitlines() == [
-        f"ovn-nbctl remove Logical_Switch_Port {uuid} options activation-strategy \\",
-        f"  -- set Logical_Switch_Port {uuid} options:requested-chassis=two",
+        "ovn-nbctl remove Logical_Switch_Port demo/vm10.net options activation-strategy \\",
+        "  -- set Logical_Switch_Port demo/vm10.net options:requested-chassis=two",
     ]
 
 
@@ -35,7 +34,7 @@ def test_a_deletion():
     switch = Key("Logical_Switch", "Subnet/demo/blue")
     port = Key("Logical_Switch_Port", "Port/demo/db.net")
     assert str(Transaction([Delete(port, Parent(switch, "ports")), Delete(switch)])).splitlines() == [
-        "ovn-nbctl --if-exists remove Logical_Switch virtnet:Subnet/demo/blue ports demo/db.net \\",
+        "ovn-nbctl --if-exists lsp-del demo/db.net \\",
         "  -- --if-exists destroy Logical_Switch virtnet:Subnet/demo/blue",
     ]
 

@@ -103,6 +103,10 @@ class FakeNorthbound:
             raise Stale(str(error)) from error
         self.last = Transaction(tuple(ops))
 
+    async def wait_for_lock(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the real one has it
+        """Whether it is ours now: there is nothing to wait for."""
+        return self.locked
+
     def on_change(self, callback: Changed) -> None:
         self._callbacks.append(callback)
 

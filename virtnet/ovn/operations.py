@@ -43,8 +43,10 @@ class _Encoder:
     def _one(self, op: Op) -> list[Operation]:
         match op:
             case Insert():
+                _check(op.key, op.row.columns)
                 return self._insert(op.row)
             case Update():
+                _check(op.key, op.columns)
                 return self._update(op)
             case Delete():
                 return self._delete(op)
@@ -61,15 +63,15 @@ class _Encoder:
     def _update(self, op: Update) -> list[Operation]:
         table, uuid = op.key.table, self._present(op.key, op.uuid)
         self._waits[table, uuid] = self._values(op.key, op.verify)
+        operations: list[Operation] = []
         if op.parent:
-            self._unhang(table, uuid)
+            operations += self._unhang(table, uuid)
             self._hang(op.parent, ["uuid", uuid])
         known = {column: value for column, value in op.columns.items() if column in self._available[table]}
         whole = {column: value for column, value in known.items() if not isinstance(value, Keys)}
         mutations = [
             mutation for column, value in known.items() if isinstance(value, Keys) for mutation in _keys(column, value)
         ]
-        operations: list[Operation] = []
         if whole:
             operations.append({"op": "update", "table": table, "where": _is(uuid), "row": self._values(op.key, whole)})
         if mutations:
@@ -106,8 +108,6 @@ class _Encoder:
 
     def _values(self, key: Key, columns: Mapping[str, Change]) -> dict[str, Any]:
         available = self._available.get(key.table, frozenset())
-        if undeclared := columns.keys() - TABLES[key.table].columns.keys():
-            raise ValueError(f"{key}: columns {sorted(undeclared)} are not declared in tables.py")
         return {column: self._json(value) for column, value in columns.items() if column in available}
 
     def _json(self, value: Change) -> Any:
@@ -133,6 +133,12 @@ class _Encoder:
         if not found or found in self._deleted:
             raise Stale(f"{key} is not there")
         return found
+
+
+def _check(key: Key, columns: Mapping[str, Change]) -> None:
+    """A column that is not declared would be taken for one that this version of OVN lacks."""
+    if undeclared := columns.keys() - TABLES[key.table].columns.keys():
+        raise ValueError(f"{key}: columns {sorted(undeclared)} are not declared in virtnet/topology/tables.py")
 
 
 def _is(uuid: str) -> list[Any]:

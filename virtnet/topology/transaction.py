@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from virtnet.topology.names import row_name
-from virtnet.topology.rows import Insert, Key, Keys, Op, Parent, Ref, Update, Value
+from virtnet.topology.rows import Delete, Insert, Key, Keys, Op, Parent, Ref, Update, Value
 from virtnet.topology.tables import TABLES
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|[0-9]+")
+_REMOVERS = {"Logical_Switch_Port": "lsp-del", "Logical_Router_Port": "lrp-del"}
+"""For rows that a parent lists and that have names: a list takes only uuids."""
 _SHELL = re.compile(r"[A-Za-z0-9_./:=@,+-]+")
 
 
@@ -31,17 +33,24 @@ def _commands(op: Op) -> Iterator[list[str]]:
             values = [word for column, value in row.columns.items() for word in _settings(column, value)]
             yield [f"--id={_symbol(row.key)}", "create", row.key.table, *values]
             if row.parent:
-                yield ["add", *_record(row.parent), row.parent.column, _symbol(row.key)]
+                yield ["add", *_holder(row.parent), row.parent.column, _symbol(row.key)]
         case Update():
             yield from _update(op)
-        case _ if op.parent:
-            yield ["--if-exists", "remove", *_record(op.parent), op.parent.column, op.uuid or _name(op.key)]
-        case _:
-            yield ["--if-exists", "destroy", op.key.table, op.uuid or _name(op.key)]
+        case Delete():
+            yield _delete(op)
+
+
+def _delete(op: Delete) -> list[str]:
+    record = _record(op.key, op.uuid)
+    if op.key.table in _REMOVERS:
+        return ["--if-exists", _REMOVERS[op.key.table], record]
+    if op.parent:
+        return ["--if-exists", "remove", *_holder(op.parent), op.parent.column, record]
+    return ["--if-exists", "destroy", op.key.table, record]
 
 
 def _update(op: Update) -> Iterator[list[str]]:
-    record = [op.key.table, op.uuid or _name(op.key)]
+    record = [op.key.table, _record(op.key, op.uuid)]
     settings: list[str] = []
     for column, value in op.columns.items():
         if isinstance(value, Keys):
@@ -55,7 +64,7 @@ def _update(op: Update) -> Iterator[list[str]]:
     if settings:
         yield ["set", *record, *settings]
     if op.parent:
-        yield ["add", *_record(op.parent), op.parent.column, op.uuid or _name(op.key)]
+        yield ["add", *_holder(op.parent), op.parent.column, op.uuid or _symbol(op.key)]
 
 
 def _settings(column: str, value: Value) -> Iterator[str]:
@@ -76,15 +85,19 @@ def _settings(column: str, value: Value) -> Iterator[str]:
             yield f"{column}={_atom(value)}"
 
 
-def _record(parent: Parent) -> tuple[str, str]:
-    return parent.key.table, parent.uuid or _name(parent.key)
+def _holder(parent: Parent) -> tuple[str, str]:
+    return parent.key.table, _record(parent.key, parent.uuid)
 
 
-def _name(key: Key) -> str:
-    """What ovn-nbctl finds a row by; a NIC's port is the one row not named after its key's id."""
-    if key.table == "Logical_Switch_Port" and key.kind == "Port":
-        return key.object
-    return row_name(key) if "name" in TABLES[key.table].columns else _symbol(key)
+def _record(key: Key, uuid: str) -> str:
+    """What ovn-nbctl finds a row by: its name, for people, if rows of its table have one.
+
+    Of twins it cannot tell which is meant; the operation can.
+    """
+    if "name" not in TABLES[key.table].columns:
+        return uuid or _symbol(key)
+    # A NIC's port is the one row that is not named after its key's id.
+    return key.object if (key.table, key.kind) == ("Logical_Switch_Port", "Port") else row_name(key)
 
 
 def _symbol(key: Key) -> str:
