@@ -60,7 +60,8 @@ def spec(address: str = "10.0.0.5") -> PortSpec:
 def lease(address: str, *, phase: str = "Bound", age: timedelta = timedelta(0), uid: str = "u1") -> AddressLease:
     found = {one.spec.address: one for one in leases_of(PORT, spec(address)).values()}[address]
     metadata = found.metadata.model_copy(update={"creation_timestamp": NOW - age})
-    status = AddressLeaseStatus.model_validate({"phase": phase, "ownerUid": uid if phase == "Bound" else ""})
+    bound = {"ownerUid": uid, "boundAt": NOW} if phase == "Bound" else {}
+    status = AddressLeaseStatus.model_validate({"phase": phase, **bound})
     return found.model_copy(update={"metadata": metadata, "status": status})
 
 

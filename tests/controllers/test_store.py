@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from virtnet.controllers.store import Table
 from virtnet.controllers.views import Vm
+from virtnet.kube.table import Table
 
 
 def body(name: str, version: int, uid: str = "") -> dict[str, Any]:

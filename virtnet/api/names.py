@@ -17,6 +17,9 @@ ATTACHMENTS = f"{GROUP}/attachments"
 ATTACHED_LABEL = f"{GROUP}/attached"
 """On pods that have ATTACHMENTS, value "true": what the controller watches them by."""
 
+CLAIMED_AT = f"{GROUP}/claimed-at"
+"""On leases that a re-created owner has taken over: when. They are not freed for the sake of the earlier owner."""
+
 KUBEVIRT_ADDRESSES = "network.kubevirt.io/addresses"
 """On a VM's template: requested addresses as ipam-extensions reads them, same form as ADDRESSES."""
 

@@ -18,13 +18,14 @@ from virtnet.api import (
     Vpc,
 )
 from virtnet.api.names import ATTACHED_LABEL
-from virtnet.controllers.store import Store, Table, lease_owner, port_owner, subnet_id
-from virtnet.controllers.views import Pod, Vm, VmMigration, object_key
+from virtnet.controllers.store import Store, lease_owner, port_owner, subnet_id
+from virtnet.controllers.views import Pod, Vm, VmMigration
 from virtnet.controllers.worker import Worker
 from virtnet.handoff.facts import Instance
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
+from virtnet.kube.table import Table
 
 log = structlog.get_logger()
 
@@ -92,7 +93,7 @@ class Informers:
         while True:
             try:
                 async for change, body in self._cluster.watch(kind, **selectors):
-                    for old, new in _note(table, change, body):
+                    for old, new in table.note(change, body):
                         for one in {id(o): o for o in (old, new) if o is not None}.values():
                             changed(one)
                     ready.set()
@@ -152,12 +153,3 @@ def subnet_of(id_: str) -> SubnetRef:
     kind, _, key = id_.partition("/")
     namespace, _, name = key.rpartition("/")
     return SubnetRef.model_validate({"kind": kind, "namespace": namespace, "name": name})
-
-
-def _note(table: Table[Any], change: str, body: dict[str, Any]) -> list[tuple[Any, Any]]:
-    if change == "SYNC":
-        return table.sync(body)
-    if change == "DELETED":
-        return [(table.remove(object_key(body)), None)]
-    old, new = table.put(body)
-    return [(old, new)] if old != new else []

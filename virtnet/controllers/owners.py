@@ -1,6 +1,5 @@
 """The reconciler of owners: VMs and pods -> Port objects and their leases."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from virtnet.api.meta import Metadata
 from virtnet.api.names import OWNER_LABEL, label_value
 from virtnet.controllers.ownership import desired_ports, is_mac, pinned_leases, plan_leases, plan_ports
 from virtnet.controllers.store import Store, subnet_id
+from virtnet.controllers.worker import each
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, Conflict, NotFound
@@ -21,7 +21,6 @@ log = structlog.get_logger()
 PORTS = kinds.of(Port)
 LEASES = kinds.of(AddressLease)
 COOLING_KEPT = 256
-CONCURRENT_WRITES = 32
 
 
 class Owners:
@@ -47,18 +46,10 @@ class Owners:
         self._changed = changed
         self._conflict = conflict
         self._again = again
-        self._writes = asyncio.Semaphore(CONCURRENT_WRITES)
 
-    async def reconcile(self, owners: frozenset[str]) -> None:
-        """Each owner as ``vm:ns/name`` or ``pod:ns/name``. One failure fails the batch, after all have been tried."""
-        results = await asyncio.gather(*(self._limited(owner) for owner in owners), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _limited(self, owner: str) -> None:
-        async with self._writes:
-            await self._reconcile(owner)
+    async def reconcile(self, owners: frozenset[str]) -> frozenset[str]:
+        """Each owner as ``vm:ns/name`` or ``pod:ns/name``; returns those that have to be tried again."""
+        return await each(owners, self._reconcile)
 
     async def _reconcile(self, owner: str) -> None:
         store = self._store
@@ -142,7 +133,7 @@ class Owners:
             self._conflict(port, found)
 
     async def _bind(self, lease: AddressLease, uid: str) -> None:
-        status = {"phase": "Bound", "ownerUid": uid, "boundAt": datetime.now(UTC).isoformat(timespec="seconds")}
+        status = {"phase": "Bound", "ownerUid": uid, "boundAt": datetime.now(UTC).isoformat()}
         try:
             body = await self._cluster.patch(LEASES, lease.name, {"status": status}, subresource="status")
         except NotFound:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Port, PortSpec, SubnetRef
 from virtnet.api.lease import lease_name
 from virtnet.api.meta import Metadata
-from virtnet.api.names import port_name
+from virtnet.api.names import CLAIMED_AT, port_name
 from virtnet.controllers.views import Pod, Vm
 
 RESERVED_FOR = timedelta(seconds=60)
@@ -100,12 +100,21 @@ def plan_leases(
     for name, lease in mine.items():
         if name in wanted or name in pinned:
             continue
-        age = now - (lease.metadata.creation_timestamp or now)
-        if lease.status.phase == "Reserved" and age < RESERVED_FOR:
-            waits.append(RESERVED_FOR - age)
+        claimed = _claimed(lease)
+        if claimed is not None and now - claimed < RESERVED_FOR:
+            waits.append(RESERVED_FOR - (now - claimed))
         else:
             free.append(lease)
     return LeasePlan(create, bind, tuple(free), conflicts, min(waits, default=None))
+
+
+def _claimed(lease: AddressLease) -> datetime | None:
+    """When admission claimed a lease whose VM has not been seen since; None where it has."""
+    status, text = lease.status, lease.metadata.annotations.get(CLAIMED_AT)
+    claimed = datetime.fromisoformat(text) if text else lease.metadata.creation_timestamp
+    if claimed is None or (status.bound_at is not None and claimed <= status.bound_at):
+        return None
+    return claimed
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What people see: statuses, conditions and Events. Nothing here decides anything, so it may be late."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from virtnet.api import ClusterSubnet, HandoffRecord, Port, Resource, Spec, Subn
 from virtnet.controllers.informers import subnet_of, subnet_vpc, vpc_id
 from virtnet.controllers.ownership import is_mac
 from virtnet.controllers.store import Store
+from virtnet.controllers.worker import each
 from virtnet.handoff.journal import Journal
 from virtnet.handoff.machine import Outcome
 from virtnet.kube import kinds
@@ -43,8 +43,9 @@ class Reports:
         self._store = store
         self._view = view
 
-    async def reconcile(self, keys: frozenset[str]) -> None:
-        await asyncio.gather(*(self._report(key) for key in keys))
+    async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
+        """Report on each key, ``Kind/ns/name`` or ``Kind/name``; returns those that have to be tried again."""
+        return await each(keys, self._report)
 
     async def _report(self, key: str) -> None:
         match key.partition("/")[0]:

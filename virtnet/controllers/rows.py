@@ -12,6 +12,7 @@ from virtnet.controllers.informers import port_keys, subnet_of, subnet_vpc, vpc_
 from virtnet.controllers.ownership import leases_of
 from virtnet.controllers.reports import PortView
 from virtnet.controllers.store import Store, port_owner, subnet_id
+from virtnet.controllers.worker import together
 from virtnet.handoff.facts import Binding, Facts
 from virtnet.handoff.journal import Journal
 from virtnet.handoff.machine import Decision, Outcome, decide
@@ -19,6 +20,7 @@ from virtnet.handoff.options import ChassisOptions
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, NotFound
+from virtnet.ovn.errors import Rejected
 from virtnet.ovn.northbound import Northbound
 from virtnet.ovn.southbound import Southbound
 from virtnet.topology.chassis import read_chassis
@@ -59,8 +61,22 @@ class Rows:
         self._written = written
         self._waits: dict[str, str] = {}
 
-    async def reconcile(self, keys: frozenset[str]) -> None:
-        """One look at each key, one transaction for all. Raises Fenced, Stale, Unavailable and ApiError."""
+    async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
+        """One look at each key, one transaction for all; returns the keys when it has to be tried again.
+
+        Raises Fenced when another controller has the database's lock.
+        """
+        try:
+            return await together(keys, self._reconcile)
+        except Rejected as error:
+            # One of them cannot be written, say because its name is taken: the others must not wait for it.
+            if len(keys) == 1:
+                log.warning("OVN refuses", key=next(iter(keys)), error=str(error))
+                return keys
+            parts = [await self.reconcile(frozenset({key})) for key in sorted(keys, key=_parents_first)]
+            return frozenset().union(*parts)
+
+    async def _reconcile(self, keys: frozenset[str]) -> None:
         desired: list[Row] = []
         decisions: dict[str, Decision] = {}
         for key in keys:
@@ -75,7 +91,7 @@ class Rows:
                     desired += rows
                     if decision is not None:
                         decisions[port] = decision
-        observed = self._northbound.of(keys)
+        observed = [row for key in keys for row in self._northbound.of(key)]
         operations = difference(desired, observed)
         if operations:
             await self._northbound.commit(operations)
@@ -159,7 +175,7 @@ class Rows:
 
     def _row(self, key: str) -> Row | None:
         """The port's row as OVN has it."""
-        return next(iter(self._northbound.of([f"Port/{key}"])), None)
+        return next(iter(self._northbound.of(f"Port/{key}")), None)
 
     def conflict(self, port: Port) -> str:
         """Why this Port may not be in OVN: an address that it should hold is another's. Empty when none is."""
@@ -211,6 +227,11 @@ class Rows:
         except NotFound:
             return
         self._store.nodes.put(body)
+
+
+def _parents_first(key: str) -> tuple[int, str]:
+    kind = key.partition("/")[0]
+    return (0 if kind.endswith("Vpc") else 1 if kind.endswith("Subnet") else 2, key)
 
 
 def allowed(namespaces: tuple[str, ...], namespace: str) -> bool:

@@ -5,10 +5,7 @@ A watch starts with a whole list (Cluster.watch yields SYNC), which also tells w
 kopf's own watches tell additions only after a lost connection, which would keep a deleted VM's addresses for ever.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from virtnet.api import (
     AddressLease,
@@ -21,89 +18,9 @@ from virtnet.api import (
     SubnetRef,
     Vpc,
 )
-from virtnet.controllers.views import Pod, Vm, VmMigration, instance_of, object_key
+from virtnet.controllers.views import Pod, Vm, VmMigration, instance_of
 from virtnet.handoff.facts import Instance
-
-T = TypeVar("T")
-Indexer = Callable[[str, Any], Iterable[str]]
-
-
-@dataclass
-class Table(Generic[T]):
-    """Objects of one kind by key, and by one other thing."""
-
-    parse: Callable[[Mapping[str, Any]], T]
-    groups: Callable[[T], Iterable[str]] = lambda _: ()
-    """What an object is also found under."""
-    objects: dict[str, T] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
-    grouped: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    buried: dict[str, str] = field(default_factory=dict)
-    """Key -> uid of what we have deleted ourselves: the watch may still bring older news of it."""
-    synced: bool = False
-
-    def __getitem__(self, key: str) -> T:
-        return self.objects[key]
-
-    def get(self, key: str) -> T | None:
-        return self.objects.get(key)
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self.objects.values())
-
-    def __len__(self) -> int:
-        return len(self.objects)
-
-    def of(self, group: str) -> list[T]:
-        """The objects of a group, in the order of their keys."""
-        return [self.objects[key] for key in sorted(self.grouped.get(group, ()))]
-
-    def put(self, body: Mapping[str, Any]) -> tuple[T | None, T | None]:
-        """Note an object; returns what was known and what is now. Older news than the known changes nothing."""
-        key = object_key(body)
-        version = int(body["metadata"].get("resourceVersion") or 0)
-        old = self.objects.get(key)
-        if self.buried.get(key) == body["metadata"]["uid"] or (old is not None and version < self.versions[key]):
-            return old, old
-        new = self.parse(body)
-        self._ungroup(key, old)
-        self.objects[key], self.versions[key] = new, version
-        for group in self.groups(new):
-            self.grouped[group].add(key)
-        return old, new
-
-    def remove(self, key: str) -> T | None:
-        """Forget an object that the API server says is gone."""
-        self.buried.pop(key, None)
-        return self._forget(key)
-
-    def bury(self, key: str, uid: str) -> None:
-        """Forget an object that we have deleted ourselves."""
-        self.buried[key] = uid
-        self._forget(key)
-
-    def sync(self, listing: Mapping[str, Any]) -> list[tuple[T | None, T | None]]:
-        """Note a whole list; returns every change that it amounts to. What is newer than the list stays."""
-        changes = [self.put(body) for body in listing["items"]]
-        there = {object_key(body) for body in listing["items"]}
-        moment = int(listing["metadata"]["resourceVersion"])
-        gone = [key for key, version in self.versions.items() if key not in there and version <= moment]
-        changes += [(self.remove(key), None) for key in gone]
-        self.buried = {key: uid for key, uid in self.buried.items() if key in there}
-        self.synced = True
-        return [(old, new) for old, new in changes if old != new]
-
-    def _forget(self, key: str) -> T | None:
-        old = self.objects.pop(key, None)
-        self.versions.pop(key, None)
-        self._ungroup(key, old)
-        return old
-
-    def _ungroup(self, key: str, old: T | None) -> None:
-        for group in self.groups(old) if old is not None else ():
-            self.grouped[group].discard(key)
-            if not self.grouped[group]:
-                del self.grouped[group]
+from virtnet.kube.table import Table, object_key
 
 
 def port_owner(port: Port) -> str:

@@ -9,15 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from virtnet.api.names import ATTACHMENTS, PINNED
 from virtnet.api.records import Attachment, PinnedRecord
 from virtnet.handoff.facts import Instance, LauncherPod, Migration, MigrationState
+from virtnet.kube.table import object_key
 
 Body = Mapping[str, Any]
 _ATTACHMENTS = TypeAdapter(dict[str, Attachment])
-
-
-def object_key(body: Body) -> str:
-    metadata = body["metadata"]
-    namespace = metadata.get("namespace")
-    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
 
 
 @dataclass(frozen=True)

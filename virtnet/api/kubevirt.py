@@ -1,0 +1,93 @@
+"""What virtnet reads of a VirtualMachine manifest: its NICs and what it asks for them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from virtnet.api.multus import qualified
+from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES
+
+Body = Mapping[str, Any]
+
+MIGRATION_JOB_UID = "kubevirt.io/migrationJobUID"
+LAUNCHER = {"kubevirt.io": "virt-launcher"}
+
+
+class InvalidRequest(ValueError):  # noqa: N818 - says what it is
+    """An annotation that cannot be understood; the text says which, and what to write instead."""
+
+
+@dataclass(frozen=True)
+class Nic:
+    """One NIC on a Multus network."""
+
+    network: str
+    nad: str
+    """``namespace/name``."""
+    mac: str
+    """As the manifest has it; empty where it has none."""
+    index: int
+    """Its place in spec.template.spec.domain.devices.interfaces."""
+
+
+def template(vm: Body) -> Body:
+    return (vm.get("spec") or {}).get("template") or {}
+
+
+def interfaces(vm: Body) -> list[dict[str, Any]]:
+    domain = (template(vm).get("spec") or {}).get("domain") or {}
+    return list((domain.get("devices") or {}).get("interfaces") or [])
+
+
+def nics(vm: Body) -> tuple[Nic, ...]:
+    """The NICs on Multus networks. A network without an interface is none; KubeVirt refuses it anyway."""
+    by_name = {one.get("name"): (n, one) for n, one in enumerate(interfaces(vm))}
+    found = []
+    for network in (template(vm).get("spec") or {}).get("networks") or ():
+        name, multus = network.get("name"), network.get("multus") or {}
+        if name in by_name and multus.get("networkName"):
+            index, interface = by_name[name]
+            nad = qualified(multus["networkName"], vm["metadata"]["namespace"])
+            found.append(Nic(name, nad, interface.get("macAddress") or "", index))
+    return tuple(found)
+
+
+def requested_addresses(vm: Body) -> dict[str, tuple[str, ...]]:
+    """Network name -> addresses that the manifest asks for.
+
+    Raises InvalidRequest for an annotation of another form, and where two of them contradict each other.
+    """
+    own = vm["metadata"].get("annotations") or {}
+    inner = (template(vm).get("metadata") or {}).get("annotations") or {}
+    names = {nic["name"] for nic in (template(vm).get("spec") or {}).get("networks") or ()}
+    wanted: dict[str, tuple[str, ...]] = {}
+    for key, text in ((ADDRESSES, own.get(ADDRESSES)), (ADDRESSES, inner.get(ADDRESSES)),
+                      (KUBEVIRT_ADDRESSES, inner.get(KUBEVIRT_ADDRESSES))):  # fmt: skip
+        for network, addresses in _addresses(key, text).items():
+            if network not in names:
+                raise InvalidRequest(f"annotation {key}: the VM has no network {network}; it has {_listed(names)}")
+            if wanted.setdefault(network, addresses) != addresses:
+                asked = f"{', '.join(wanted[network])} and {', '.join(addresses)}"
+                raise InvalidRequest(f"NIC {network}: annotations ask for both {asked}; keep one of them")
+    return wanted
+
+
+def _addresses(key: str, text: str | None) -> dict[str, tuple[str, ...]]:
+    if not text:
+        return {}
+    form = f'annotation {key} must be JSON like {{"blue": ["10.0.0.5"]}}'
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{form}: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidRequest(form)
+    for network, addresses in found.items():
+        if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
+            raise InvalidRequest(f"{form}: {network} has no list of addresses")
+    return {network: tuple(addresses) for network, addresses in found.items() if addresses}
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,75 @@
+"""What admission is decided from, in memory: NADs, Subnets and leases, kept by watches."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from virtnet.api import AddressLease, ClusterSubnet, ClusterVpc, Subnet, SubnetRef, Vpc
+from virtnet.api.multus import InvalidNetwork, subnet_of_nad
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import NotFound
+from virtnet.kube.table import Table
+
+log = structlog.get_logger()
+
+ABSENT_KIND_PAUSE = 5.0
+
+
+def nad_subnet(body: Mapping[str, Any]) -> SubnetRef | InvalidNetwork | None:
+    """The Subnet of a NAD, None where it is not virtnet's, or what is wrong with it."""
+    try:
+        return subnet_of_nad(body)
+    except InvalidNetwork as error:
+        return error
+
+
+class Cache:
+    """All tables, and when they are whole."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.nads: Table[SubnetRef | InvalidNetwork | None] = Table(nad_subnet)
+        self.subnets = Table(Subnet.parse)
+        self.cluster_subnets = Table(ClusterSubnet.parse)
+        self.leases = Table(AddressLease.parse, lambda lease: [lease.spec.holder.key, str(lease.spec.subnet)])
+        self.vpcs = Table(Vpc.parse)
+        self.cluster_vpcs = Table(ClusterVpc.parse)
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        watches: list[tuple[kinds.Kind, Table[Any]]] = [
+            (kinds.NADS, self.nads),
+            (kinds.of(Subnet), self.subnets),
+            (kinds.of(ClusterSubnet), self.cluster_subnets),
+            (kinds.of(AddressLease), self.leases),
+            (kinds.of(Vpc), self.vpcs),
+            (kinds.of(ClusterVpc), self.cluster_vpcs),
+        ]
+        async with asyncio.TaskGroup() as group:
+            for kind, table in watches:
+                group.create_task(self._watch(kind, table), name=f"watch {kind}")
+
+    async def _watch(self, kind: kinds.Kind, table: Table[Any]) -> None:
+        while True:
+            try:
+                async for change, body in self._cluster.watch(kind):
+                    table.note(change, body)
+                    self._settle()
+            except NotFound:
+                log.warning("kind not served", kind=str(kind))
+                table.synced = True
+                self._settle()
+                await asyncio.sleep(ABSENT_KIND_PAUSE)
+
+    def _settle(self) -> None:
+        tables = (self.nads, self.subnets, self.cluster_subnets, self.leases, self.vpcs, self.cluster_vpcs)
+        if not self.ready.is_set() and all(table.synced for table in tables):
+            log.info("ready", subnets=len(self.subnets) + len(self.cluster_subnets), leases=len(self.leases))
+            self.ready.set()
+
+    def subnet(self, ref: SubnetRef) -> Subnet | ClusterSubnet | None:
+        return self.subnets.get(ref.key) if ref.kind == "Subnet" else self.cluster_subnets.get(ref.key)

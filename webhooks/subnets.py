@@ -1,0 +1,68 @@
+"""Validating Subnets: what the CRD's own rules cannot say, because it takes arithmetic or other objects."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from typing import Any
+
+from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.addressing.wants import Refused
+from virtnet.api import ClusterSubnet, Subnet
+from webhooks.cache import Cache
+
+
+def parse(body: Mapping[str, Any]) -> Subnet | ClusterSubnet:
+    return Subnet.parse(body) if body["kind"] == "Subnet" else ClusterSubnet.parse(body)
+
+
+def vpc_of(subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
+    reference = subnet.spec.vpc
+    return reference.kind, reference.key(subnet.namespace)
+
+
+class SubnetChecker:
+    """Refuses Subnets that could not be served, or whose going would hurt."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def check(self, body: Mapping[str, Any]) -> None:
+        """A Subnet that is created or changed. Raises Refused."""
+        subnet = parse(body)
+        try:
+            pool = Pool.of(subnet)
+        except InvalidSubnet as error:
+            raise Refused(f"{subnet.ref}: {error}") from error
+        for other in (*self._cache.subnets, *self._cache.cluster_subnets):
+            if other.ref == subnet.ref or vpc_of(other) != vpc_of(subnet):
+                continue
+            if IPv4Network(other.spec.cidr).overlaps(pool.network):
+                raise Refused(
+                    f"{subnet.ref}: {pool.network} overlaps {other.spec.cidr} of {other.ref} in the same Vpc; "
+                    "choose another network or another Vpc",
+                    code=409,
+                )
+        vpc = self._vpc(subnet)
+        if vpc and subnet.namespace not in vpc:
+            raise Refused(
+                f"{subnet.ref}: {subnet.spec.vpc.kind} {subnet.spec.vpc.name} does not allow namespace "
+                f"{subnet.namespace}; ask its owner, or name another Vpc",
+                code=403,
+            )
+
+    def _vpc(self, subnet: Subnet | ClusterSubnet) -> tuple[str, ...]:
+        """The namespaces that the Vpc allows; empty for all, also while it does not exist yet."""
+        if subnet.spec.vpc.kind == "Vpc" or not subnet.namespace:
+            return ()
+        found = self._cache.cluster_vpcs.get(subnet.spec.vpc.name)
+        return found.spec.allowed_namespaces if found else ()
+
+    def check_deletion(self, body: Mapping[str, Any]) -> None:
+        """A Subnet that is deleted. Raises Refused while somebody has an address of it."""
+        subnet = parse(body)
+        leases = self._cache.leases.of(str(subnet.ref))
+        if leases:
+            raise Refused(
+                f"{subnet.ref} is in use: {len(leases)} leases, one of them {leases[0].spec.address} of "
+                f"{leases[0].spec.holder}; delete its VMs first",
+                code=409,
+            )
