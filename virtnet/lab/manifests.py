@@ -23,11 +23,14 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(*paths: Path) -> Iterator[dict[str, Any]]:
-    """The documents of YAML files; of a directory, those of all its ``*.yaml``, in the order of their names."""
+    """The objects in YAML files; of a directory, in all its ``*.yaml`` in the order of their names.
+
+    A kustomization is no object: it only names the files beside it.
+    """
     for path in paths:
         for file in sorted(path.glob("*.yaml")) if path.is_dir() else (path,):
             for document in yaml.load_all(file.read_text(), LOADER):
-                if document:
+                if document and document["kind"] != "Kustomization":
                     yield document
 
 
