@@ -1,0 +1,160 @@
+"""The guest of the lab: Debian's kernel for clouds and an initramfs of busybox, small enough to boot without KVM.
+
+Nothing is installed: the kernel's package is fetched by apt and taken apart. Both parts are kept in the cache, each
+under a name that says what it was made of.
+"""
+
+import fcntl
+import hashlib
+import lzma
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtnet.lab.initramfs import Entry, archive
+
+GUEST = Path(__file__).parent / "guest"
+BUSYBOX = "/bin/busybox"
+
+# With what they depend on. What a kernel has built in, or has no more, is not among its files.
+MODULES = ("virtio_pci", "virtio_net", "af_packet", "button", "evdev")
+
+CMDLINE = "console=ttyS0 quiet panic=-1 random.trust_cpu=on"
+"""What the kernel must be told. ``virtnet.hostname=NAME`` may follow."""
+
+
+class ImageError(Exception):
+    """The guest's kernel or busybox cannot be had. The message says what failed."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What QEMU boots: ``-kernel``, ``-initrd``, and ``-append`` with CMDLINE."""
+
+    kernel: Path
+    initrd: Path
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An unpacked kernel: ``vmlinuz``, and its modules in one directory."""
+
+    directory: Path
+
+    @property
+    def image(self) -> Path:
+        return self.directory / "vmlinuz"
+
+    def modules(self) -> dict[str, bytes]:
+        """Names and contents of those that the guest needs and that are there, in the order to load them."""
+        found: dict[str, bytes] = {}
+        for name in MODULES:
+            self._add(name, found)
+        return found
+
+    def _add(self, name: str, found: dict[str, bytes]) -> None:
+        """What the module says that it depends on comes before it: the kernel loads one by one."""
+        for path in self.directory.glob(f"modules/{name}.ko*"):
+            if name in found:
+                return
+            content = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+            said = re.search(rb"\0depends=([^\0]*)\0", content)
+            for other in said[1].decode().split(",") if said else ():
+                self._add(other.replace("-", "_"), found)
+            found[name] = content
+
+
+def cache() -> Path:
+    """$VIRTNET_CACHE, else /var/cache/virtnet."""
+    return Path(os.environ.get("VIRTNET_CACHE") or "/var/cache/virtnet")
+
+
+def guest_image() -> Image:
+    """The guest, made when it is first asked for. Raises ImageError."""
+    with _alone():
+        kernel = _kernel()
+        initrd = _initrd(kernel)
+    return Image(kernel.image, initrd)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two labs that come up at once fetch one kernel."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _initrd(kernel: Kernel) -> Path:
+    content = archive(_entries(kernel))
+    path = cache() / f"initrd-{hashlib.sha256(content).hexdigest()[:16]}"
+    if not path.exists():
+        half = path.with_suffix(".part")
+        half.write_bytes(content)
+        half.rename(path)
+    return path
+
+
+def _entries(kernel: Kernel) -> Iterator[Entry]:
+    for directory in ("bin", "dev", "etc", "modules", "proc", "run", "sys", "tmp"):
+        yield Entry.directory(directory)
+    yield Entry.character_device("dev/console", 5, 1)
+    if not Path(BUSYBOX).exists():
+        raise ImageError(f"{BUSYBOX} is missing: install the package busybox-static")
+    yield Entry.file("bin/busybox", Path(BUSYBOX).read_bytes(), executable=True)
+    for script in ("init", "dhcp"):
+        yield Entry.file(script, (GUEST / script).read_bytes(), executable=True)
+    for number, (name, content) in enumerate(kernel.modules().items()):
+        yield Entry.file(f"modules/{number:02}-{name}.ko", content)
+
+
+def _kernel() -> Kernel:
+    """The newest one in the cache, else the one that Debian has now."""
+    kept = sorted(cache().glob("kernel-*/vmlinuz"), key=lambda path: path.stat().st_mtime)
+    return Kernel(kept[-1].parent) if kept else _fetch()
+
+
+def _fetch() -> Kernel:
+    with tempfile.TemporaryDirectory(dir=cache(), prefix="fetch-") as name:
+        work = Path(name)
+        work.chmod(0o777)  # apt fetches as a user of its own
+        package = _current_package()
+        _run("apt-get", "-q", "download", package, cwd=work)
+        for deb in work.glob("*.deb"):
+            _run("dpkg-deb", "-x", deb.name, "root", cwd=work)
+        made = work / "made"
+        (made / "modules").mkdir(parents=True)
+        (work / "modules").mkdir()
+        for path in (work / "root").glob("**/*.ko*"):
+            path.rename(work / "modules" / path.name.replace("-", "_"))
+        for name, content in Kernel(work).modules().items():  # a twentieth of all
+            (made / "modules" / f"{name}.ko").write_bytes(content)
+        for path in (work / "root" / "boot").glob("vmlinuz-*"):
+            path.rename(made / "vmlinuz")
+        if not (made / "vmlinuz").exists():
+            raise ImageError(f"the package {package} has no boot/vmlinuz-*")
+        target = cache() / package.replace("linux-image", "kernel")
+        made.rename(target)
+    return Kernel(target)
+
+
+def _current_package() -> str:
+    """The package with the kernel itself, which the one without a version depends on."""
+    name = f"linux-image-cloud-{_run('dpkg', '--print-architecture').strip()}"
+    found = re.search(r"Depends: (linux-image-\d\S+)", _run("apt-cache", "depends", name))
+    if not found:
+        raise ImageError(f"apt knows no kernel by the name {name}: run apt-get update")
+    return found[1]
+
+
+def _run(*command: str, cwd: Path | None = None) -> str:
+    ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise ImageError(f"{' '.join(command)} failed: {(ran.stderr or ran.stdout).strip()}")
+    return ran.stdout
