@@ -95,6 +95,7 @@ def node(
     state_dir: Annotated[Path, typer.Option(help="Journals of attached NICs.")] = Path("/var/lib/virtnet"),
     ovsdb: Annotated[str, typer.Option(help="The local Open vSwitch database.")] = "unix:/run/openvswitch/db.sock",
     bridge: Annotated[str, typer.Option(help="The integration bridge.")] = "br-int",
+    cni_bin_dir: Annotated[Path | None, typer.Option(help="Install the CNI plugin there.")] = None,
     metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 for none.")] = 9404,
     verbose: bool = False,
 ) -> None:
@@ -102,7 +103,13 @@ def node(
     from virtnet.node import daemon  # noqa: PLC0415 - each process loads only what it runs
 
     settings = daemon.Settings(
-        node=node, socket=socket, state_dir=state_dir, ovsdb=ovsdb, bridge=bridge, metrics_port=metrics_port
+        node=node,
+        socket=socket,
+        state_dir=state_dir,
+        ovsdb=ovsdb,
+        bridge=bridge,
+        cni_bin_dir=cni_bin_dir,
+        metrics_port=metrics_port,
     )
     serve(daemon.run(settings), verbose=verbose)
 

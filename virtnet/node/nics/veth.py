@@ -1,0 +1,150 @@
+"""veth: one end on the host, in Open vSwitch; the other in the pod, which bridges it to the guest's tap."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import Any
+
+from pyroute2 import IPRoute
+
+from virtnet.node import links
+from virtnet.node.journal import Entry
+from virtnet.node.netns import NamespaceGone, exists, inside
+from virtnet.node.nics import Step
+from virtnet.node.request import CniError
+
+
+@dataclass(frozen=True)
+class Veth:
+    """The driver."""
+
+    here: str
+    """The daemon's own namespace, as a path."""
+    software_checksums: Callable[[], bool]
+    """Whether the switch runs in userspace, and checksums must be filled in before it."""
+
+    def steps(self, entry: Entry) -> tuple[Step, ...]:
+        return (_Pair(self.here), _PodEnd(self), _HostEnd(self))
+
+    async def observe(self, entry: Entry) -> Mapping[str, Any]:
+        def host(netlink: IPRoute) -> str:
+            index = links.find(netlink, entry.host_name)
+            return links.mac(netlink, index) if index is not None else ""
+
+        def pod(netlink: IPRoute) -> bool:
+            return links.find(netlink, entry.interface) is not None
+
+        host_mac = await inside(self.here, host)
+        try:
+            there = await inside(entry.netns, pod)
+        except NamespaceGone as error:
+            raise CniError(CniError.UNKNOWN_CONTAINER, str(error)) from error
+        if not host_mac or not there:
+            missing = entry.interface if host_mac else entry.host_name
+            raise CniError(CniError.IO, f"interface {missing} is gone; delete the pod, so that it is attached anew")
+        return {"host_mac": host_mac}
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The two ends. They come and go together."""
+
+    here: str
+
+    async def do(self, entry: Entry) -> None:
+        if not exists(entry.netns):
+            raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} does not exist")
+        attachment = entry.attachment
+
+        def create(netlink: IPRoute) -> None:
+            if links.find(netlink, entry.host_name) is None:
+                links.create_veth(
+                    netlink,
+                    entry.host_name,
+                    entry.mark,
+                    netns=entry.netns,
+                    name=entry.interface,
+                    address=attachment.mac,
+                    mtu=attachment.mtu,
+                )
+
+        try:
+            await inside(self.here, create)
+        except links.NameTaken as error:
+            raise CniError(CniError.ENVIRONMENT, str(error)) from error
+
+    async def undo(self, entry: Entry) -> None:
+        def delete(netlink: IPRoute) -> None:
+            index = links.find(netlink, entry.host_name)
+            if index is not None and links.alias(netlink, index) == entry.mark:
+                links.delete(netlink, index)
+
+        await inside(self.here, delete)
+
+
+@dataclass(frozen=True)
+class _PodEnd:
+    """The pod's end: bare and silent for a VM, whose guest has the addresses; configured for an ordinary pod."""
+
+    driver: Veth
+
+    async def do(self, entry: Entry) -> None:
+        software = self.driver.software_checksums()
+
+        def configure(netlink: IPRoute) -> None:
+            index = links.find(netlink, entry.interface)
+            if index is None:
+                raise CniError(CniError.IO, f"interface {entry.interface} vanished from the pod while it was attached")
+            if software:
+                links.leave_checksums_to_software(entry.interface)
+            if not entry.attachment.configure:
+                # Nobody but the guest may send from its MAC: switches would learn it here before the guest is here.
+                links.silence(entry.interface)
+            netlink.link("set", index=index, state="up")
+            if entry.attachment.configure:
+                _addresses(netlink, index, entry)
+
+        try:
+            await inside(entry.netns, configure)
+        except NamespaceGone as error:
+            raise CniError(CniError.UNKNOWN_CONTAINER, str(error)) from error
+
+    async def undo(self, entry: Entry) -> None:
+        """Nothing: it goes with the pair."""
+
+
+def _addresses(netlink: IPRoute, index: int, entry: Entry) -> None:
+    attachment = entry.attachment
+    for text in attachment.addresses:
+        address = ip_interface(text)
+        netlink.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+    if attachment.gateway:
+        netlink.route("replace", dst="default", gateway=attachment.gateway, oif=index)
+    for route in attachment.routes:
+        netlink.route("replace", dst=route.destination, gateway=route.gateway, oif=index)
+
+
+@dataclass(frozen=True)
+class _HostEnd:
+    """The host's end: up, and nothing else; it belongs to the switch."""
+
+    driver: Veth
+
+    async def do(self, entry: Entry) -> None:
+        software = self.driver.software_checksums()
+
+        def configure(netlink: IPRoute) -> None:
+            index = links.find(netlink, entry.host_name)
+            if index is None:
+                raise CniError(
+                    CniError.UNKNOWN_CONTAINER, "the pod's network namespace went away while it was attached"
+                )
+            if software:
+                links.leave_checksums_to_software(entry.host_name)
+            links.silence(entry.host_name)
+            netlink.link("set", index=index, state="up")
+
+        await inside(self.driver.here, configure)
+
+    async def undo(self, entry: Entry) -> None:
+        """Nothing: it goes with the pair."""
