@@ -1,9 +1,11 @@
 """The controller process: leadership, watches, three workers, OVN."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 
@@ -22,11 +24,14 @@ from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists
 from virtnet.kube.leader import LeaderElection
+from virtnet.ovn.errors import Unavailable
 from virtnet.ovn.northbound import OvsdbNorthbound
 from virtnet.ovn.southbound import Southbound
 from virtnet.topology.rows import Key
 
 log = structlog.get_logger()
+
+D = TypeVar("D", OvsdbNorthbound, Southbound)
 
 REPORT_PAUSE = 0.2
 AUDIT_EVERY = timedelta(minutes=5)
@@ -58,15 +63,28 @@ async def run(settings: Settings) -> None:
 
 async def lead(cluster: Cluster, settings: Settings, metrics: Metrics) -> None:
     """Be the one controller, until cancelled or fenced."""
-    store = Store()
-    northbound = await OvsdbNorthbound.connect(settings.northbound)
-    southbound = await Southbound.connect(settings.southbound)
-    controller = Controller(cluster, store, northbound, southbound, metrics)
+    async with (
+        _opened(OvsdbNorthbound(settings.northbound)) as northbound,
+        _opened(Southbound(settings.southbound)) as southbound,
+    ):
+        await northbound.wait_for_lock()
+        metrics.leader.set(1)
+        await Controller(cluster, Store(), northbound, southbound, metrics).run()
+
+
+@asynccontextmanager
+async def _opened(database: D) -> AsyncIterator[D]:
+    """The database, connected as soon as it answers: at boot the controller may be the first."""
+    while True:
+        try:
+            await database.open()
+            break
+        except Unavailable as error:
+            log.warning("waiting for OVN", error=str(error))
     try:
-        await controller.run()
+        yield database
     finally:
-        await northbound.close()
-        await southbound.close()
+        await database.close()
 
 
 class Controller:
@@ -174,7 +192,7 @@ class Controller:
     def _rows_changed(self, keys: frozenset[Key]) -> None:
         """Somebody changed rows of ours, or the database was replaced: put back what must be there."""
         if self._ready:
-            self.workers.rows.nudge({key.origin for key in keys})
+            self.workers.rows.nudge({key.origin for key in keys} or self.rows.everything())
 
     def _bindings_changed(self, ports: frozenset[str]) -> None:
         if self._ready:

@@ -54,7 +54,7 @@ class Pod:
     def of(cls, body: Body) -> "Pod":
         metadata = body["metadata"]
         key = object_key(body)
-        owner = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), {})
+        owner: Body = next((o for o in metadata.get("ownerReferences") or () if o.get("controller")), {})
         vmi = f"{metadata['namespace']}/{owner['name']}" if owner.get("kind") == "VirtualMachineInstance" else ""
         launcher = LauncherPod(
             name=metadata["name"],

@@ -1,0 +1,183 @@
+"""The real controller process, on a real API server and real OVN databases; a tenant whose VMs are admitted by hand."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from virtnet.api import AddressLease, NodeNetwork, Port, Subnet
+from virtnet.api.lease import lease_name
+from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED, port_name
+from virtnet.api.records import Attachment, PinnedNic, PinnedRecord
+from virtnet.api.references import SubnetRef
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import AlreadyExists
+from virtnet.kube.kinds import NAMESPACES, PODS, VMS
+from virtnet.lab.control_plane import ControlPlane
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.ovn_central import OvnCentral
+
+LEASES, PORTS, SUBNETS = kinds.of(AddressLease), kinds.of(Port), kinds.of(Subnet)
+SECONDS = 20.0
+
+
+async def until(holds: Callable[[], Awaitable[Any]], what: str) -> Any:
+    """Wait for a condition; fails with what it waited for, and the last answer."""
+    end = asyncio.get_running_loop().time() + SECONDS
+    while not (answer := await holds()):
+        assert asyncio.get_running_loop().time() < end, f"{what}: still {answer!r} after {SECONDS:g} s"
+        await asyncio.sleep(0.02)
+    return answer
+
+
+@dataclass(frozen=True)
+class World:
+    """What a test of the controller has."""
+
+    cluster: Cluster
+    ovn: OvnCentral
+    controller: Daemon
+    namespace: str
+
+    @property
+    def blue(self) -> SubnetRef:
+        return SubnetRef(kind="Subnet", namespace=self.namespace, name="blue")
+
+    async def subnet(self, **spec: Any) -> None:
+        body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "Subnet", "metadata": {"name": "blue"}}
+        await self.cluster.create(SUBNETS, {**body, "spec": {"cidr": "10.0.0.0/24", **spec}}, self.namespace)
+
+    async def lease(self, name: str, address: str) -> None:
+        holder = {"namespace": self.namespace, "port": port_name(name, "blue"), "network": "blue"}
+        holder["owner"] = {"kind": "VirtualMachine", "name": name}  # type: ignore[assignment]
+        subnet = self.blue.model_dump(by_alias=True)
+        body = {
+            "apiVersion": "virtnet.dev/v1alpha1",
+            "kind": "AddressLease",
+            "metadata": {"name": lease_name(address, self.blue)},
+        }
+        await self.cluster.create(LEASES, {**body, "spec": {"address": address, "subnet": subnet, "holder": holder}})
+
+    async def vm(
+        self, name: str = "db", address: str = "10.0.0.5", mac: str = "02:76:6e:00:00:05", *, leased: bool = True
+    ) -> None:
+        """A VM as admission lets it in."""
+        if leased:
+            await self.lease(name, address)
+            await self.lease(name, mac)
+        await self.cluster.create(VMS, self.manifest(name, address, mac), self.namespace)
+
+    def manifest(self, name: str, address: str, mac: str) -> dict[str, Any]:
+        nic = PinnedNic(nad=f"{self.namespace}/blue-net", subnet=self.blue, mac=mac, addresses=(address,))
+        record = PinnedRecord(vm=f"{self.namespace}/{name}", nics={"blue": nic})
+        return {
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachine",
+            "metadata": {"name": name, "annotations": {PINNED: record.annotation()}},
+            "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {}}}}},
+        }
+
+    async def launcher(
+        self, name: str, vm: str = "db", *, node: str = "node1", labels: dict[str, str] | None = None
+    ) -> None:
+        """A virt-launcher pod as admission marks it."""
+        attachment = Attachment(
+            port=f"{self.namespace}/{port_name(vm, 'blue')}",
+            network="blue",
+            nad=f"{self.namespace}/blue-net",
+            subnet=self.blue,
+            mac="02:76:6e:00:00:05",
+            addresses=("10.0.0.5/24",),
+            mtu=1442,
+        )
+        owner = {
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachineInstance",
+            "name": vm,
+            "uid": "u",
+            "controller": True,
+        }
+        annotation = f'{{"pod16477688c0e":{attachment.model_dump_json(by_alias=True)}}}'
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "annotations": {ATTACHMENTS: annotation},
+                "labels": {ATTACHED_LABEL: "true", "kubevirt.io": "virt-launcher", **(labels or {})},
+                "ownerReferences": [owner],
+            },
+            "spec": {"nodeName": node, "containers": [{"name": "compute", "image": "x"}]},
+        }
+        await self.cluster.create(PODS, body, self.namespace)
+
+    async def leases(self) -> dict[str, str]:
+        """Address -> phase, of this namespace."""
+        items, _ = await self.cluster.list(LEASES)
+        parsed = [AddressLease.parse(item) for item in items]
+        return {one.spec.address: one.status.phase for one in parsed if one.spec.holder.namespace == self.namespace}
+
+    async def ports(self) -> dict[str, Port]:
+        items, _ = await self.cluster.list(PORTS, self.namespace)
+        return {one.name: one for one in map(Port.parse, items)}
+
+    def lsps(self) -> dict[str, str]:
+        """Logical switch port -> addresses, of this namespace, as OVN has them."""
+        lines = self.ovn.nbctl(
+            "--bare", "--columns=name,addresses", "--format=csv", "--no-headings", "list", "Logical_Switch_Port"
+        )
+        rows = (line.split(",", 1) for line in lines.splitlines() if line)
+        return {
+            name.strip('"'): addresses.strip('"')
+            for name, addresses in rows
+            if name.strip('"').startswith(f"{self.namespace}/")
+        }
+
+    def option(self, port: str, key: str) -> str:
+        text = self.ovn.nbctl("--if-exists", "get", "Logical_Switch_Port", f"{self.namespace}/{port}", f"options:{key}")
+        return text.strip().strip('"')
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OvnCentral]:
+    ovn = OvnCentral(tmp_path_factory.mktemp("ovn"))
+    ovn.start()
+    yield ovn
+    ovn.destroy()
+
+
+@pytest.fixture(scope="module")
+def controller(
+    api_server: ControlPlane, central: OvnCentral, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    state: Path = tmp_path_factory.mktemp("controller")
+    command = [sys.executable, "-m", "virtnet.cli.main", "controller", "--no-leader-elect", "--metrics-port", "0",
+               "--northbound", central.remote("nb"), "--southbound", central.remote("sb")]  # fmt: skip
+    daemon = Daemon("controller", command, state, {"KUBECONFIG": str(api_server.kubeconfig)})
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+async def world(api_server: ControlPlane, central: OvnCentral, controller: Daemon) -> AsyncIterator[World]:
+    async with await Cluster.connect(str(api_server.kubeconfig)) as cluster:
+        name = f"c{uuid4().hex[:8]}"
+        await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        for number in (1, 2):
+            body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "NodeNetwork", "metadata": {"name": f"node{number}"}}
+            try:
+                await cluster.create(kinds.of(NodeNetwork), body)
+            except AlreadyExists:
+                continue
+            status = {"status": {"chassis": f"ch{number}"}}
+            await cluster.patch(kinds.of(NodeNetwork), f"node{number}", status, subresource="status")
+        if controller.pid is None:
+            controller.start()
+        yield World(cluster, central, controller, name)

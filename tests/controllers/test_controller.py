@@ -1,0 +1,186 @@
+"""The controller on real servers: VMs become Ports and rows, and everything goes when they go, whatever dies."""
+
+import pytest
+
+from tests.controllers.conftest import LEASES, PORTS, SUBNETS, World, until
+from virtnet.api import Subnet
+from virtnet.api.lease import lease_name
+from virtnet.kube.kinds import PODS, VMS
+
+pytestmark = pytest.mark.system
+
+BOUND = {"10.0.0.5": "Bound", "02:76:6e:00:00:05": "Bound"}
+
+
+async def settled(world: World) -> None:
+    async def there() -> bool:
+        return (
+            world.lsps() == {f"{world.namespace}/db.blue": "02:76:6e:00:00:05 10.0.0.5"}
+            and await world.leases() == BOUND
+        )
+
+    await until(there, "the VM's port in OVN and its leases bound")
+
+
+async def gone(world: World) -> None:
+    async def nothing() -> bool:
+        return world.lsps() == {} and await world.leases() == {} and await world.ports() == {}
+
+    await until(nothing, "nothing left of the VM")
+
+
+async def test_a_vm_becomes_a_port_and_goes_without_a_trace(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    port = (await world.ports())["db.blue"]
+    assert (port.spec.mac_address, port.spec.addresses) == ("02:76:6e:00:00:05", ("10.0.0.5",))
+    await world.cluster.delete(VMS, "db", world.namespace)
+    await gone(world)
+
+    async def cooling() -> list[str]:
+        body = await world.cluster.get(SUBNETS, "blue", world.namespace)
+        return [one.address for one in Subnet.parse(body).status.cooling]
+
+    assert await cooling() == ["10.0.0.5"]
+
+
+async def test_leases_stay_until_the_last_pod_is_gone(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await world.launcher("launcher")
+    await settled(world)
+
+    async def pinned_to_node() -> bool:
+        return world.option("db.blue", "requested-chassis") == "ch1"
+
+    await until(pinned_to_node, "the port on the pod's chassis")
+    await world.cluster.delete(VMS, "db", world.namespace)
+    await world.vm("other", "10.0.0.6", "02:76:6e:00:00:06")
+
+    async def other_is_there() -> bool:
+        return (await world.leases()).get("10.0.0.6") == "Bound"
+
+    await until(other_is_there, "a later VM handled, so the deletion was seen")
+    assert (await world.leases())["10.0.0.5"] == "Bound"
+    await world.cluster.patch(
+        PODS, "launcher", {"status": {"phase": "Succeeded"}}, world.namespace, subresource="status"
+    )
+    await world.cluster.delete(VMS, "other", world.namespace)
+    await gone(world)
+
+
+async def test_the_subnet_says_how_full_it_is(world: World) -> None:
+    await world.subnet(ranges=["10.0.0.10-10.0.0.19"])
+    await world.vm(address="10.0.0.12")
+
+    async def status() -> tuple[int, int, str]:
+        parsed = Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace))
+        ready = next((c.status for c in parsed.status.conditions if c.type == "Ready"), "")
+        return (parsed.status.used, parsed.status.available, ready)
+
+    async def counted() -> bool:
+        return await status() == (1, 9, "True")
+
+    await until(counted, "the Subnet's counters")
+    assert Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace)).status.gateway == "10.0.0.1"
+
+
+async def test_an_address_of_another_keeps_the_port_out_of_ovn(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    await world.vm("thief", "10.0.0.5", "02:76:6e:00:00:99", leased=False)
+
+    async def conflict() -> str:
+        port = (await world.ports()).get("thief.blue")
+        message = next((c.message for c in port.status.conditions), "") if port else ""
+        return message if port and port.status.phase == "Conflict" else ""
+
+    message = await until(conflict, "the second VM's port in conflict")
+    assert f"10.0.0.5 is held by VM {world.namespace}/db, NIC blue" in message
+    assert list(world.lsps()) == [f"{world.namespace}/db.blue"]
+
+
+async def test_a_lost_lease_comes_back_without_touching_the_port(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    await world.cluster.delete(LEASES, lease_name("10.0.0.5", world.blue))
+    await settled(world)
+
+
+async def test_a_reserved_lease_whose_vm_never_came_is_kept_for_a_while(world: World) -> None:
+    await world.subnet()
+    await world.lease("ghost", "10.0.0.9")
+    await world.vm()
+    await settled_with_ghost(world)
+
+
+async def settled_with_ghost(world: World) -> None:
+    async def there() -> bool:
+        return await world.leases() == {**BOUND, "10.0.0.9": "Reserved"}
+
+    await until(there, "the VM's leases bound, the young ghost's still reserved")
+
+
+async def test_a_controller_that_was_away_catches_up(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    world.controller.kill()
+    await world.cluster.delete(VMS, "db", world.namespace)
+    await world.vm("web", "10.0.0.7", "02:76:6e:00:00:07")
+    world.controller.start()
+
+    async def caught_up() -> bool:
+        rows, ports, leases = world.lsps(), await world.ports(), await world.leases()
+        return (list(rows), set(ports), set(leases)) == (
+            [f"{world.namespace}/web.blue"],
+            {"web.blue"},
+            {"10.0.0.7", "02:76:6e:00:00:07"},
+        )
+
+    await until(caught_up, "nothing of the old VM, all of the new one")
+
+
+async def test_rows_that_somebody_deletes_come_back(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    world.ovn.nbctl("lsp-del", f"{world.namespace}/db.blue")
+    await settled(world)
+
+
+async def test_a_northbound_database_that_was_deleted_is_rebuilt(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    switches = world.ovn.nbctl("--bare", "--columns=name", "list", "Logical_Switch")
+    world.ovn.kill("nb")
+    world.ovn.erase("nb")
+    world.ovn.start("nb")
+    await settled(world)
+    assert sorted(world.ovn.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split()) == sorted(
+        switches.split()
+    )
+
+
+async def test_what_is_not_ours_is_left_alone(world: World) -> None:
+    world.ovn.nbctl("ls-add", f"neutron-{world.namespace}")
+    world.ovn.nbctl("lsp-add", f"neutron-{world.namespace}", f"foreign-{world.namespace}")
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    await world.cluster.delete(VMS, "db", world.namespace)
+    await gone(world)
+    assert f"foreign-{world.namespace}" in world.ovn.nbctl("lsp-list", f"neutron-{world.namespace}")
+
+
+async def test_a_port_in_use_is_not_deleted_with_its_object(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    await world.cluster.delete(PORTS, "db.blue", world.namespace)
+    await settled(world)
+    assert "db.blue" in await world.ports()
