@@ -27,6 +27,11 @@ def find(netlink: IPRoute, name: str) -> int | None:
     return int(found[0]) if found else None
 
 
+def set_alias(netlink: IPRoute, index: int, mark: str) -> None:
+    """The kernel takes no alias with a new link, so this is a change of its own."""
+    netlink.link("set", index=index, ifalias=mark)
+
+
 def alias(netlink: IPRoute, index: int) -> str:
     return str(netlink.get_links(index)[0].get_attr("IFLA_IFALIAS") or "")
 
@@ -35,12 +40,12 @@ def mac(netlink: IPRoute, index: int) -> str:
     return str(netlink.get_links(index)[0].get_attr("IFLA_ADDRESS") or "")
 
 
-def create_veth(netlink: IPRoute, host: str, mark: str, *, netns: str, name: str, address: str, mtu: int) -> None:
+def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: str, mtu: int) -> None:
     """A pair with one end here and the other, under its final name, in the namespace. Raises NameTaken."""
     descriptor = os.open(netns, os.O_RDONLY)
     try:
         peer = {"ifname": name, "net_ns_fd": descriptor, "address": address, "mtu": mtu}
-        netlink.link("add", ifname=host, kind="veth", mtu=mtu, ifalias=mark, peer=peer)
+        netlink.link("add", ifname=host, kind="veth", mtu=mtu, peer=peer)
     except NetlinkError as error:
         if error.code == errno.EEXIST:
             raise NameTaken(f"the pod already has an interface {name}, which virtnet has not made") from error

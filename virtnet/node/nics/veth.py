@@ -61,12 +61,14 @@ class _Pair:
                 links.create_veth(
                     netlink,
                     entry.host_name,
-                    entry.mark,
                     netns=entry.netns,
                     name=entry.interface,
                     address=attachment.mac,
                     mtu=attachment.mtu,
                 )
+            index = links.find(netlink, entry.host_name)
+            if index is not None:
+                links.set_alias(netlink, index, entry.mark)
 
         try:
             await inside(self.here, create)
@@ -76,7 +78,8 @@ class _Pair:
     async def undo(self, entry: Entry) -> None:
         def delete(netlink: IPRoute) -> None:
             index = links.find(netlink, entry.host_name)
-            if index is not None and links.alias(netlink, index) == entry.mark:
+            # Without a mark it is ours too: killed between making and marking it. The name is in our journal.
+            if index is not None and links.alias(netlink, index) in ("", entry.mark):
                 links.delete(netlink, index)
 
         await inside(self.here, delete)
