@@ -1,10 +1,12 @@
 """The reconciler of rows: resources and handoff facts -> OVN's northbound database. The only writer of it."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+from prometheus_client import Histogram
 
 from virtnet.addressing.pool import InvalidSubnet, Pool
 from virtnet.api import ClusterSubnet, NodeHandoff, NodeNetwork, Port, Subnet
@@ -26,7 +28,7 @@ from virtnet.ovn.southbound import Southbound
 from virtnet.topology.chassis import read_chassis
 from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
 from virtnet.topology.difference import difference
-from virtnet.topology.rows import Row
+from virtnet.topology.rows import Op, Row
 
 log = structlog.get_logger()
 
@@ -47,6 +49,7 @@ class Rows:
         ended: Callable[[str, Outcome, Journal], Awaitable[None]],
         again: Callable[[str, timedelta], None],
         written: Callable[[Iterable[str]], None],
+        committed: Histogram,
     ) -> None:
         """``ended``: write down how a handoff ended, before its journal goes. ``again(key, delay)``: look again then.
 
@@ -59,6 +62,7 @@ class Rows:
         self._ended = ended
         self._again = again
         self._written = written
+        self._committed = committed
         self._waits: dict[str, str] = {}
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
@@ -94,11 +98,18 @@ class Rows:
         observed = [row for key in keys for row in self._northbound.of(key)]
         operations = difference(desired, observed)
         if operations:
-            await self._northbound.commit(operations)
-            log.debug("northbound written", operations=len(operations))
+            await self._commit(operations)
         self._waits |= {port: decision.wait for port, decision in decisions.items()}
         await self._ask_nodes({key.removeprefix("Port/") for key in keys if key.startswith("Port/")}, decisions)
         self._written(keys)
+
+    async def _commit(self, operations: list[Op]) -> None:
+        began, result = time.perf_counter(), "error"
+        try:
+            await self._northbound.commit(operations)
+            result = "ok"
+        finally:
+            self._committed.labels(result).observe(time.perf_counter() - began)
 
     def everything(self) -> frozenset[str]:
         """Every key there is, also of rows whose resource is gone: what start-up and repair look at."""

@@ -106,6 +106,7 @@ class Controller:
             ended=self._ended,
             again=self._again,
             written=self._written,
+            committed=metrics.transactions,
         )
         self.owners = Owners(
             cluster,
@@ -122,6 +123,9 @@ class Controller:
             reports=Worker("reports", self.reports.reconcile, pause=REPORT_PAUSE),
         )
         self._informers = Informers(cluster, store, self.workers)
+        metrics.pinned.set_function(lambda: len(store.leases))
+        metrics.ports.set_function(lambda: len(store.ports))
+        metrics.connected.set_function(lambda: northbound.connected and southbound.connected)
         northbound.on_change(self._rows_changed)
         southbound.on_change(self._bindings_changed)
 
