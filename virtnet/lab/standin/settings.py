@@ -1,0 +1,62 @@
+"""What the stand-in knows of the lab it lives in."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from virtnet.lab.names import LabNames
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where a node's pods get their NICs from."""
+
+    name: str
+    number: int
+    netns: str
+    cni_bin: Path
+
+    @property
+    def address(self) -> str:
+        """What pods of this node have as their hostIP."""
+        return f"172.31.0.{10 + self.number}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read once at the start."""
+
+    lab: LabNames
+    state: Path
+    kubeconfig: str
+    nodes: dict[str, Node]
+    kernel: Path
+    initrd: Path
+    cmdline: str
+
+    @classmethod
+    def load(cls, lab: str, state: Path) -> Self:
+        """From the record that the lab keeps in its state directory. Raises OSError, KeyError when it is not there."""
+        record = json.loads((state / "lab.json").read_text())
+        nodes = {
+            name: Node(name, number, node["netns"], Path(node["cni_bin"]))
+            for number, (name, node) in enumerate(sorted(record["nodes"].items()), start=1)
+        }
+        image, kubeconfigs = record["image"], record["kubeconfigs"]
+        return cls(
+            lab=LabNames(lab),
+            state=state,
+            kubeconfig=kubeconfigs.get("standin") or kubeconfigs["admin"],
+            nodes=nodes,
+            kernel=Path(image["kernel"]),
+            initrd=Path(image["initrd"]),
+            cmdline=image.get("cmdline") or "console=ttyS0 quiet panic=-1 random.trust_cpu=on",
+        )
+
+    def pod_state(self, uid: str) -> Path:
+        """What is kept of a pod: its sandbox, its QEMU's sockets and logs."""
+        return self.state / "pods" / uid
+
+    def migration_record(self, uid: str) -> Path:
+        return self.state / "migrations" / f"{uid}.json"

@@ -1,0 +1,169 @@
+"""What the API server has, as far as the stand-in cares: kept by watches, and ahead of them by its own writes."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from copy import deepcopy
+from typing import Any
+
+from virtnet.kube.errors import Conflict, NotFound
+from virtnet.kube.kinds import NADS, PODS, VMIMS, VMIS, VMS, Kind
+from virtnet.lab.standin.server import Server
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+"""Namespace and name."""
+
+Listener = Callable[[Key, Object], None]
+
+WATCHED = (NADS, PODS, VMS, VMIS, VMIMS)
+REMEMBERED = 5000
+
+
+def key_of(thing: Object) -> Key:
+    return thing["metadata"].get("namespace", ""), thing["metadata"]["name"]
+
+
+def uid_of(thing: Object) -> str:
+    uid: str = thing["metadata"]["uid"]
+    return uid
+
+
+def going(thing: Object) -> bool:
+    """Whether somebody has deleted it, and it waits for finalizers or for its kubelet."""
+    return "deletionTimestamp" in thing["metadata"]
+
+
+def owned_by(thing: Object, owner: Object) -> bool:
+    return any(ref["uid"] == uid_of(owner) for ref in thing["metadata"].get("ownerReferences", ()))
+
+
+class Store:
+    """Belongs to one event loop. A listener is told of every change, whoever made it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._objects: dict[Kind, dict[Key, Object]] = {kind: {} for kind in WATCHED}
+        self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in WATCHED}
+        self._gone: dict[str, None] = {}
+
+    def get(self, kind: Kind, key: Key) -> Object | None:
+        return self._objects[kind].get(key)
+
+    def all(self, kind: Kind) -> list[Object]:
+        return list(self._objects[kind].values())
+
+    def on_change(self, kind: Kind, listener: Listener) -> None:
+        self._listeners[kind].append(listener)
+
+    async def create(self, kind: Kind, body: Object) -> Object:
+        """Raises AlreadyExists, Rejected (by a webhook, for example)."""
+        made = await self.server.create(kind, body, body["metadata"]["namespace"])
+        self._keep(kind, made)
+        return made
+
+    async def update(
+        self, kind: Kind, key: Key, change: Callable[[Object], None], *, subresource: str = "", uid: str = ""
+    ) -> Object | None:
+        """Apply a change, again if somebody else was faster. Nothing is written when nothing changes.
+
+        None when the object is gone, or another one (``uid``) has its name.
+        """
+        latest = self.get(kind, key)
+        while latest is not None and uid in {"", uid_of(latest)}:
+            body = deepcopy(latest)
+            change(body)
+            if body == latest:
+                return latest
+            try:
+                written = await self.server.replace(kind, key[1], body, key[0], subresource=subresource)
+            except Conflict:
+                latest = await self._fresh(kind, key)
+                continue
+            except NotFound:
+                return None
+            self._keep(kind, written)
+            return written
+        return None
+
+    async def delete(self, kind: Kind, thing: Object) -> None:
+        """Ask for an object's end; nothing if it has come already."""
+        try:
+            await self.server.delete(kind, thing["metadata"]["name"], thing["metadata"]["namespace"], uid=uid_of(thing))
+        except (NotFound, Conflict):
+            return
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Follow the API server for ever; ``ready`` once everything is known that is there."""
+        waiting = set(WATCHED)
+
+        def synced(kind: Kind) -> None:
+            waiting.discard(kind)
+            if not waiting:
+                ready.set()
+
+        async with asyncio.TaskGroup() as group:
+            for kind in WATCHED:
+                group.create_task(self._follow(kind, synced))
+
+    async def _follow(self, kind: Kind, synced: Callable[[Kind], None]) -> None:
+        async with aclosing(self.server.watch(kind)) as changes:
+            async for change, found in changes:
+                match change:
+                    case "SYNC":
+                        self._sync(kind, found["items"])
+                        synced(kind)
+                    case "DELETED":
+                        self._drop(kind, found)
+                    case _:
+                        self._keep(kind, found)
+
+    async def _fresh(self, kind: Kind, key: Key) -> Object | None:
+        try:
+            found = await self.server.get(kind, key[1], key[0])
+        except NotFound:
+            return None
+        self._keep(kind, found)
+        return found
+
+    def _sync(self, kind: Kind, items: Iterable[Object]) -> None:
+        found = {key_of(item): item for item in items}
+        for key, old in list(self._objects[kind].items()):
+            if key not in found:
+                self._drop(kind, old)
+        for item in found.values():
+            self._keep(kind, item)
+
+    def _keep(self, kind: Kind, new: Object) -> None:
+        """The newest version wins: an answer to a write may be ahead of the watch, and behind it."""
+        key, old = key_of(new), self._objects[kind].get(key_of(new))
+        if uid_of(new) in self._gone or (old is not None and _version(old) >= _version(new)):
+            return
+        if _finished(new):  # the answer to the write that ended it
+            self._drop(kind, new)
+            return
+        self._objects[kind][key] = new
+        self._tell(kind, key, new)
+
+    def _drop(self, kind: Kind, old: Object) -> None:
+        self._gone[uid_of(old)] = None
+        if len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
+        kept = self._objects[kind].get(key_of(old))
+        if kept is not None and uid_of(kept) == uid_of(old):
+            del self._objects[kind][key_of(old)]
+        self._tell(kind, key_of(old), old)
+
+    def _tell(self, kind: Kind, key: Key, thing: Object) -> None:
+        for listener in self._listeners[kind]:
+            listener(key, thing)
+
+
+def _version(thing: Object) -> int:
+    return int(thing["metadata"]["resourceVersion"])
+
+
+def _finished(thing: Object) -> bool:
+    """Whether this is the last version of a deleted object; those of pods end by their kubelet's word."""
+    metadata = thing["metadata"]
+    return going(thing) and not metadata.get("finalizers") and thing.get("kind") != "Pod"
