@@ -99,19 +99,22 @@ class OvnCentral:
 
     def nbctl(self, *arguments: str) -> str:
         """Run ovn-nbctl; what it prints. Raises CalledProcessError."""
-        return self._ctl("ovn-nbctl", self.remote("nb"), arguments)
+        return self._run("ovn-nbctl", "--timeout=20", f"--db={self.remote('nb')}", *arguments)
 
     def sbctl(self, *arguments: str) -> str:
-        return self._ctl("ovn-sbctl", self.remote("sb"), arguments)
+        return self._run("ovn-sbctl", "--timeout=20", f"--db={self.remote('sb')}", *arguments)
+
+    def trace(self, datapath: str, packet: str) -> str:
+        """Run ovn-trace; the summary of what would become of a packet."""
+        return self._run("ovn-trace", f"--db={self.remote('sb')}", "--summary", datapath, packet)
 
     def destroy(self) -> None:
         """End everything and leave no file."""
         self.kill()
         shutil.rmtree(self.state, ignore_errors=True)
 
-    def _ctl(self, tool: str, remote: str, arguments: Sequence[str]) -> str:
-        command = [*self.command, tool, "--no-leader-only", "--timeout=20", f"--db={remote}", *arguments]
-        return subprocess.run(command, check=True, text=True, capture_output=True).stdout
+    def _run(self, *command: str) -> str:
+        return subprocess.run([*self.command, *command], check=True, text=True, capture_output=True).stdout
 
     def _socket(self, daemon: str) -> Path:
         return self.state / f"{daemon}.sock"

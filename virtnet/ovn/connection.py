@@ -28,7 +28,7 @@ from ovsdbapp import exceptions
 from ovsdbapp.backend.ovs_idl import connection as ovsdbapp_connection
 from ovsdbapp.backend.ovs_idl import vlog
 
-from virtnet.ovn import schema
+from virtnet.ovn import fastjson, schema
 from virtnet.ovn.errors import Fenced, OvnError, Rejected, Stale, Unavailable
 from virtnet.ovn.replica import Dump, Link, Replica, Report, RowChange
 
@@ -134,6 +134,7 @@ class Connection:
         leader_only: bool,
     ) -> None:
         vlog.use_python_logger(max_level=vlog.WARN)
+        fastjson.install()
         helper, self.columns = schema.helper(schema.fetch(self.remote, self.database, timeout), wanted)
         self._replica = Replica(self.remote, helper, self._report, leader_only=leader_only)
         for table, condition in conditions.items():

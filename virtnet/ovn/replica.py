@@ -90,6 +90,9 @@ class Replica(OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no types
         self._forget_replaced_cluster()
         return changed
 
+    def cooperative_yield(self) -> None:
+        """Nothing: the interpreter switches threads by itself; asking for it at each row takes a second for 10,000."""
+
     def notify(self, event: str, row: Any, updates: Any = None) -> None:
         if self.state != self.IDL_S_MONITORING:
             return  # part of a dump
