@@ -121,8 +121,8 @@ def _kernel() -> Kernel:
 
 
 def _fetch() -> Kernel:
-    with tempfile.TemporaryDirectory(dir=cache(), prefix="fetch-") as name:
-        work = Path(name)
+    with tempfile.TemporaryDirectory(dir=cache(), prefix="fetch-") as directory:
+        work = Path(directory)
         work.chmod(0o777)  # apt fetches as a user of its own
         package = _current_package()
         _run("apt-get", "-q", "download", package, cwd=work)

@@ -78,7 +78,7 @@ class Store:
             try:
                 written = await self.server.replace(kind, key[1], body, key[0], subresource=subresource)
             except Conflict:
-                latest = await self._fresh(kind, key)
+                latest = await self.refresh(kind, key)
                 continue
             except NotFound:
                 return None
@@ -118,7 +118,8 @@ class Store:
                     case _:
                         self._keep(kind, found)
 
-    async def _fresh(self, kind: Kind, key: Key) -> Object | None:
+    async def refresh(self, kind: Kind, key: Key) -> Object | None:
+        """Ask the server now. None when it is gone."""
         try:
             found = await self.server.get(kind, key[1], key[0])
         except NotFound:

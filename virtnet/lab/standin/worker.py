@@ -62,7 +62,7 @@ class Worker(Generic[T]):
         except ApiError as problem:
             self._log.warning("will try again", key=key, problem=str(problem))
             self._later(key, self._backoff(key))
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged whole
             # One broken object must not take the whole lab down; the log has everything.
             self._log.exception("failed, will try again", key=key)
             self._later(key, self._backoff(key))

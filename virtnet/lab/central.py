@@ -1,0 +1,152 @@
+"""Everything of a lab that is on no node: the control plane, OVN's databases, the product's controller and webhook."""
+
+import contextlib
+import socket
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+
+from virtnet.lab import netns
+from virtnet.lab.control_plane import ControlPlane, Identity
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.databases import QUIET, accepts, database, wait
+from virtnet.lab.names import (
+    API_PORT,
+    CENTRAL_ADDRESS,
+    MANAGEMENT_PREFIX,
+    NORTHBOUND_PORT,
+    SOUTHBOUND_PORT,
+    WEBHOOK_PORT,
+    LabNames,
+)
+from virtnet.lab.nodes import MANAGEMENT_BRIDGE, PHYSICAL_BRIDGE
+
+STANDIN = Identity("standin", user="virtnet-lab-standin", uid="standin", token="standin", groups=("system:masters",))  # noqa: S106 - known in the lab alone
+"""Plays kubelets, the scheduler and all of KubeVirt, so it may what they may together."""
+
+
+@dataclass(frozen=True)
+class Central:
+    """Starting it takes steps in order; each raises DaemonError or NetnsError."""
+
+    names: LabNames
+
+    @property
+    def netns(self) -> str:
+        return self.names.central
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        return netns.prefix(self.netns)
+
+    @cached_property
+    def control_plane(self) -> ControlPlane:
+        return ControlPlane(
+            state=self.names.control_plane,
+            address=CENTRAL_ADDRESS,
+            port=API_PORT,
+            prefix=self.prefix,
+            identities=(STANDIN,),
+        )
+
+    @cached_property
+    def daemons(self) -> dict[str, Daemon]:
+        """By their names, in the order in which they start."""
+        return {
+            "etcd": self.control_plane.etcd,
+            "apiserver": self.control_plane.apiserver,
+            "nb": self._database("nb", NORTHBOUND_PORT),
+            "sb": self._database("sb", SOUTHBOUND_PORT),
+            "northd": self._northd,
+            "webhook": self.webhook(),
+            "controller": self._controller,
+            "standin": self._standin,
+        }
+
+    def wire(self) -> None:
+        """The namespace, with the bridge of the management network and that of the physical one."""
+        netns.create(self.netns)
+        netns.ip(
+            self.netns,
+            *(
+                line
+                for bridge in (MANAGEMENT_BRIDGE, PHYSICAL_BRIDGE)
+                for line in (f"link add {bridge} type bridge", f"link set {bridge} up")
+            ),
+            f"address add {CENTRAL_ADDRESS}/{MANAGEMENT_PREFIX} dev {MANAGEMENT_BRIDGE}",
+        )
+
+    def start_ovn(self) -> None:
+        for name in ("nb", "sb"):
+            server = self.daemons[name]
+            server.start()
+            wait(server, lambda name=name: accepts(self.names.central_state / f"{name}.sock"), "the database answers")  # type: ignore[misc]  # mypy knows no lambda with a default
+        self._northd.start()
+
+    def start_webhook(self) -> None:
+        webhook = self.daemons["webhook"]
+        webhook.start()
+        wait(webhook, lambda: self._listens(WEBHOOK_PORT), "it serves admission", seconds=60)
+
+    def webhook(self, name: str = "webhook", port: int = WEBHOOK_PORT) -> Daemon:
+        """The admission service, or a further replica of it under another name and port."""
+        served = self.control_plane.authority.server("webhook", (CENTRAL_ADDRESS,))
+        return self._product(
+            name,
+            "webhook",
+            *("--port", str(port), "--cert", str(served.certificate), "--key", str(served.key)),
+            *("--metrics-port", "0"),
+            identity="virtnet-webhook",
+        )
+
+    @cached_property
+    def _controller(self) -> Daemon:
+        return self._product(
+            "controller",
+            "controller",
+            *("--northbound", self.names.northbound, "--southbound", self.names.southbound),
+            identity="virtnet-controller",
+        )
+
+    @cached_property
+    def _standin(self) -> Daemon:
+        command = [*self.prefix, sys.executable, "-m", "virtnet.lab.standin", "--lab", self.names.name]
+        return Daemon("standin", command, self.names.central_state, self._environment("standin"))
+
+    @cached_property
+    def _northd(self) -> Daemon:
+        state = self.names.central_state
+        command = [
+            *self.prefix,
+            "ovn-northd",
+            *QUIET,
+            f"--unixctl={state / 'northd.ctl'}",
+            f"--ovnnb-db=unix:{state / 'nb.sock'}",
+            f"--ovnsb-db=unix:{state / 'sb.sock'}",
+        ]
+        return Daemon("northd", command, state, {"OVN_RUNDIR": str(state), "OVS_RUNDIR": str(state)})
+
+    def _database(self, name: str, port: int) -> Daemon:
+        return database(
+            name,
+            self.names.central_state,
+            schema=f"/usr/share/ovn/ovn-{name}.ovsschema",
+            unix=self.names.central_state / f"{name}.sock",
+            listen=(f"ptcp:{port}:{CENTRAL_ADDRESS}",),
+            prefix=self.prefix,
+        )
+
+    def _product(self, name: str, command: str, *flags: str, identity: str) -> Daemon:
+        words = [*self.prefix, sys.executable, "-m", "virtnet.cli.main", command, *flags]
+        return Daemon(name, words, self.names.central_state, self._environment(identity))
+
+    def _environment(self, identity: str) -> dict[str, str]:
+        return {"KUBECONFIG": str(self.names.kubeconfig(identity)), "PYTHONUNBUFFERED": "1"}
+
+    def _listens(self, port: int) -> bool:
+        def probe() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection((CENTRAL_ADDRESS, port), timeout=1):
+                return True
+            return False
+
+        return netns.inside(self.netns, probe)

@@ -1,0 +1,64 @@
+"""OVSDB servers as the lab's daemons. Each makes its database when there is none: a lost one comes back empty."""
+
+import contextlib
+import shlex
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from virtnet.lab.daemon import Daemon, DaemonError
+
+READY_SECONDS = 20.0
+POLL_SECONDS = 0.02
+
+
+def database(
+    name: str,
+    directory: Path,
+    *,
+    schema: str,
+    unix: Path,
+    listen: Sequence[str] = (),
+    prefix: Sequence[str] = (),
+    pid_directory: Path | None = None,
+) -> Daemon:
+    """An ovsdb-server on ``DIRECTORY/NAME.db``, on a unix socket and on further remotes such as ``ptcp:6641:IP``."""
+    file = directory / f"{name}.db"
+    server = [
+        "ovsdb-server",
+        *QUIET,
+        f"--unixctl={directory / f'{name}.ctl'}",
+        f"--remote=punix:{unix}",
+        *(f"--remote={remote}" for remote in listen),
+        str(file),
+    ]
+    # A server that was killed leaves its sockets, and one of the same name may not be mistaken for a live one.
+    script = (
+        f"[ -e {file} ] || ovsdb-tool create {file} {schema} || exit; rm -f {unix} {directory / f'{name}.ctl'}; "
+        f"exec {shlex.join(server)}"
+    )
+    return Daemon(name, [*prefix, "sh", "-c", script], pid_directory or directory)
+
+
+QUIET = ("-vconsole:info", "-vsyslog:off", "-vfile:off", "--no-chdir")
+"""Flags of every OVS and OVN daemon: its log is what it prints."""
+
+
+def accepts(path: Path) -> bool:
+    """Whether a server listens on a unix socket."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+        return True
+    return False
+
+
+def wait(daemon: Daemon, ready: Callable[[], bool], what: str, *, seconds: float = READY_SECONDS) -> None:
+    """Until a started daemon does its work. Raises DaemonError, with its last words, when it ends or takes too long."""
+    end = time.monotonic() + seconds
+    while not ready():
+        if daemon.pid is None:
+            raise DaemonError(f"{daemon.name} has ended, before {what}:\n{daemon.last_words()}")
+        if time.monotonic() > end:
+            raise DaemonError(f"{daemon.name}: not within {seconds:.0f} s: {what}\n{daemon.last_words()}")
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,142 @@
+"""A node of the lab: a network namespace with Open vSwitch, ovn-controller and the node daemon of its own."""
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+
+from virtnet.lab import netns
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.databases import QUIET, accepts, database, wait
+from virtnet.lab.names import MANAGEMENT_PREFIX, TUNNEL_PREFIX, NodeNames
+
+SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+MANAGEMENT_BRIDGE = "mgmt"
+PHYSICAL_BRIDGE = "phys"
+MANAGEMENT_LINK = "mgmt0"
+UPLINK = "phys0"
+
+
+@dataclass(frozen=True)
+class Node:
+    """Starting it takes steps in order: ``wire``, ``start_switch``, then ``virtnet``."""
+
+    names: NodeNames
+
+    @property
+    def name(self) -> str:
+        return self.names.name
+
+    @property
+    def netns(self) -> str:
+        return self.names.netns
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        return netns.prefix(self.netns)
+
+    @cached_property
+    def daemons(self) -> dict[str, Daemon]:
+        """By their names, in the order in which they start."""
+        found = (self._database, self._switch, self._controller, self.virtnet)
+        return {daemon.name: daemon for daemon in found}
+
+    @cached_property
+    def virtnet(self) -> Daemon:
+        """The product's own part."""
+        return Daemon(
+            "virtnet",
+            [
+                *self.prefix,
+                *(sys.executable, "-m", "virtnet.cli.main", "node"),
+                *("--node", self.name),
+                *("--socket", str(self.names.cni_socket)),
+                *("--state-dir", str(self.names.journal)),
+                *("--ovsdb", self.names.ovsdb),
+                *("--cni-bin-dir", str(self.names.cni_bin)),
+            ],
+            self.names.state,
+            {"KUBECONFIG": str(self.names.lab.kubeconfig(self.names.identity))},
+        )
+
+    def wire(self) -> None:
+        """The namespace, its management link with an address, and its uplink, which OVS is to have."""
+        central = self.names.lab.central
+        netns.create(self.netns)
+        netns.cable(central, f"m-{self.name}", self.netns, MANAGEMENT_LINK)
+        netns.cable(central, f"p-{self.name}", self.netns, UPLINK)
+        netns.ip(
+            central,
+            f"link set m-{self.name} master {MANAGEMENT_BRIDGE}",
+            f"link set p-{self.name} master {PHYSICAL_BRIDGE}",
+        )
+        netns.ip(self.netns, f"address add {self.names.management_address}/{MANAGEMENT_PREFIX} dev {MANAGEMENT_LINK}")
+
+    def start_switch(self) -> None:
+        """Open vSwitch in userspace, with the tunnels' address on ``br-phy``, and ovn-controller on top."""
+        self.names.rundir.mkdir(parents=True, exist_ok=True)
+        self._database.start()
+        wait(self._database, lambda: accepts(self.names.ovsdb_socket), "the database answers")
+        self._vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", *self._settings())
+        self._switch.start()
+        self._vsctl(
+            *("add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=netdev", "--"),
+            *("add-port", "br-phy", UPLINK, "--"),
+            *("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev", "fail_mode=secure"),
+        )
+        netns.ip(
+            self.netns, f"address add {self.names.tunnel_address}/{TUNNEL_PREFIX} dev br-phy", "link set br-phy up"
+        )
+        netns.no_checksum_offload(self.netns, "br-phy")
+        self._controller.start()
+
+    def wait_for_virtnet(self) -> None:
+        """Until the CNI plugin would be answered. Raises DaemonError."""
+        wait(self.virtnet, lambda: accepts(self.names.cni_socket), "it serves the CNI plugin", seconds=60)
+
+    @cached_property
+    def _database(self) -> Daemon:
+        return database(
+            "ovsdb-server",
+            self.names.rundir,
+            schema=SWITCH_SCHEMA,
+            unix=self.names.ovsdb_socket,
+            prefix=self.prefix,
+            pid_directory=self.names.state,
+        )
+
+    @cached_property
+    def _switch(self) -> Daemon:
+        return self._daemon("ovs-vswitchd", f"--unixctl={self.names.rundir / 'ovs-vswitchd.ctl'}")
+
+    @cached_property
+    def _controller(self) -> Daemon:
+        # It takes the place of its control socket, and of those of OVS, from its environment alone.
+        return self._daemon("ovn-controller")
+
+    def _daemon(self, program: str, *flags: str) -> Daemon:
+        rundir = str(self.names.rundir)
+        command = [*self.prefix, program, *QUIET, *flags, self.names.ovsdb]
+        return Daemon(program, command, self.names.state, {"OVS_RUNDIR": rundir, "OVN_RUNDIR": rundir})
+
+    def _vsctl(self, *words: str) -> None:
+        netns.run("ovs-vsctl", "--timeout=30", f"--db={self.names.ovsdb}", *words, netns=self.netns)
+
+    def _settings(self) -> list[str]:
+        external = {
+            "system-id": self.names.chassis,
+            "hostname": self.name,
+            "ovn-remote": self.names.lab.southbound,
+            "ovn-encap-type": "geneve",
+            "ovn-encap-ip": self.names.tunnel_address,
+            "ovn-bridge-datapath-type": "netdev",
+            # The machine is shared by all nodes and their guests: a busy minute is no lost connection.
+            "ovn-remote-probe-interval": "60000",
+            "ovn-openflow-probe-interval": "60",
+        }
+        threads = {"n-handler-threads": "1", "n-revalidator-threads": "1"}
+        return [
+            *(f"external_ids:{key}={json.dumps(value)}" for key, value in external.items()),
+            *(f"other_config:{key}={value}" for key, value in threads.items()),
+        ]
