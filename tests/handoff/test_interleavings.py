@@ -164,6 +164,9 @@ class World:
         if facts.options == self.options:  # the transaction verifies what it was decided from
             decision = decide(facts)
             self.options, self.release = decision.options, decision.release
+            target = self.target()
+            if seen is None and self.on_target and target and not target.terminal:
+                assert CHASSIS[target.node] in self.options.requested, "the guest was cut off"
 
     def happen(self, event: str) -> None:
         match event:

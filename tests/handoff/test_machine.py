@@ -87,6 +87,11 @@ def facts(**changes: object) -> Facts:
             ("ch2",),
             id="former target is home now, whatever its labels say",
         ),
+        pytest.param(
+            {"instance": replace(RUNNING, state=READY), "migrations": (Migration(uid="m1", phase="Running"),)},
+            ("ch2",),
+            id="the guest has arrived, nodeName has not",
+        ),
     ],
 )
 def test_without_a_migration_the_port_is_where_the_guest_is(
@@ -115,6 +120,7 @@ def test_arms_as_soon_as_the_target_pod_has_a_node() -> None:
         pytest.param({"migrations": (Migration(uid="m1", phase="Failed"),)}, id="migration failed"),
         pytest.param({"migrations": (Migration(uid="m2", phase="Pending"),)}, id="label of an earlier migration"),
         pytest.param({"migrations": ()}, id="no migration"),
+        pytest.param({"instance": replace(RUNNING, state=FAILED)}, id="failed, and the VMIM does not know yet"),
         pytest.param({"binding": replace(BOUND, activated=frozenset({"ch2"}))}, id="flag of the previous handoff left"),
         pytest.param(
             {"binding": replace(BOUND, requested_additional=frozenset({"ch3"}))}, id="previous target not left"

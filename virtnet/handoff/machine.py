@@ -90,15 +90,21 @@ def _single(facts: Facts) -> Decision:
 
 def _home(facts: Facts) -> LauncherPod | None:
     """The pod that has the guest: on the instance's node, or, while it starts, one that is no migration's target."""
-    if facts.instance is not None and facts.instance.node:
-        return next((pod for pod in facts.live if pod.node == facts.instance.node), None)
+    instance = facts.instance
+    if instance is not None and instance.state.domain_ready:
+        # KubeVirt moves nodeName on a tenth of a second after the guest, and later than a handoff takes.
+        arrived = next((pod for pod in facts.live if pod.migration == instance.state.uid), None)
+        if arrived is not None:
+            return arrived
+    if instance is not None and instance.node:
+        return next((pod for pod in facts.live if pod.node == instance.node), None)
     running = [m.uid for m in facts.migrations if not m.final]
     return next((pod for pod in facts.live if pod.migration not in running), None)
 
 
 def _target(facts: Facts, home: LauncherPod) -> LauncherPod | None:
     """The pod that the guest will move to. The VMIM's phase is not waited for: CNI ADD comes before it moves on."""
-    running = [m.uid for m in facts.migrations if not m.final]
+    running = [m.uid for m in facts.migrations if not m.final and not facts.state(m.uid).failed]
     return next(
         (pod for pod in facts.live if pod.migration in running and not pod.deleting and pod.node != home.node), None
     )
