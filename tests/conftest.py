@@ -1,0 +1,80 @@
+"""What tests of several concepts share: a real API server, a client of it, and a namespace to write into."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from virtnet.kube.client import Cluster
+from virtnet.kube.kinds import NAMESPACES
+from virtnet.lab import manifests
+from virtnet.lab.binaries import Missing
+from virtnet.lab.control_plane import ControlPlane, Identity
+
+REPOSITORY = Path(__file__).parents[1]
+
+NOBODY = Identity("nobody", user="nobody", uid="nobody", token="nobody")
+"""Has a kubeconfig, and no rights at all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for an API server starts real daemons, however deep in its fixtures it asks."""
+    for item in items:
+        if {"api_server", "own_api_server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.system)
+
+
+async def load_definitions(server: ControlPlane) -> None:
+    """Make all kinds known that virtnet reads and writes."""
+    async with await Cluster.connect(str(server.kubeconfig)) as cluster:
+        await manifests.apply(cluster, manifests.read(manifests.FOREIGN_CRDS, REPOSITORY / "crds"))
+
+
+@contextmanager
+def running_server(state: Path) -> Iterator[ControlPlane]:
+    """A control plane on 127.0.0.1 that knows all kinds. It dies with the test process, whatever that dies of."""
+    server = ControlPlane.local(state, identities=(NOBODY,))
+    try:
+        server.binaries  # noqa: B018 - found now, or not at all
+    except Missing as problem:
+        pytest.fail(str(problem), pytrace=False)
+    try:
+        server.start()
+        asyncio.run(load_definitions(server))
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(state / "etcd", ignore_errors=True)  # 130 MB, which pytest would keep for three runs
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The API server of all tests: real, and with virtnet's, KubeVirt's and Multus' kinds. Do not stop it."""
+    with running_server(tmp_path_factory.mktemp("api-server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """An API server for one module of tests that stop and kill it."""
+    with running_server(tmp_path_factory.mktemp("own-api-server")) as server:
+        yield server
+
+
+@pytest.fixture
+async def cluster(api_server: ControlPlane) -> AsyncIterator[Cluster]:
+    """The API server as its administrator sees it."""
+    async with await Cluster.connect(str(api_server.kubeconfig)) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def namespace(cluster: Cluster) -> str:
+    """A namespace of the test's own. Nothing deletes it: that takes a controller that is not here."""
+    name = f"test-{uuid4().hex[:8]}"
+    await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
