@@ -4,10 +4,11 @@ The API server decides every race, between replicas too; what is in memory only 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any, TypeVar
 
 import structlog
 
@@ -26,6 +27,8 @@ from webhooks.cache import Cache
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 LEASES = kinds.of(AddressLease)
 MAC_ATTEMPTS = 64
 
@@ -37,17 +40,23 @@ class Claims:
     cluster: Cluster
     cache: Cache
     dry_run: bool
-    adopt: bool
-    """Whether leases that are there may be those of an earlier owner of this name, about to be freed."""
     made: list[AddressLease] = field(default_factory=list)
+    granted: set[str] = field(default_factory=set)
+    """Names of the leases that this request has, so that a dry run does not give its NICs the same address either."""
 
     async def fulfil(self, wants: Iterable[Want], pools: Callable[[Want], Pool]) -> dict[str, PinnedNic]:
-        """What each NIC gets, by network name. Raises Refused, after undoing what was claimed, and ApiError."""
+        """What each NIC gets, by network name. Raises Refused, after undoing what was claimed, and ApiError.
+
+        What is insisted on is claimed first: no NIC may get by choice what the VM's other NIC asks for.
+        """
+        wants = tuple(wants)
         try:
-            return {one.network: await self._nic(one, pools(one)) for one in wants}
+            await together(self._insist(one, wish) for one in wants for wish in (one.mac, one.address) if wish.exactly)
+            chosen = await together(self._nic(one, pools(one)) for one in wants)
         except BaseException:
             await asyncio.shield(self.undo())
             raise
+        return {one.network: nic for one, nic in zip(wants, chosen, strict=True)}
 
     async def undo(self) -> None:
         for lease in self.made:
@@ -58,35 +67,40 @@ class Claims:
                 log.warning("claim not undone, it will expire", lease=lease.name, error=str(error))
 
     async def _nic(self, want: Want, pool: Pool) -> PinnedNic:
-        mac = await self._get(want, want.mac, self._macs(want))
-        address = await self._get(want, want.address, self._addresses(want, pool))
+        mac, address = await together(
+            (self._choose(want, want.mac, self._macs(want)), self._choose(want, want.address, self._free(want, pool)))
+        )
+        if not address:
+            raise Refused(
+                f"{want.subnet}: no address is left for NIC {want.network} of its {pool.capacity}; "
+                "delete VMs that are not needed, or extend the Subnet's ranges",
+                code=409,
+            )
+        if not mac:
+            raise Refused(f"{want.subnet}: no MAC was found for NIC {want.network}; set its macAddress", code=409)
         return PinnedNic(network_attachment_definition=want.nad, subnet=want.subnet, mac=mac, addresses=(address,))
 
-    async def _get(self, want: Want, wish: Wish, others: Iterator[str]) -> str:
-        """The first address that can be claimed: what is insisted on or nothing; else what is preferred, else any."""
+    async def _insist(self, want: Want, wish: Wish) -> None:
+        holder = await self._claim(want, wish.exactly)
+        if holder is not None:
+            raise Refused(
+                f"{want.subnet}: {wish.exactly} is held by {holder.spec.holder}; choose another or remove the request",
+                code=409,
+            )
+
+    async def _choose(self, want: Want, wish: Wish, others: Iterator[str]) -> str:
+        """What is insisted on, which is claimed by now; else the first that can be: of the preferred, then of any."""
         if wish.exactly:
-            holder = await self._claim(want, wish.exactly)
-            if holder is not None:
-                raise Refused(
-                    f"{want.subnet}: {wish.exactly} is held by {holder.spec.holder}; "
-                    "choose another or remove the request",
-                    code=409,
-                )
             return wish.exactly
         for address in chain(wish.rather, others):
-            if await self._claim(want, address) is None:
+            if lease_name(address, want.subnet) not in self.granted and await self._claim(want, address) is None:
                 return address
-        raise Refused(
-            f"{want.subnet}: no address is left for NIC {want.network}; "
-            "delete VMs that are not needed, or extend the Subnet's ranges",
-            code=409,
-        )
+        return ""
 
-    def _addresses(self, want: Want, pool: Pool) -> Iterator[str]:
+    def _free(self, want: Want, pool: Pool) -> Iterator[str]:
         subnet = self.cache.subnet(want.subnet)
         cooling = {one.address: one.until for one in subnet.status.cooling} if subnet else {}
-        taken = _Taken(self.cache, want)
-        return pool.candidates(want.seed, taken, cooling, datetime.now(UTC))
+        return pool.candidates(want.seed, _Taken(self.cache, want), cooling, datetime.now(UTC))
 
     def _macs(self, want: Want) -> Iterator[str]:
         taken = _Taken(self.cache, want)
@@ -96,11 +110,12 @@ class Claims:
         """Claim one address. None: it is this Port's now; else the lease of whoever holds it."""
         name = lease_name(address, want.subnet)
         known = self.cache.leases.get(name)
-        if known is not None:
-            if known.spec.holder.key == want.holder.key and (not self.adopt or await self._adopted(known)):
-                return None
-            if known.spec.holder.key != want.holder.key and not await self._gone(known):
-                return known
+        if known is not None and known.spec.holder.key != want.holder.key:
+            known = await self._live(name)  # nothing is refused for the sake of what was freed a moment ago
+        if known is not None and known.spec.holder.key != want.holder.key:
+            return known
+        if known is not None and await self._kept(want, known):
+            return None
         lease = AddressLease(
             metadata=Metadata(name=name),
             spec=AddressLeaseSpec(address=address, subnet=want.subnet, holder=want.holder),
@@ -109,43 +124,56 @@ class Claims:
             body = await self.cluster.create(LEASES, lease.manifest(), dry_run=self.dry_run)
         except AlreadyExists:
             return await self._other(want, name)
+        self.granted.add(name)
         if not self.dry_run:
             self.made.append(AddressLease.parse(body))
             self.cache.leases.put(body)
         return None
 
     async def _other(self, want: Want, name: str) -> AddressLease | None:
-        """Whoever has the lease that memory did not know of; None where it is this Port, or nobody any more."""
-        try:
-            body = await self.cluster.get(LEASES, name)
-        except NotFound as error:
-            raise Refused(f"{want.subnet}: lease {name} is just being freed; try again", code=503) from error
-        self.cache.leases.put(body)
-        found = AddressLease.parse(body)
-        if found.spec.holder.key != want.holder.key:
+        """Whoever has the lease that memory did not know of; None where it is this Port."""
+        found = await self._live(name)
+        if found is not None and found.spec.holder.key != want.holder.key:
             return found
-        return None if not self.adopt or await self._adopted(found) else found
+        if found is None or not await self._kept(want, found):
+            raise Refused(f"{want.subnet}: lease {name} is just being freed; try again", code=503)
+        return None
 
-    async def _adopted(self, lease: AddressLease) -> bool:
-        """Touch a lease of this Port, so that whoever frees it for an owner of the same name looks again."""
-        if self.dry_run:
-            return True
-        patch = {"metadata": {"annotations": {CLAIMED_AT: datetime.now(UTC).isoformat()}}}
+    async def _live(self, name: str) -> AddressLease | None:
+        """A lease as the API server has it."""
         try:
-            self.cache.leases.put(await self.cluster.patch(LEASES, lease.name, patch))
+            self.cache.leases.put(await self.cluster.get(LEASES, name))
         except NotFound:
-            self.cache.leases.remove(lease.name)
-            return False
+            self.cache.leases.remove(name)
+        return self.cache.leases.get(name)
+
+    async def _kept(self, want: Want, lease: AddressLease) -> bool:
+        """Whether a lease of this Port stays its own.
+
+        What no stored manifest speaks for may be about to be freed, for an earlier owner of the same name or because it
+        was given up a moment ago. So the lease is touched: whoever frees it has then to look again.
+        """
+        if not self.dry_run and lease.spec.address not in want.settled:
+            patch = {"metadata": {"annotations": {CLAIMED_AT: datetime.now(UTC).isoformat()}}}
+            try:
+                self.cache.leases.put(await self.cluster.patch(LEASES, lease.name, patch))
+            except NotFound:
+                self.cache.leases.remove(lease.name)
+                return False
+        self.granted.add(lease.name)
         return True
 
-    async def _gone(self, lease: AddressLease) -> bool:
-        """Whether a lease in memory is gone in truth: a request is not refused for what was freed a moment ago."""
-        try:
-            self.cache.leases.put(await self.cluster.get(LEASES, lease.name))
-        except NotFound:
-            self.cache.leases.remove(lease.name)
-            return True
-        return False
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, when all have ended; then the first failure is raised.
+
+    A claim is not cancelled because another failed: nobody would know whether it was made.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 class _Taken:

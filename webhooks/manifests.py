@@ -1,4 +1,4 @@
-"""The webhook configurations, from the same constants as the handlers: ``python -m webhooks.manifests FOLDER``."""
+"""The webhook configurations, from the table of the handlers: ``python -m webhooks.manifests manifests/webhook``."""
 
 import base64
 import sys
@@ -7,25 +7,60 @@ from typing import Any
 
 import yaml
 
-from virtnet.api import GROUP, VERSION
-from virtnet.api.multus import NETWORKS
-from virtnet.api.names import ATTACHMENTS
+from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
+from virtnet.api.names import ADDRESSES, ATTACHED_LABEL, ATTACHMENTS, PINNED
 from webhooks import paths
+from webhooks.paths import Webhook
 
 HEADER = "# Generated from webhooks/manifests.py by `make generate`. Do not edit.\n"
 NAME = "virtnet"
 SERVICE = {"namespace": "virtnet", "name": "virtnet-webhook", "port": 443}
 TIMEOUT_SECONDS = 5
 
-_ANNOTATIONS = "has(object.metadata.annotations) && '{0}' in object.metadata.annotations"
-_OLD_ANNOTATIONS = "oldObject != null && has(oldObject.metadata.annotations) && '{0}' in oldObject.metadata.annotations"
-USES_MULTUS = (
-    "has(object.spec.template.spec.networks) && object.spec.template.spec.networks.exists(n, has(n.multus))"
-    " || has(object.metadata.annotations) && 'virtnet.dev/pinned' in object.metadata.annotations"
-)
-HAS_NETWORKS = " || ".join(
-    text.format(name) for name in (NETWORKS, ATTACHMENTS) for text in (_ANNOTATIONS, _OLD_ANNOTATIONS)
-)
+# What is not changed by an update is not asked about: VMs start, stop and move while every virtnet process is dead.
+_ANNOTATION = "{0}.metadata.?annotations[?'{1}'].orValue('')"
+
+
+def _differs(expression: str, absent: str) -> str:
+    """CEL: whether an expression over ``{0}`` differs between the old object and the new, or from ``absent``."""
+    old = f"(oldObject == null ? {absent} : {expression.replace('{0}', 'oldObject')})"
+    return f"{expression.replace('{0}', 'object')} != {old}"
+
+
+def _annotation(name: str) -> str:
+    return _ANNOTATION.replace("{1}", name)
+
+
+VM_CONDITIONS = {
+    "is-not-being-deleted": "!has(object.metadata.deletionTimestamp)",
+    "uses-multus-or-has-a-record": (
+        "object.spec.template.?spec.?networks.orValue([]).exists(n, has(n.multus))"
+        f" || {_annotation(PINNED).replace('{0}', 'object')} != ''"
+    ),
+    "is-not-pinned-or-changes": " ||\n".join(
+        (
+            f"{_annotation(PINNED).replace('{0}', 'object')} == ''",
+            _differs(_annotation(PINNED), "''"),
+            _differs(_annotation(ADDRESSES), "''"),
+            _differs("{0}.spec.template.?metadata.?annotations.orValue({})", "{}"),
+            _differs("{0}.spec.template.?spec.?networks.orValue([])", "[]"),
+            _differs("{0}.spec.template.?spec.?domain.?devices.?interfaces.orValue([])", "[]"),
+        )
+    ),
+}
+POD_CONDITIONS = {
+    "networks-or-attachments-change": " ||\n".join(
+        (
+            *(_differs(_annotation(name), "''") for name in (NETWORKS, DEFAULT_NETWORK, ATTACHMENTS)),
+            _differs("{0}.metadata.?labels[?'" + ATTACHED_LABEL + "'].orValue('')", "''"),
+        )
+    )
+}
+SUBNET_CONDITIONS = {"spec-changes": "request.operation != 'UPDATE' || object.spec != oldObject.spec"}
+
+NOT_THE_SYSTEM = {
+    "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
+}
 
 
 def configurations(*, url: str = "", ca_bundle: bytes = b"") -> list[dict[str, Any]]:
@@ -34,15 +69,16 @@ def configurations(*, url: str = "", ca_bundle: bytes = b"") -> list[dict[str, A
     ``ca_bundle``: PEM of the authority behind the server's certificate; without it, cert-manager injects it.
     """
 
-    def client(path: str) -> dict[str, Any]:
-        where: dict[str, Any] = {"url": f"{url}/{path}"} if url else {"service": {**SERVICE, "path": f"/{path}"}}
+    def client(webhook: Webhook) -> dict[str, Any]:
+        path = f"/{webhook.path}"
+        where: dict[str, Any] = {"url": f"{url}{path}"} if url else {"service": {**SERVICE, "path": path}}
         return {**where, **({"caBundle": base64.b64encode(ca_bundle).decode()} if ca_bundle else {})}
 
-    def webhook(path: str, rule: dict[str, Any], conditions: dict[str, str], **more: Any) -> dict[str, Any]:
+    def entry(webhook: Webhook, conditions: dict[str, str], **more: Any) -> dict[str, Any]:
         return {
-            "name": f"{path}.{GROUP}",
-            "clientConfig": client(path),
-            "rules": [rule],
+            "name": webhook.name,
+            "clientConfig": client(webhook),
+            "rules": [_rule(webhook)],
             "matchConditions": [{"name": name, "expression": text} for name, text in conditions.items()],
             "failurePolicy": "Fail",
             "timeoutSeconds": TIMEOUT_SECONDS,
@@ -51,42 +87,33 @@ def configurations(*, url: str = "", ca_bundle: bytes = b"") -> list[dict[str, A
             **more,
         }
 
-    mutating = {"sideEffects": "NoneOnDryRun", "reinvocationPolicy": "IfNeeded"}
+    # Another webhook may change the networks after us.
+    mutating = {
+        "sideEffects": "NoneOnDryRun",
+        "reinvocationPolicy": "IfNeeded",
+        "namespaceSelector": NOT_THE_SYSTEM,
+    }
+    injected = not ca_bundle
     return [
         _configuration(
             "MutatingWebhookConfiguration",
-            [
-                webhook(
-                    paths.PIN_VM,
-                    _rule("kubevirt.io", "v1", "virtualmachines"),
-                    {"uses-multus": USES_MULTUS},
-                    **mutating,
-                ),
-                webhook(paths.MARK_POD, _rule("", "v1", "pods"), {"has-networks": HAS_NETWORKS}, **mutating),
-            ],
-            injected=not ca_bundle,
+            [entry(paths.PIN_VM, VM_CONDITIONS, **mutating), entry(paths.MARK_POD, POD_CONDITIONS, **mutating)],
+            injected=injected,
         ),
         _configuration(
             "ValidatingWebhookConfiguration",
-            [
-                webhook(
-                    paths.CHECK_SUBNET,
-                    _rule(GROUP, VERSION, "subnets", "clustersubnets", verbs=("CREATE", "UPDATE", "DELETE")),
-                    {},
-                    sideEffects="None",
-                )
-            ],
-            injected=not ca_bundle,
+            [entry(paths.CHECK_SUBNET, SUBNET_CONDITIONS, sideEffects="None")],
+            injected=injected,
         ),
     ]
 
 
-def _rule(group: str, version: str, *resources: str, verbs: tuple[str, ...] = ("CREATE", "UPDATE")) -> dict[str, Any]:
+def _rule(webhook: Webhook) -> dict[str, Any]:
     return {
-        "apiGroups": [group],
-        "apiVersions": [version],
-        "resources": list(resources),
-        "operations": list(verbs),
+        "apiGroups": [webhook.group],
+        "apiVersions": [webhook.version],
+        "resources": [*webhook.plurals, *(f"{p}/{sub}" for p in webhook.plurals for sub in webhook.subresources)],
+        "operations": list(webhook.operations),
         "scope": "*",
     }
 
@@ -101,9 +128,23 @@ def _configuration(kind: str, webhooks: list[dict[str, Any]], *, injected: bool)
     }
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes what two configurations share twice, and not as an anchor that people have to look up."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Expressions of several lines as such lines."""
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
 def content() -> str:
     """The file ``configurations.yaml``."""
-    return HEADER + yaml.safe_dump_all(configurations(), sort_keys=False, width=120)
+    return HEADER + yaml.dump_all(configurations(), Dumper=_Dumper, sort_keys=False, width=120)
 
 
 if __name__ == "__main__":

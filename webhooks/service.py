@@ -1,20 +1,23 @@
-"""The webhook process: kopf serves admission over TLS."""
+"""The webhook process: memory first, then kopf, which dispatches what our server takes in."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import kopf
+import structlog
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from prometheus_client import start_http_server
 
-from virtnet.api import GROUP, VERSION
 from virtnet.kube.client import Cluster
 from webhooks import paths
 from webhooks.admission import Handlers, registry
 from webhooks.cache import Cache
+from webhooks.server import Server
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -28,36 +31,37 @@ class Settings:
     """0: none."""
 
 
-class Server(kopf.WebhookServer):
-    """kopf's server, which refuses what no handler of ours answers: kopf itself would say "allowed"."""
+class NoMemories(ResourceMemories):
+    """kopf remembers every object that it was ever asked about, and only its watches let it forget: here are none."""
 
-    async def __call__(self, fn: kopf.WebhookFn) -> AsyncIterator[kopf.WebhookClientConfig]:
-        async def known(request: Any, *, webhook: Any = None, **rest: Any) -> Any:
-            if webhook not in paths.ALL:
-                raise kopf.AdmissionError(f"virtnet has no webhook {webhook!r}; is its configuration up to date?", 404)
-            return await fn(request, webhook=webhook, **rest)
-
-        async for config in super().__call__(known):
-            yield config
+    async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **{**options, "ephemeral": True})
 
 
 async def run(settings: Settings) -> None:
-    """Serve until cancelled."""
+    """Serve until cancelled or told to end; then end what is under way."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=registry)
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    async with await Cluster.connect(agent="virtnet-webhook") as cluster:
+    async with await Cluster.connect(agent="virtnet-webhook") as cluster, asyncio.TaskGroup() as group:
         cache = Cache(cluster)
-        operator = kopf.operator(
-            registry=operator_registry(Handlers(cluster, cache), settings), standalone=True, clusterwide=True
+        # The port opens when everything is known: until then the kubelet and the API server find nobody.
+        memory = group.create_task(cache.run(), name="cache")
+        await cache.ready.wait()
+        server = Server(port=settings.port, certificate=settings.cert, key=settings.key, ready=cache.ready.is_set)
+        # kopf takes SIGTERM and SIGINT for itself and then returns.
+        await kopf.operator(
+            registry=operator_registry(Handlers(cluster, cache), server),
+            memories=NoMemories(),
+            standalone=True,
+            clusterwide=True,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(cache.run(), name="cache")
-            group.create_task(operator, name="kopf")
+        memory.cancel()
+    log.info("ended")
 
 
-def operator_registry(handlers: Handlers, settings: Settings) -> kopf.OperatorRegistry:
-    """The handlers under their paths, and how kopf serves them."""
+def operator_registry(handlers: Handlers, server: Server) -> kopf.OperatorRegistry:
+    """The handlers under their paths, and what serves them."""
     found = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=found)
@@ -66,14 +70,17 @@ def operator_registry(handlers: Handlers, settings: Settings) -> kopf.OperatorRe
         settings.admission.managed = None  # our own manifests: match conditions, timeout, failure policy
         settings.posting.enabled = False
 
-    server = Server(port=settings.port, certfile=str(settings.cert), pkeyfile=str(settings.key))
-
     @kopf.on.login(registry=found)
     def login(**known: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
 
-    kopf.on.mutate("kubevirt.io", "v1", "virtualmachines", id=paths.PIN_VM, registry=found)(handlers.pin_vm)
-    kopf.on.mutate("", "v1", "pods", id=paths.MARK_POD, registry=found)(handlers.mark_pod)
-    for plural in ("subnets", "clustersubnets"):
-        kopf.on.validate(GROUP, VERSION, plural, id=paths.CHECK_SUBNET, registry=found)(handlers.check_subnet)
+    for webhook, decorator, handler in (
+        (paths.PIN_VM, kopf.on.mutate, handlers.pin_vm),
+        (paths.MARK_POD, kopf.on.mutate, handlers.mark_pod),
+        (paths.CHECK_SUBNET, kopf.on.validate, handlers.check_subnet),
+    ):
+        for plural in webhook.plurals:
+            decorator(
+                webhook.group, webhook.version, plural, id=webhook.path, subresource="*", registry=found
+            )(handler)  # fmt: skip
     return found

@@ -7,6 +7,7 @@ from typing import Any
 from virtnet.addressing.pool import InvalidSubnet, Pool
 from virtnet.addressing.wants import Refused
 from virtnet.api import ClusterSubnet, Subnet
+from virtnet.api.lease import lease_name
 from webhooks.cache import Cache
 
 
@@ -25,9 +26,11 @@ class SubnetChecker:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def check(self, body: Mapping[str, Any]) -> None:
+    def check(self, body: Mapping[str, Any], old: Mapping[str, Any] | None) -> None:
         """A Subnet that is created or changed. Raises Refused."""
         subnet = parse(body)
+        if old is not None and parse(old).spec == subnet.spec:
+            return
         try:
             pool = Pool.of(subnet)
         except InvalidSubnet as error:
@@ -41,6 +44,11 @@ class SubnetChecker:
                     "choose another network or another Vpc",
                     code=409,
                 )
+        lease = self._cache.leases.get(lease_name(str(pool.gateway), subnet.ref))
+        if lease is not None:
+            raise Refused(
+                f"{subnet.ref}: gateway {pool.gateway} is held by {lease.spec.holder}; choose another", code=409
+            )
         vpc = self._vpc(subnet)
         if vpc and subnet.namespace not in vpc:
             raise Refused(

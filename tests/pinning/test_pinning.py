@@ -193,7 +193,7 @@ async def test_a_full_subnet_says_so(tenant: Tenant) -> None:
     await tenant.subnet("tiny", "10.2.0.0/30")
     await tenant.nad("tiny-net", '{"type":"virtnet-cni","subnet":"tiny"}')
     await tenant.create(vm(networks=(("tiny", "tiny-net"),)))
-    with pytest.raises(Rejected, match="no address is left for NIC tiny; delete VMs"):
+    with pytest.raises(Rejected, match="no address is left for NIC tiny of its 1; delete VMs"):
         await tenant.create(vm("web", networks=(("blue", "blue-net"), ("tiny", "tiny-net"))))
     assert set((await tenant.leases()).values()) == {"db.tiny"}
 

@@ -46,9 +46,7 @@ class Pool:
             (int(network.network_address), int(network.broadcast_address))
         ]
         excludes = [_interval("excludes", text, network) for text in spec.excludes]
-        reservations = {
-            str(_within("reservations", r.address, network)): _vm(r.vm, subnet.namespace) for r in spec.reservations
-        }
+        reservations = _reservations(subnet, network)
         if str(gateway) in reservations:
             raise InvalidSubnet(f"reservations: {gateway} is the gateway; reserve another address")
         ends = (int(network.network_address), int(network.broadcast_address), int(gateway))
@@ -61,14 +59,15 @@ class Pool:
         """How many addresses can be handed out, reservations included."""
         return sum(last - first + 1 for first, last in self.free) + len(self.reservations)
 
-    def reserved_for(self, vm: str) -> str | None:
-        """The address kept for a VM (``namespace/name``)."""
-        return next((address for address, holder in self.reservations.items() if holder == vm), None)
+    def reserved_for(self, vm: str) -> tuple[str, ...]:
+        """The addresses kept for a VM (``namespace/name``), in the manifest's order."""
+        return tuple(address for address, holder in self.reservations.items() if holder == vm)
 
     def refuse(self, address: str, vm: str) -> str | None:
         """Why this VM (``namespace/name``) may not ask for this address; None where it may.
 
-        An address outside ``ranges`` may be asked for: ranges bound what is chosen automatically.
+        An address outside ``ranges`` may be asked for: ranges bound what is chosen automatically. A reservation
+        within ``excludes`` holds for its VM.
         """
         try:
             asked = IPv4Address(address)
@@ -82,11 +81,11 @@ class Pool:
             return f"{asked} is the broadcast address; choose another"
         if asked == self.gateway:
             return f"{asked} is the gateway; choose another"
+        holder = self.reservations.get(str(asked))
+        if holder is not None:
+            return None if holder == vm else f"{asked} is reserved for VM {holder}; choose another"
         if any(first <= int(asked) <= last for first, last in self.excludes):
             return f"{asked} is excluded; choose another"
-        holder = self.reservations.get(str(asked))
-        if holder is not None and holder != vm:
-            return f"{asked} is reserved for VM {holder}; choose another"
         return None
 
     def candidates(
@@ -119,6 +118,15 @@ class Pool:
         for index in chain(range(start, ends[-1]), range(start)):
             place = bisect.bisect_right(ends, index)
             yield self.free[place][0] + index - (ends[place] - sizes[place])
+
+
+def _reservations(subnet: Subnet | ClusterSubnet, network: IPv4Network) -> dict[str, str]:
+    kept: dict[str, str] = {}
+    for one in subnet.spec.reservations:
+        address, vm = str(_within("reservations", one.address, network)), _vm(one.vm, subnet.namespace)
+        if kept.setdefault(address, vm) != vm:
+            raise InvalidSubnet(f"reservations: {address} is kept for {kept[address]} and for {vm}; remove one of them")
+    return kept
 
 
 def _vm(text: str, namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""What a NIC wants of its Subnet: what it insists on, what it would rather have, and where it may be refused."""
+"""What a NIC wants of its Subnet: what it insists on, what it would rather have, and where it may be refused. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from virtnet.addressing.mac import normalise
 from virtnet.addressing.pool import Pool
 from virtnet.api import AddressLease, Holder, Owner, SubnetRef
-from virtnet.api.names import port_name
-from virtnet.api.records import PinnedRecord
+from virtnet.api.names import PINNED, port_name
+from virtnet.api.records import PinnedNic, PinnedRecord
 
 
 class Refused(ValueError):  # noqa: N818 - says what happened
@@ -37,6 +37,8 @@ class Want:
     holder: Holder
     address: Wish
     mac: Wish
+    settled: frozenset[str] = frozenset()
+    """What the stored manifest says that this NIC holds: nobody is about to free it."""
 
     @property
     def seed(self) -> str:
@@ -50,8 +52,41 @@ class Asked:
 
     network: str
     nad: str
-    mac: str
-    addresses: tuple[str, ...]
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Past:
+    """The pinned records that are to be taken into account, each of them possibly absent."""
+
+    stored: PinnedRecord | None = None
+    """What the stored manifest says of this very owner: on an update, the authority."""
+    brought: PinnedRecord | None = None
+    """What a manifest that is created says of its own VM: a request like any other."""
+    foreign: PinnedRecord | None = None
+    """What a manifest says of another VM (a clone, a restore under another name): no request."""
+
+    @classmethod
+    def of(cls, owner: str, new: PinnedRecord | None, old: PinnedRecord | None) -> "Past":
+        """The past of the owner ``namespace/name``, from the records in the new and in the stored manifest."""
+        stored = old if old is not None and old.vm == owner else None
+        brought = new if new is not None and new.vm == owner and stored is None else None
+        foreign = next((record for record in (new, old) if record is not None and record.vm != owner), None)
+        return cls(stored, brought, foreign)
+
+    def nic(self, network: str) -> PinnedNic | None:
+        """What the owner's NIC held."""
+        record = self.stored or self.brought
+        return record.nics.get(network) if record else None
+
+    def macs_of_others(self) -> frozenset[str]:
+        return frozenset(nic.mac for nic in self.foreign.nics.values()) if self.foreign else frozenset()
+
+
+def port_of(owner: Owner, network: str) -> str:
+    """The name of the Port of an owner's NIC. A pod's differs from that of a VM of the same name."""
+    return port_name(owner.name, f"{network}@pod" if owner.kind == "Pod" else network)
 
 
 def want(
@@ -61,41 +96,54 @@ def want(
     owner: Owner,
     subnet: SubnetRef,
     pool: Pool,
-    record: PinnedRecord | None,
+    past: Past,
     held: Iterable[AddressLease],
 ) -> Want:
     """What the NIC of an owner wants.
 
-    ``record`` is what was pinned before: of this very owner it is kept, of another (a clone, a restore under another
-    name) it is no request, and neither is the MAC that came along with it. ``held``: leases of the NIC's Port.
-    Raises Refused.
+    In this order: what it asks for, what was pinned, what its Port holds a lease of (``held``), what is reserved for
+    its VM, any. Raises Refused.
     """
-    key = f"{namespace}/{owner.name}"
-    port = port_name(owner.name, asked.network)
-    pinned = record.nics.get(asked.network) if record else None
-    mine = record is not None and record.vm == key
-    kept = pinned if mine and pinned and pinned.subnet == subnet else None
-    asked_mac = _mac(asked, subnet)
-    if pinned is not None and not mine and asked_mac == pinned.mac:
-        asked_mac = ""
-    addresses = [lease.spec.address for lease in held if lease.spec.subnet == subnet]
+    key = "" if owner.kind == "Pod" else f"{namespace}/{owner.name}"  # reservations are for VMs
+    before = past.nic(asked.network)
+    kept = before if before is not None and before.subnet == subnet else None
+    if kept is not None and past.stored is None:
+        kept = _admissible(kept, asked, pool, key)
+    leased = [lease.spec.address for lease in held if lease.spec.subnet == subnet]
+    mac = _mac(asked.mac, asked, subnet)
+    if mac in past.macs_of_others():
+        mac = ""
+    carried = before.mac if before is not None and kept is None else ""  # from the NIC's earlier Subnet
+    holder = Holder(namespace=namespace, port=port_of(owner, asked.network), owner=owner, network=asked.network)
     return Want(
         network=asked.network,
         nad=asked.nad,
         subnet=subnet,
-        holder=Holder(namespace=namespace, port=port, owner=owner, network=asked.network),
+        holder=holder,
         address=Wish(
-            exactly=_address(asked, subnet, pool, key) or (kept.addresses[0] if kept else ""),
+            exactly=_address(asked, subnet, pool, key) or next(iter(kept.addresses if kept else ()), ""),
             rather=(
-                *((reserved,) if (reserved := pool.reserved_for(key)) else ()),
-                *(address for address in addresses if ":" not in address and pool.refuse(address, key) is None),
+                *(address for address in leased if ":" not in address and pool.refuse(address, key) is None),
+                *pool.reserved_for(key),
             ),
         ),
         mac=Wish(
-            exactly=asked_mac or (kept.mac if kept else ""),
-            rather=tuple(address for address in addresses if ":" in address),
+            exactly="" if mac == carried else mac or (kept.mac if kept else ""),
+            rather=(*filter(None, [carried]), *(address for address in leased if ":" in address)),
         ),
+        settled=frozenset((kept.mac, *kept.addresses)) if kept and past.stored else frozenset(),
     )
+
+
+def _admissible(kept: PinnedNic, asked: Asked, pool: Pool, vm: str) -> PinnedNic:
+    """A pinned record that a manifest brings along, if it could have been pinned. Raises Refused."""
+    source = f"annotation {PINNED}, NIC {asked.network}"
+    if len(kept.addresses) != 1:
+        raise Refused(f"{source}: {len(kept.addresses)} addresses; remove the annotation")
+    refusal = pool.refuse(kept.addresses[0], vm)
+    if refusal is not None:
+        raise Refused(f"{kept.subnet}: {source}: {refusal}, or remove the annotation")
+    return kept.model_copy(update={"mac": _mac(kept.mac, asked, kept.subnet)})
 
 
 def _address(asked: Asked, subnet: SubnetRef, pool: Pool, vm: str) -> str:
@@ -112,11 +160,11 @@ def _address(asked: Asked, subnet: SubnetRef, pool: Pool, vm: str) -> str:
     return asked.addresses[0]
 
 
-def _mac(asked: Asked, subnet: SubnetRef) -> str:
-    if not asked.mac:
+def _mac(text: str, asked: Asked, subnet: SubnetRef) -> str:
+    if not text:
         return ""
     try:
-        return normalise(asked.mac)
+        return normalise(text)
     except ValueError as error:
         raise Refused(f"{subnet}: NIC {asked.network}: {error}") from error
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtnet.api.multus import qualified
-from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES
+from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, pod_interface
 
 Body = Mapping[str, Any]
 
 MIGRATION_JOB_UID = "kubevirt.io/migrationJobUID"
-LAUNCHER = {"kubevirt.io": "virt-launcher"}
+"""Label of a migration's target pod. It stays on it for good: on a pod that is created it means "target"."""
 
 
 class InvalidRequest(ValueError):  # noqa: N818 - says what it is
@@ -29,6 +29,30 @@ class Nic:
     """As the manifest has it; empty where it has none."""
     index: int
     """Its place in spec.template.spec.domain.devices.interfaces."""
+    default: bool = False
+    """Whether it takes the place of the pod network."""
+
+    @property
+    def interface(self) -> str:
+        """Its interface in the launcher pod."""
+        return "eth0" if self.default else pod_interface(self.network)
+
+
+def owning_instance(pod: Body) -> str:
+    """The name of the VirtualMachineInstance that a pod runs; empty for any other pod."""
+    for owner in pod["metadata"].get("ownerReferences") or ():
+        ours = owner["kind"] == "VirtualMachineInstance" and owner["apiVersion"].startswith("kubevirt.io/")
+        if owner.get("controller") and ours:
+            return str(owner["name"])
+    return ""
+
+
+def as_vm(instance: Body) -> Body:
+    """A VirtualMachineInstance in the form of a VirtualMachine that would have made it."""
+    return {
+        "metadata": {**instance["metadata"], "annotations": {}},
+        "spec": {"template": {"metadata": instance["metadata"], "spec": instance["spec"]}},
+    }
 
 
 def template(vm: Body) -> Body:
@@ -49,7 +73,7 @@ def nics(vm: Body) -> tuple[Nic, ...]:
         if name in by_name and multus.get("networkName"):
             index, interface = by_name[name]
             nad = qualified(multus["networkName"], vm["metadata"]["namespace"])
-            found.append(Nic(name, nad, interface.get("macAddress") or "", index))
+            found.append(Nic(name, nad, interface.get("macAddress") or "", index, bool(multus.get("default"))))
     return tuple(found)
 
 
@@ -79,7 +103,7 @@ def _addresses(key: str, text: str | None) -> dict[str, tuple[str, ...]]:
     form = f'annotation {key} must be JSON like {{"blue": ["10.0.0.5"]}}'
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{form}: {error}") from error
     if not isinstance(found, dict):
         raise InvalidRequest(form)

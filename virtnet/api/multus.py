@@ -3,13 +3,20 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import ValidationError
 
 from virtnet.api.names import CNI_TYPE
 from virtnet.api.references import SubnetRef
 
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
+"""On a pod: the networks that it has besides the pod network."""
+
+DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
+"""On a pod: the network that takes the place of the pod network."""
+
 _SHORT = re.compile(r"(?:(?P<namespace>[^/@\s]+)/)?(?P<name>[^/@\s]+)(?:@(?P<interface>[^/@\s]+))?")
 
 
@@ -29,6 +36,11 @@ class Selection:
     default_route: bool = False
     """Whether the pod's default route goes through this network."""
 
+    @property
+    def bare_addresses(self) -> tuple[str, ...]:
+        """The requested addresses without the prefix length that Multus' form has."""
+        return tuple(address.split("/")[0] for address in self.addresses)
+
 
 def qualified(name: str, namespace: str) -> str:
     """``namespace/name`` of a NAD named from within a namespace."""
@@ -45,21 +57,40 @@ def subnet_of_nad(body: Mapping[str, Any]) -> SubnetRef | None:
     text = (body.get("spec") or {}).get("config") or ""
     try:
         config = json.loads(text) if text else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if CNI_TYPE not in text:
             return None
         raise InvalidNetwork(f"{where}: spec.config is not JSON ({error})") from error
-    plugins = config.get("plugins", [config]) if isinstance(config, dict) else []
-    ours = next((p for p in plugins if isinstance(p, dict) and p.get("type") == CNI_TYPE), None)
+    ours = next((plugin for plugin in _plugins(config) if plugin.get("type") == CNI_TYPE), None)
     if ours is None:
         return None
-    subnet, cluster = ours.get("subnet", ""), ours.get("clusterSubnet", "")
-    names = [name for name in (subnet, cluster) if name]
-    if len(names) != 1 or not isinstance(names[0], str):
+    named = {key: ours[key] for key in ("subnet", "clusterSubnet") if ours.get(key)}
+    if len(named) != 1:
         raise InvalidNetwork(f'{where}: spec.config must name one Subnet, as "subnet" or "clusterSubnet"')
-    if subnet:
-        return SubnetRef(kind="Subnet", namespace=metadata["namespace"], name=subnet)
-    return SubnetRef(kind="ClusterSubnet", name=cluster)
+    ((key, name),) = named.items()
+    try:
+        if key == "subnet":
+            return SubnetRef(kind="Subnet", namespace=metadata["namespace"], name=name)
+        return SubnetRef(kind="ClusterSubnet", name=name)
+    except ValidationError as error:
+        raise InvalidNetwork(f"{where}: spec.config: {key} {name!r} cannot be a Subnet's name") from error
+
+
+def _plugins(config: Any) -> list[dict[str, Any]]:
+    """The plugins of a CNI configuration, which is one of them or a list."""
+    listed = config.get("plugins", [config]) if isinstance(config, dict) else []
+    return [plugin for plugin in listed if isinstance(plugin, dict)] if isinstance(listed, list) else []
+
+
+def chosen(pod: Mapping[str, Any]) -> tuple[Selection, ...]:
+    """The networks that a pod has through Multus. Raises InvalidNetwork."""
+    metadata = pod["metadata"]
+    annotations, namespace = metadata.get("annotations") or {}, metadata["namespace"]
+    first = selections(annotations.get(DEFAULT_NETWORK) or "", namespace)
+    return (
+        *(replace(one, interface="eth0") for one in first),
+        *selections(annotations.get(NETWORKS) or "", namespace),
+    )
 
 
 def selections(text: str, namespace: str) -> tuple[Selection, ...]:
@@ -78,19 +109,26 @@ def selections(text: str, namespace: str) -> tuple[Selection, ...]:
 def _elements(text: str) -> list[Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidNetwork(f"annotation {NETWORKS} is not JSON ({error})") from error
     return list(found)
 
 
 def _long(element: Any, number: int, namespace: str) -> Selection:
-    if not isinstance(element, dict) or not isinstance(element.get("name"), str):
+    if not isinstance(element, dict) or not element.get("name"):
         raise InvalidNetwork(f"annotation {NETWORKS}: element {number} has no name")
+    texts = {key: element.get(key) or "" for key in ("name", "namespace", "interface", "mac")}
+    addresses = element.get("ips") or []
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise InvalidNetwork(f"annotation {NETWORKS}: element {number}: {key} must be a string")
+    if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
+        raise InvalidNetwork(f'annotation {NETWORKS}: element {number}: ips must be a list like ["10.0.0.5/24"]')
     return Selection(
-        nad=f"{element.get('namespace') or namespace}/{element['name']}",
-        interface=element.get("interface") or f"net{number}",
-        mac=element.get("mac") or "",
-        addresses=tuple(element.get("ips") or ()),
+        nad=f"{texts['namespace'] or namespace}/{texts['name']}",
+        interface=texts["interface"] or f"net{number}",
+        mac=texts["mac"],
+        addresses=tuple(addresses),
         default_route=bool(element.get("default-route")),
     )
 

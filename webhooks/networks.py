@@ -1,0 +1,99 @@
+"""From a NetworkAttachmentDefinition to the Subnet that may be used through it, and to a pod's NIC in that."""
+
+from dataclasses import dataclass
+
+from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.addressing.wants import Refused
+from virtnet.api import ClusterSubnet, Subnet, SubnetRef
+from virtnet.api.multus import InvalidNetwork, Selection
+from virtnet.api.records import Attachment, PinnedNic
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import NotFound
+from webhooks.cache import Cache, nad_subnet
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of a pod's networks that is virtnet's."""
+
+    selection: Selection
+    subnet: Subnet | ClusterSubnet
+    pool: Pool
+
+
+class Networks:
+    """What NADs lead to."""
+
+    def __init__(self, cluster: Cluster, cache: Cache) -> None:
+        self._cluster = cluster
+        self._cache = cache
+
+    async def subnet(self, nad: str, namespace: str) -> Subnet | ClusterSubnet | None:
+        """The Subnet of a NAD; None where it is another plugin's. Raises Refused, and ApiError."""
+        ref = await self._reference(nad)
+        if ref is None:
+            return None
+        found = self._cache.subnet(ref) or await self._fresh(ref)
+        if found is None:
+            raise Refused(f"NetworkAttachmentDefinition {nad} names {ref}, which does not exist; create it first")
+        allowed = found.spec.allowed_namespaces
+        if (ref.namespace and ref.namespace != namespace) or (allowed and namespace not in allowed):
+            raise Refused(f"{ref} may not be used from namespace {namespace}; ask its owner to allow it", code=403)
+        if found.spec.provider_network:
+            raise Refused(f"{ref} is an underlay, which this version does not serve; use an overlay Subnet")
+        return found
+
+    async def _reference(self, nad: str) -> SubnetRef | None:
+        """From memory, or straight from the API server: a NAD made a moment ago is not in memory yet."""
+        if nad in self._cache.nads.objects:
+            ref = self._cache.nads[nad]
+        else:
+            namespace, _, name = nad.partition("/")
+            if not namespace or not name or "/" in name:
+                raise Refused(f"{nad} is no name of a NetworkAttachmentDefinition; write name, or namespace/name")
+            try:
+                ref = nad_subnet(await self._cluster.get(kinds.NADS, name, namespace))
+            except NotFound as error:
+                raise Refused(f"NetworkAttachmentDefinition {nad} does not exist; create it first") from error
+        if isinstance(ref, InvalidNetwork):
+            raise Refused(str(ref))
+        return ref
+
+    async def _fresh(self, ref: SubnetRef) -> Subnet | ClusterSubnet | None:
+        """Straight from the API server, too."""
+        model: type[Subnet | ClusterSubnet] = Subnet if ref.kind == "Subnet" else ClusterSubnet
+        try:
+            body = await self._cluster.get(kinds.of(model), ref.name, ref.namespace)
+        except NotFound:
+            return None
+        (self._cache.subnets if ref.kind == "Subnet" else self._cache.cluster_subnets).put(body)
+        return self._cache.subnet(ref)
+
+
+def pool_of(subnet: Subnet | ClusterSubnet) -> Pool:
+    """The Subnet's pool. Raises Refused."""
+    try:
+        return Pool.of(subnet)
+    except InvalidSubnet as error:
+        raise Refused(f"{subnet.ref} cannot be used: {error}") from error
+
+
+def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, configure: bool) -> Attachment:
+    """What a pod's node is told of one NIC. ``port``: ``namespace/name``.
+
+    The default route is another network's, unless the pod asks for it.
+    """
+    spec = member.subnet.spec
+    return Attachment(
+        port=port,
+        network=network,
+        network_attachment_definition=nic.network_attachment_definition,
+        subnet=nic.subnet,
+        mac=nic.mac,
+        addresses=tuple(f"{address}/{member.pool.network.prefixlen}" for address in nic.addresses),
+        gateway=str(member.pool.gateway) if member.selection.default_route else "",
+        routes=spec.routes,
+        mtu=spec.mtu,
+        configure=configure,
+    )
