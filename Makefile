@@ -1,0 +1,62 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+PYTHON := .venv/bin/python
+PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH
+DEMO_JSON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check lint drift unit test demo lab bench generate constraints clean
+
+help: ## Show this.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
+
+setup: ## Install what virtnet needs: Debian packages, .venv, kube-apiserver, kubectl. Repeatable.
+	@.ci/setup
+
+check: lint drift unit ## All checks that take less than a minute together: style, types, layers, unit tests.
+
+lint: setup
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports --no-logo 2>/dev/null || lint-imports
+
+drift: setup
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT; \
+	$(PYTHON) -m virtnet.api.crds "$$work" && $(PYTHON) -m webhooks.manifests "$$work"; \
+	for file in "$$work"/*.yaml; do \
+		name=$$(basename "$$file"); \
+		[ "$$name" = configurations.yaml ] && there=manifests/webhook || there=crds; \
+		diff -u "$$there/$$name" "$$file" || { echo "$$there/$$name is out of date: run 'make generate'"; exit 1; }; \
+	done
+
+unit: setup
+	@$(PYTHON) -m pytest -q -m "not system and not lab"
+
+test: setup ## Every test, with real daemons and virtual machines. Needs root.
+	@$(PYTHON) -m pytest
+
+demo: setup ## Watch VMs keep their addresses over a live migration. Needs root; writes $DEMO_JSON.
+	@DEMO_JSON="$(DEMO_JSON)" $(PYTHON) -m virtnet.lab.demo
+
+lab: setup ## Leave a lab up to play with. Needs root.
+	@virtnet lab up
+
+bench: setup ## Measure.
+	@for file in tests/bench/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(PYTHON) "$$file"; done
+
+generate: setup ## Write the generated manifests anew.
+	@$(PYTHON) -m virtnet.api.crds crds
+	@$(PYTHON) -m webhooks.manifests manifests/webhook
+
+constraints: ## Pin the newest versions of all Python packages that pyproject.toml allows.
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT; \
+	/usr/bin/python3 -m venv "$$work" && "$$work/bin/pip" install -q -e '.[dev]' && \
+	"$$work/bin/pip" freeze --exclude-editable >.ci/constraints.txt
+
+clean: ## Take the lab down, and remove what was made here. The cache of kube-apiserver and kernel stays.
+	@[ ! -x .venv/bin/virtnet ] || [ ! -e /run/virtnet-lab/lab ] || virtnet lab down
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
