@@ -1,0 +1,89 @@
+"""What the demonstration found: a table for people, JSON for programs, and whether every promise was kept."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+MOST_LOST = 60
+"""Probes, one a millisecond. Far above what a handoff costs; the guest's own pause is part of it."""
+
+
+@dataclass
+class Vm:
+    """What a VM held before it was moved about, and after."""
+
+    name: str
+    ip_before: str
+    mac_before: str
+    ip_after: str = ""
+    mac_after: str = ""
+
+
+@dataclass
+class Migration:
+    """One live migration, as a peer on a third node saw it. Times in milliseconds."""
+
+    vm: str
+    network: str
+    pause_ms: float
+    gap_ms: float
+    first_frame_ms: float
+    sent: int
+    lost: int
+    duplicates: int
+    tcp_survived: bool
+
+
+@dataclass
+class Report:
+    """Everything. An empty list of broken promises is success."""
+
+    vms: list[Vm] = field(default_factory=list)
+    migrations: list[Migration] = field(default_factory=list)
+    refused: str = ""
+    leases_left: int = -1
+    leftovers: list[str] = field(default_factory=list)
+
+    def broken(self) -> list[str]:
+        """The promises that were not kept, in words."""
+        found = [
+            f"{vm.name} had {vm.ip_before} {vm.mac_before} and now has {vm.ip_after} {vm.mac_after}"
+            for vm in self.vms
+            if (vm.ip_before, vm.mac_before) != (vm.ip_after, vm.mac_after)
+        ]
+        for migration in self.migrations:
+            if not migration.tcp_survived:
+                found.append(f"the TCP stream into {migration.vm} did not survive its migration")
+            if migration.lost > MOST_LOST + migration.pause_ms:
+                found.append(f"{migration.lost} of {migration.sent} probes of {migration.vm} were lost")
+        if not self.vms or not self.migrations:
+            found.append("it did not get as far as the migration")
+        if "is held by" not in self.refused:
+            found.append(f"a conflicting manifest was not refused with its holder: {self.refused!r}")
+        if self.leases_left:
+            found.append(f"{self.leases_left} leases are left")
+        found += [f"left over: {what}" for what in self.leftovers]
+        return found
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    def show(self, console: Console) -> None:
+        vms = Table("VM", "ADDRESS BEFORE", "ADDRESS AFTER", "MAC", title="Addresses", title_justify="left")
+        for vm in self.vms:
+            vms.add_row(vm.name, vm.ip_before, vm.ip_after, vm.mac_after)
+        console.print(vms)
+        title = "Live migration, seen by a peer on a third node that probes every millisecond"
+        rows = Table("VM", "GUEST'S PAUSE", "LONGEST GAP", "FIRST FRAME", "SENT", "LOST", "TWICE", "TCP", title=title,
+                     title_justify="left")  # fmt: skip
+        for one in self.migrations:
+            rows.add_row(
+                one.vm, f"{one.pause_ms:.1f} ms", f"{one.gap_ms:.1f} ms", f"{one.first_frame_ms:.1f} ms",
+                str(one.sent), str(one.lost), str(one.duplicates), "survived" if one.tcp_survived else "broke",
+            )  # fmt: skip
+        console.print(rows)
+        console.print(f"Refused: {self.refused}")
+        console.print(f"Leases left: {self.leases_left}. Left over: {', '.join(self.leftovers) or 'nothing'}.")

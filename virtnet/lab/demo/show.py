@@ -1,0 +1,166 @@
+"""The demonstration itself: each step says what it does, and what came out of it."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from virtnet.kube.kinds import VMIS
+from virtnet.lab import migrate, netns
+from virtnet.lab.demo import manifests
+from virtnet.lab.demo.cluster import Demo, until
+from virtnet.lab.demo.leftovers import Machine
+from virtnet.lab.demo.manifests import NAMESPACE
+from virtnet.lab.demo.probes import Probe, answers, neighbour, ping_from_guest
+from virtnet.lab.demo.report import Migration, Report, Vm
+from virtnet.lab.lab import Lab, LabError
+
+LAB = "demo"
+PROBE = f"{NAMESPACE}/probe"
+SETTLE_SECONDS = 1.0
+"""How long is probed before and after a migration."""
+
+
+@dataclass
+class Show:
+    """One run."""
+
+    console: Console = field(default_factory=lambda: Console(highlight=False))
+    report: Report = field(default_factory=Report)
+
+    def __post_init__(self) -> None:
+        self.lab = Lab(LAB, say=lambda line: self.console.print(f"  [dim]{line}[/dim]"))
+        self.demo = Demo(self.lab)
+        self.before = Machine.now()
+
+    def run(self) -> int:
+        """The exit code: 0 when every promise was kept. The lab is taken down in any case."""
+        try:
+            with self.step("A cluster in a box: 3 nodes"):
+                self.lab.down()
+                self.lab.up(nodes=3)
+            self.pin()
+            self.boot()
+            self.restart_elsewhere()
+            self.migrate()
+            self.delete()
+        finally:
+            with self.step("Tear down"):
+                self.lab.down()
+                self.report.leftovers = self.before.left(self.lab.names)
+        self.report.show(self.console)
+        if path := os.environ.get("DEMO_JSON"):
+            self.report.write(Path(path))
+        for promise in self.report.broken():
+            self.console.print(f"[red]broken:[/red] {promise}")
+        return 1 if self.report.broken() else 0
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        began = time.monotonic()
+        self.console.print(f"[bold]{title}[/bold]")
+        yield
+        self.console.print(f"  [dim]{time.monotonic() - began:.1f} s[/dim]")
+
+    def say(self, line: str) -> None:
+        self.console.print(f"  {line}")
+
+    def pin(self) -> None:
+        with self.step("VM manifests go in without addresses, and come out pinned"):
+            for body in (manifests.namespace(), manifests.subnet(), manifests.nad()):
+                self.demo.apply(body)
+            for name, node, address in (("db", "node1", ""), ("web", "node2", ""), ("app", "", "10.10.0.77")):
+                self.demo.apply(manifests.vm(name, node=node, address=address))
+                ip, mac = self.demo.pinned(name)
+                self.say(f"{name}: {ip} {mac}" + (" (asked for)" if address else ""))
+        with self.step("A manifest that asks for an address of another is refused"):
+            self.report.refused = self.demo.refusal(manifests.vm("copy", node="node1", address="10.10.0.77"))
+            self.say(self.report.refused)
+
+    def boot(self) -> None:
+        with self.step("The VMs boot and get their addresses by DHCP; a pod on node3 pings them"):
+            self.demo.apply(manifests.probe("node3"))
+            until(lambda: self.demo.pod_runs("probe"), "the probe pod running")
+            for name in ("db", "web", "app"):
+                ip, _ = self.demo.pinned(name)
+                until(lambda ip=ip: answers(self.lab, PROBE, ip), f"{name} answering at {ip}")  # type: ignore[misc]
+                mac = neighbour(self.lab, PROBE, ip)
+                self.report.vms.append(Vm(name, ip, mac))
+                self.say(f"{name} on {self.demo.node_of(name)} answers at {ip} from {mac}")
+            db, web = self.report.vms[0].ip_before, self.report.vms[1].ip_before
+            self.say(f"db pings web across nodes: {ping_from_guest(self.lab, PROBE, db, web)}")
+
+    def restart_elsewhere(self) -> None:
+        with self.step("web is stopped, and started on another node"):
+            self.demo.set_run("web", "Halted")
+            until(lambda: self.demo.get(VMIS, "web") is None, "web stopped")
+            self.demo.set_run("web", "Always", node="node1")
+            ip = self.report.vms[1].ip_before
+            until(lambda: self.demo.node_of("web") == "node1", "web running on node1")
+            until(lambda: answers(self.lab, PROBE, ip), f"web answering at {ip} again")
+            self.say(f"web on {self.demo.node_of('web')} answers at {ip}")
+
+    def migrate(self) -> None:
+        with self.step("app is live-migrated while a pod on a third node probes it every millisecond"):
+            ip = self.report.vms[2].ip_before
+            source = self.demo.node_of("app")
+            icmp = Probe.start(self.lab, PROBE, "icmp", ip, "--interval-ms", "1")
+            tcp = Probe.start(self.lab, PROBE, "tcp", ip, "--port", "7")
+            time.sleep(SETTLE_SECONDS)
+            uid, frames = self._migrate("app", to="node1" if source != "node1" else "node2")
+            time.sleep(SETTLE_SECONDS)
+            seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
+            pause = json.loads((self.lab.names.state / "migrations" / f"{uid}.json").read_text())
+            after = [moment for moment in first["times"] if moment >= pause["resume"]]
+            self.report.migrations.append(
+                Migration(
+                    vm="app",
+                    network="overlay",
+                    pause_ms=pause["pause_ms"],
+                    gap_ms=seen["gap_ms"],
+                    first_frame_ms=(after[0] - pause["resume"]) * 1000 if after else -1,
+                    sent=seen["sent"],
+                    lost=seen["lost"],
+                    duplicates=seen["duplicates"],
+                    tcp_survived=stream["survived"],
+                )
+            )
+            self.say(f"{source} -> {self.demo.node_of('app')}; the stream carried {stream['lines']} lines")
+        for vm in self.report.vms:
+            answers(self.lab, PROBE, vm.ip_before)
+            vm.ip_after, vm.mac_after = self.demo.pinned(vm.name)[0], neighbour(self.lab, PROBE, vm.ip_before)
+
+    def _migrate(self, vm: str, *, to: str) -> tuple[str, Probe]:
+        """Migrate, and watch the tap of the target from before the guest runs there."""
+        with ThreadPoolExecutor(1) as pool:
+            moving = pool.submit(
+                self.lab.ask, lambda cluster: migrate.migrate(cluster, vm, NAMESPACE, to=to, say=self.say)
+            )
+            uid, pod = until(self.demo.target, "a target pod")
+            tap = until(lambda: self._tap(pod), "the target's tap")
+            probe = self.demo.address_of_pod("probe")
+            frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", probe)
+            moving.result()
+        return uid, frames
+
+    def _tap(self, pod: str) -> str:
+        """The tap of a launcher pod; empty while there is none."""
+        try:
+            links = json.loads(netns.run("ip", "-json", "link", netns=self.lab.pod_netns(pod)))
+        except (netns.NetnsError, LabError):
+            return ""
+        return next((str(link["ifname"]) for link in links if link["ifname"].startswith("tap")), "")
+
+    def delete(self) -> None:
+        with self.step("The VMs are deleted, and their leases go"):
+            self.demo.delete_vms("db", "web", "app")
+            self.demo.delete_pod("probe")
+            until(lambda: self.demo.leases() == 0, "no lease left", seconds=30)
+            self.report.leases_left = self.demo.leases()
+            self.say(f"{self.report.leases_left} leases left")
