@@ -101,7 +101,7 @@ def test_a_vm_created_anew_under_its_name_takes_its_leases_over() -> None:
 @pytest.mark.parametrize("port", [None, spec()], ids=["port gone", "port has another address"])
 def test_leases_are_freed_when_nobody_speaks_for_them(
     held: AddressLease, pinned: bool, freed: bool, port: PortSpec | None
-) -> None:  # noqa: FBT001
+) -> None:
     result = plan(port, [held], frozenset({held.name}) if pinned else frozenset())
     assert names(result.free) == (["10.0.0.7"] if freed else [])
     assert (result.again is not None) == (held.status.phase == "Reserved" and not freed and not pinned)

@@ -119,7 +119,7 @@ class World:
         self.pods = {n: p for n, p in self.pods.items() if not p.terminal}
 
     def ovn(self) -> None:
-        """northd and the chassis catch up with what is written, as seen on 23.03."""
+        """Let northd and the chassis catch up with what is written, as seen on 23.03."""
         wanted = self.options.requested
         main, additional = (wanted[0], frozenset(wanted[1:])) if wanted else ("", frozenset())
         old = self.binding
@@ -194,7 +194,7 @@ def test_the_end_is_one_chassis_and_the_right_one(events: list[tuple[str, bool]]
         if late:
             world.decide(stale)
         stale = before
-    if world.instance and (target := world.target()) and not world.on_target:
+    if world.instance and world.target() and not world.on_target:
         world.failed()
     elif world.on_target and world.target():
         world.moved()

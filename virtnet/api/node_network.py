@@ -57,7 +57,7 @@ class NodeNetwork(Resource):
         namespaced=False,
         columns=(
             Column("Chassis", ".status.chassis"),
-            Column("Encap", ".status.encapIps"),
+            Column("Encap", ".status.encapIps[0]"),
             Column("Datapath", ".status.datapath"),
             Column("Ports", ".status.ports", "integer"),
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),

@@ -70,7 +70,7 @@ class Port(Resource):
             Column("Owner", ".spec.owner.name"),
             Column("Network", ".spec.network"),
             Column("Subnet", ".spec.subnet.name"),
-            Column("Addresses", ".spec.addresses"),
+            Column("Addresses", ".spec.addresses[0]"),
             Column("MAC", ".spec.macAddress"),
             Column("Phase", ".status.phase"),
             Column("Node", ".status.node"),
