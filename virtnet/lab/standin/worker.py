@@ -15,6 +15,10 @@ T = TypeVar("T", bound=Hashable)
 SHORTEST, LONGEST = 0.05, 5.0
 
 
+class Hitch(Exception):  # noqa: N818 - what it is
+    """Something outside failed that may work the next time."""
+
+
 class Again(Exception):  # noqa: N818 - an instruction
     """Nothing is wrong, or nothing new: look at it again after some seconds."""
 
@@ -59,7 +63,7 @@ class Worker(Generic[T]):
             await self._reconcile(key)
         except Again as again:
             self._later(key, again.seconds)
-        except ApiError as problem:
+        except (ApiError, Hitch) as problem:
             self._log.warning("will try again", key=key, problem=str(problem))
             self._later(key, self._backoff(key))
         except Exception:  # noqa: BLE001 - logged whole

@@ -1,0 +1,33 @@
+"""A VMI's status.interfaces, as virt-controller and virt-handler fill it."""
+
+import json
+
+from virtnet.lab.standin.kubevirt import NETWORK_STATUS, Object, pod_nic
+
+
+def planned(vmi: Object) -> list[Object]:
+    """What virt-controller says once the pod runs: names only."""
+    found = []
+    for network in vmi["spec"].get("networks", ()):
+        said: Object = {"name": network["name"], "podInterfaceName": pod_nic(network)}
+        if "multus" in network:
+            said["infoSource"] = "multus-status"
+        found.append(said)
+    return found
+
+
+def running(vmi: Object, pod: Object) -> list[Object]:
+    """What virt-handler says of a guest that runs, without a guest agent."""
+    status = json.loads(pod["metadata"].get("annotations", {}).get(NETWORK_STATUS) or "[]")
+    by_interface = {one["interface"]: one for one in status}
+    asked = {one["name"]: one.get("macAddress") for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
+    found = []
+    for said in planned(vmi):
+        made = by_interface.get(said["podInterfaceName"], {})
+        said["infoSource"] = "domain, multus-status" if "infoSource" in said else "domain"
+        if ips := made.get("ips"):
+            said |= {"ipAddress": ips[0], "ipAddresses": ips}
+        if mac := asked.get(said["name"]) or made.get("mac"):
+            said["mac"] = mac
+        found.append({**said, "linkState": "up", "queueCount": 1})
+    return found

@@ -1,0 +1,165 @@
+"""Every node's kubelet, with Multus: gives pods their network namespaces and NICs, and takes them away again."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from virtnet.kube.errors import NotFound
+from virtnet.kube.kinds import NADS, PODS
+from virtnet.lab.standin import pod_status
+from virtnet.lab.standin.kubevirt import NETWORK_STATUS, NETWORKS, Object, final, is_launcher, phase
+from virtnet.lab.standin.multus import BadSelection, PluginError, configuration, network_status, selections
+from virtnet.lab.standin.sandboxes import Record, Sandboxes
+from virtnet.lab.standin.settings import Settings
+from virtnet.lab.standin.store import Store, going, key_of, uid_of
+from virtnet.lab.standin.worker import Again, Worker
+
+log = structlog.get_logger()
+
+PodKey = tuple[str, str, str]
+"""Namespace, name and uid."""
+
+LONGEST_BACKOFF = 60.0
+
+StopLauncher = Callable[[Record], Awaitable[None]]
+
+
+class Kubelet:
+    """One for all nodes. ``stop_launcher`` ends what runs in a launcher pod, and returns when it has ended."""
+
+    def __init__(self, store: Store, settings: Settings, sandboxes: Sandboxes, stop_launcher: StopLauncher) -> None:
+        self._store = store
+        self._settings = settings
+        self._sandboxes = sandboxes
+        self._stop_launcher = stop_launcher
+        self._failures: dict[str, int] = {}
+        self.worker: Worker[PodKey] = Worker("kubelet", self._sync)
+        store.on_change(PODS, lambda key, pod: self.worker.nudge((*key, uid_of(pod))))
+        for record in sandboxes:
+            self.worker.nudge((record.namespace, record.name, record.uid))
+
+    def launcher_exited(self, record: Record, code: int) -> None:
+        """The launcher of a pod has ended by itself."""
+        if record.exited is None:
+            record.exited = code
+            self._sandboxes.save(record)
+            self.worker.nudge((record.namespace, record.name, record.uid))
+
+    async def _sync(self, key: PodKey) -> None:
+        namespace, name, uid = key
+        pod, record = self._store.get(PODS, (namespace, name)), self._sandboxes.get(uid)
+        if pod is None or uid_of(pod) != uid:
+            if record:  # deleted by force, or while nobody looked
+                await self._tear_down(record, stop=True)
+                self._sandboxes.drop(record)
+        elif not pod["spec"].get("nodeName"):
+            if going(pod):
+                await self._forget(pod)
+        elif going(pod):
+            await self._end(pod, record)
+        elif final(pod):
+            if record and record.container:
+                await self._tear_down(record, stop=True)
+        elif record and record.exited is not None:
+            await self._complete(pod, record)
+        else:
+            await self._run(pod, record)
+
+    async def _run(self, pod: Object, record: Record | None) -> None:
+        if not pod["status"].get("startTime"):
+            node = self._settings.nodes[pod["spec"]["nodeName"]]
+            await self._status(pod, lambda new: pod_status.accepted(new, node))
+        if record is None or not record.complete:
+            record = await self._set_up(pod, record)
+        if not record.launcher:
+            self._sandboxes.hold(record)
+        if phase(pod) != "Running":
+            address = address_of(pod, self._settings)
+            await self._annotate(pod, network_status(address, attached(record)))
+            await self._status(pod, lambda new: pod_status.running(new, address))
+            await self._status(pod, pod_status.ready)
+        else:
+            await self._status(pod, pod_status.gates)
+
+    async def _set_up(self, pod: Object, record: Record | None) -> Record:
+        """A sandbox with all NICs. What a failed or interrupted attempt left is removed before the next one."""
+        if record is not None:
+            await self._tear_down(record, stop=True)
+        record = await self._sandboxes.open(pod, launcher=is_launcher(pod))
+        try:
+            for selection in selections(_annotation(pod), record.namespace):
+                nad = self._store.get(NADS, (selection.namespace, selection.name))
+                config = configuration(selection, nad)
+                where = f"{selection.namespace}/{selection.name}"
+                await self._sandboxes.attach(record, selection.interface, where, config)
+        except (BadSelection, PluginError) as problem:
+            await self._failed(pod, record, str(problem))
+        record.complete = True
+        self._sandboxes.save(record)
+        self._failures.pop(record.uid, None)
+        return record
+
+    async def _failed(self, pod: Object, record: Record, problem: str) -> None:
+        message = f"Failed to create pod sandbox: {problem}"
+        log.warning("no sandbox", pod=record.name, problem=problem)
+        await self._store.server.event(
+            pod, reason="FailedCreatePodSandBox", message=message, warning=True, component="lab-kubelet"
+        )
+        await self._tear_down(record, stop=True)
+        count = self._failures.get(record.uid, 0)
+        self._failures[record.uid] = count + 1
+        raise Again(min(2.0**count, LONGEST_BACKOFF))
+
+    async def _complete(self, pod: Object, record: Record) -> None:
+        code = record.exited or 0
+        await self._status(pod, lambda new: pod_status.ended(new, code))
+        await self._tear_down(record, stop=True)
+
+    async def _end(self, pod: Object, record: Record | None) -> None:
+        """A deleted pod: its processes, its NICs, its phase, its namespace, and then the object itself."""
+        if record:
+            await self._tear_down(record, stop=True)
+        if not final(pod):
+            code = (record.exited if record else None) or 0
+            await self._status(pod, lambda new: pod_status.ended(new, code))
+        await self._forget(pod)
+        if record:
+            self._sandboxes.drop(record)
+
+    async def _forget(self, pod: Object) -> None:
+        try:
+            await self._store.server.forget(pod)
+        except NotFound:
+            return
+
+    async def _tear_down(self, record: Record, *, stop: bool) -> None:
+        if stop and record.launcher and record.container:
+            await self._stop_launcher(record)
+        await self._sandboxes.close(record)
+        record.container = ""
+        self._sandboxes.save(record)
+
+    async def _status(self, pod: Object, change: Callable[[Object], None]) -> None:
+        await self._store.update(PODS, key_of(pod), change, subresource="status", uid=uid_of(pod))
+
+    async def _annotate(self, pod: Object, text: str) -> None:
+        def change(new: Object) -> None:
+            new["metadata"].setdefault("annotations", {})[NETWORK_STATUS] = text
+
+        await self._store.update(PODS, key_of(pod), change, uid=uid_of(pod))
+
+
+def attached(record: Record) -> list[tuple[str, str, Object]]:
+    return [(nic.nad, nic.interface, nic.result or {}) for nic in record.nics]
+
+
+def address_of(pod: Object, settings: Settings) -> str:
+    """The podIP. No lab has the network it belongs to; it is only there because pods have one."""
+    number = settings.nodes[pod["spec"]["nodeName"]].number
+    return f"10.244.{number}.{hashlib.sha256(uid_of(pod).encode()).digest()[0] % 250 + 2}"
+
+
+def _annotation(pod: Object) -> str:
+    found: str = pod["metadata"].get("annotations", {}).get(NETWORKS, "")
+    return found

@@ -1,0 +1,122 @@
+"""The virt-launchers: one QEMU in every launcher pod, started, found again, and watched until it ends."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from virtnet.lab.standin.binding import Wire, bind
+from virtnet.lab.standin.containers import size
+from virtnet.lab.standin.kubevirt import Object, pod_nic
+from virtnet.lab.standin.multus import selections
+from virtnet.lab.standin.objects import guest_memory
+from virtnet.lab.standin.qemu import Boot, Qemu
+from virtnet.lab.standin.qmp import QmpError
+from virtnet.lab.standin.sandboxes import Record, Sandboxes
+from virtnet.lab.standin.settings import Settings
+
+log = structlog.get_logger()
+
+Exited = Callable[[Record], None]
+
+
+class Launchers:
+    """By pod uid. Whether the end of one was orderly is kept until somebody has asked."""
+
+    def __init__(self, settings: Settings, sandboxes: Sandboxes) -> None:
+        self._settings = settings
+        self._sandboxes = sandboxes
+        self._running: dict[str, Qemu] = {}
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._listeners: list[Exited] = []
+        self.boot = Boot(settings.kernel, settings.initrd, settings.cmdline)
+
+    def on_exit(self, listener: Exited) -> None:
+        self._listeners.append(listener)
+
+    def get(self, uid: str) -> Qemu | None:
+        return self._running.get(uid)
+
+    async def adopt(self) -> None:
+        """Find the QEMUs that an earlier stand-in has left; those that have ended meanwhile are reported."""
+        for record in self._sandboxes:
+            directory = self._settings.pod_state(record.uid)
+            if not record.launcher or record.guest is not None or not (directory / "qemu.pid").exists():
+                continue
+            qemu = Qemu(directory, record.netns)
+            try:
+                await qemu.connect()
+            except QmpError as problem:
+                log.warning("a guest is gone", pod=record.name, problem=str(problem))
+                self._ended(record, 2)
+            else:
+                log.info("found a guest", pod=record.name)
+                self._keep(record, qemu)
+
+    async def start(self, record: Record, vmi: Object, pod: Object, *, incoming: bool = False) -> Qemu:
+        """The pod's guest, started unless it runs. Raises CommandError, QmpError."""
+        if found := self.get(record.uid):
+            return found
+        wires = [await bind(record.netns, *nic) for nic in _nics(record, vmi, pod)]
+        qemu = Qemu(self._settings.pod_state(record.uid), record.netns)
+        await self._start(qemu, vmi, wires, incoming=incoming)
+        self._keep(record, qemu)
+        return qemu
+
+    async def _start(self, qemu: Qemu, vmi: Object, wires: list[Wire], *, incoming: bool) -> None:
+        memory = size(guest_memory(vmi["spec"]))
+        await qemu.start(vmi["metadata"]["name"], memory, wires, self.boot, incoming=incoming)
+
+    async def stop(self, record: Record, seconds: float = 0) -> None:
+        """End a pod's guest, with the power button if it is given time. Nothing if there is none."""
+        qemu = self.get(record.uid)
+        if qemu is None:
+            return
+        if seconds:
+            await qemu.power_down(seconds)
+        else:
+            await qemu.quit()
+        self._running.pop(record.uid, None)
+
+    async def close(self) -> None:
+        """Leave all guests running."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        for qemu in self._running.values():
+            await qemu.detach()
+
+    def _keep(self, record: Record, qemu: Qemu) -> None:
+        self._running[record.uid] = qemu
+        watcher = asyncio.create_task(self._watch(record, qemu))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+    async def _watch(self, record: Record, qemu: Qemu) -> None:
+        await qemu.qmp.closed.wait()
+        self._running.pop(record.uid, None)
+        orderly = qemu.quitting or qemu.qmp.find(lambda event: event["event"] == "SHUTDOWN") is not None
+        log.info("a guest has ended", pod=record.name, orderly=orderly)
+        self._ended(record, 0 if orderly else 2)
+
+    def _ended(self, record: Record, code: int) -> None:
+        record.guest = code
+        self._sandboxes.save(record)
+        for listener in self._listeners:
+            listener(record)
+
+
+def _nics(record: Record, vmi: Object, pod: Object) -> list[tuple[str, str, str]]:
+    """Pod interface, network and guest MAC of every NIC that a CNI plugin has made for this VMI."""
+    interfaces = {one["name"]: one for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
+    annotation = pod["metadata"].get("annotations", {}).get("k8s.v1.cni.cncf.io/networks", "")
+    selected = {one.interface: one for one in selections(annotation, record.namespace)}
+    found = []
+    for network in vmi["spec"].get("networks", ()):
+        nic = record.nic(pod_nic(network))
+        if nic is None:
+            continue
+        made = next((one.get("mac", "") for one in (nic.result or {}).get("interfaces", ()) if one.get("sandbox")), "")
+        asked = interfaces.get(network["name"], {}).get("macAddress") or selected[nic.interface].mac
+        found.append((nic.interface, network["name"], asked or made))
+    return found

@@ -1,0 +1,123 @@
+"""One virtual machine: a QEMU in its pod's network namespace, which outlives whoever started it."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.standin.binding import Wire
+from virtnet.lab.standin.qmp import Qmp, QmpError
+
+START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What a guest starts with."""
+
+    kernel: Path
+    initrd: Path
+    cmdline: str
+
+
+class Qemu:
+    """Known by its directory: a later process finds it there."""
+
+    def __init__(self, directory: Path, netns: str) -> None:
+        self._directory = directory
+        self._netns = netns
+        self._qmp: Qmp | None = None
+        self.quitting = False
+        """Whether its end was asked for."""
+
+    @property
+    def socket(self) -> Path:
+        return self._directory / "qmp.sock"
+
+    @property
+    def incoming(self) -> Path:
+        """Where a migration comes in."""
+        return self._directory / "migration.sock"
+
+    @property
+    def console(self) -> Path:
+        """What the guest has said on its serial line."""
+        return self._directory / "serial.log"
+
+    @property
+    def alive(self) -> bool:
+        return self._daemon().pid is not None
+
+    @property
+    def qmp(self) -> Qmp:
+        """Raises QmpError before ``start`` or ``connect``."""
+        if self._qmp is None:
+            raise QmpError(f"not connected to {self.socket}")
+        return self._qmp
+
+    async def start(self, name: str, memory: int, wires: Sequence[Wire], boot: Boot, *, incoming: bool) -> None:
+        """Start it, running or waiting for a migration. Raises QmpError with its last words when it does not start."""
+        self.socket.unlink(missing_ok=True)
+        self.incoming.unlink(missing_ok=True)
+        waiting = ("-incoming", f"unix:{self.incoming}") if incoming else ()
+        self._daemon(
+            *("-name", f"guest={name}", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1"),
+            *("-m", f"{memory // 2**20}M", "-nodefaults", "-no-user-config", "-display", "none"),
+            *("-kernel", str(boot.kernel), "-initrd", str(boot.initrd)),
+            *("-append", f"{boot.cmdline} virtnet.hostname={name}"),
+            *("-serial", f"file:{self.console}", "-qmp", f"unix:{self.socket},server=on,wait=off"),
+            *(part for number, wire in enumerate(wires) for part in _nic(number, wire)),
+            *waiting,
+        ).start()
+        await self.connect()
+        await self.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+
+    async def connect(self) -> None:
+        """Raises QmpError when it has ended, or does not answer."""
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self._qmp = await Qmp.connect(self.socket)
+            except QmpError:
+                if not self.alive or time.monotonic() > end:
+                    raise QmpError(f"QEMU in {self._netns} does not answer: {self._daemon().last_words()}") from None
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+    async def quit(self) -> None:
+        """End it at once; nothing if it has ended."""
+        self.quitting = True
+        try:
+            await self.qmp.execute("quit")
+            await self.qmp.closed.wait()
+        except QmpError:
+            pass  # it cannot be asked any more
+        await asyncio.to_thread(self._daemon().stop, grace=1)
+
+    async def power_down(self, seconds: float) -> None:
+        """Press the power button, and pull the plug when the guest has not ended in time."""
+        self.quitting = True
+        try:
+            await self.qmp.execute("system_powerdown")
+            await asyncio.wait_for(self.qmp.closed.wait(), seconds)
+        except (QmpError, TimeoutError):
+            pass  # `quit` says the rest
+        await self.quit()
+
+    async def detach(self) -> None:
+        """Leave it running without us."""
+        if self._qmp is not None:
+            await self._qmp.close()
+
+    def _daemon(self, *arguments: str) -> Daemon:
+        command = ("ip", "netns", "exec", self._netns, "qemu-system-x86_64", *arguments)
+        return Daemon("qemu", command, self._directory)
+
+
+def _nic(number: int, wire: Wire) -> tuple[str, ...]:
+    backend = f"tap,id=net{number},ifname={wire.tap},script=no,downscript=no,vhost=off"
+    device = f"virtio-net-pci,netdev=net{number},id=nic{number},mac={wire.mac},romfile=,host_mtu={wire.mtu}"
+    return "-netdev", backend, "-device", device

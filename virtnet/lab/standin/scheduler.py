@@ -1,0 +1,79 @@
+"""Places pods: where they ask to be, a migration's target away from its source, the others evenly."""
+
+import structlog
+
+from virtnet.kube.errors import Conflict, NotFound
+from virtnet.kube.kinds import PODS
+from virtnet.lab.standin.conditions import find, now, put
+from virtnet.lab.standin.kubevirt import FINAL, Object, phase
+from virtnet.lab.standin.settings import Settings
+from virtnet.lab.standin.store import Key, Store, going
+from virtnet.lab.standin.worker import Worker
+
+log = structlog.get_logger()
+
+HOSTNAME = "kubernetes.io/hostname"
+
+
+class Scheduler:
+    """One pod at a time, in the order in which they come: decisions see those before them."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self.worker: Worker[str] = Worker("scheduler", self._schedule)
+        store.on_change(PODS, lambda key, pod: self.worker.nudge("pods"))
+
+    async def _schedule(self, _: str) -> None:
+        waiting = [pod for pod in self._store.all(PODS) if not pod["spec"].get("nodeName") and not going(pod)]
+        for pod in sorted(waiting, key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
+            if pod["status"].get("phase") not in FINAL:
+                await self._place(pod)
+
+    async def _place(self, pod: Object) -> None:
+        pods = self._store.all(PODS)
+        node = choose(pod, pods, list(self._settings.nodes))
+        metadata = pod["metadata"]
+        if node is None:
+            await self._refuse((metadata["namespace"], metadata["name"]))
+            return
+        try:
+            await self._store.server.bind(pod, node)
+        except (Conflict, NotFound):
+            return
+        log.info("bound", pod=metadata["name"], node=node)
+        # The next decision must know of this one, whether or not the watch has told.
+        await self._store.refresh(PODS, (metadata["namespace"], metadata["name"]))
+
+    async def _refuse(self, key: Key) -> None:
+        def change(pod: Object) -> None:
+            conditions = pod["status"].setdefault("conditions", [])
+            if find(conditions, "PodScheduled") is None:
+                said = {"status": "False", "reason": "Unschedulable", "message": "no node of the lab suits this pod"}
+                put(conditions, {"type": "PodScheduled", "lastProbeTime": None, "lastTransitionTime": now(), **said})
+
+        await self._store.update(PODS, key, change, subresource="status")
+
+
+def choose(pod: Object, pods: list[Object], nodes: list[str]) -> str | None:
+    """The suitable node with the fewest live pods; the first of equals. None if there is none."""
+    live = [other for other in pods if other["spec"].get("nodeName") and phase(other) not in FINAL]
+    suitable = [node for node in nodes if _suits(pod, node, live)]
+    load = {node: sum(other["spec"]["nodeName"] == node for other in live) for node in suitable}
+    return min(suitable, key=lambda node: load[node], default=None)
+
+
+def _suits(pod: Object, node: str, live: list[Object]) -> bool:
+    wanted = pod["spec"].get("nodeSelector", {}).get(HOSTNAME, node)
+    if wanted != node:
+        return False
+    rules = pod["spec"].get("affinity", {}).get("podAntiAffinity", {})
+    for rule in rules.get("requiredDuringSchedulingIgnoredDuringExecution", ()):
+        labels = rule["labelSelector"].get("matchLabels", {}).items()
+        if any(
+            other["spec"]["nodeName"] == node and labels <= other["metadata"].get("labels", {}).items()
+            for other in live
+            if other["metadata"]["namespace"] == pod["metadata"]["namespace"]
+        ):
+            return False
+    return True

@@ -1,0 +1,105 @@
+"""A running guest from one QEMU to another, through a socket of the machine that both are on."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+from virtnet.lab.standin.qemu import Qemu
+from virtnet.lab.standin.qmp import Event, QmpError, moment
+
+DOWNTIME_MS = 20
+"""How long the guest may stand still: the last round is begun when it is expected to take no longer."""
+
+UNLIMITED = 1 << 40
+
+ENDED = ("failed", "cancelled")
+
+
+class Failure(Exception):  # noqa: N818 - what it is
+    """The guest did not move; it goes on where it was. The message is the reason that people see."""
+
+
+@dataclass(frozen=True)
+class Switchover:
+    """When the guest stopped on the source and went on on the target; None where nobody was there to see it."""
+
+    stop: float | None
+    resume: float | None
+
+    @property
+    def pause_ms(self) -> float | None:
+        if self.stop is None or self.resume is None:
+            return None
+        return round((self.resume - self.stop) * 1000, 3)
+
+
+async def move(source: Qemu | None, target: Qemu, *, while_moving: Coroutine[None, None, None]) -> Switchover:
+    """Move the guest, or wait for the move that an earlier stand-in has begun. Raises Failure, QmpError.
+
+    ``while_moving`` is awaited before the end is: what is to be told of a guest in motion comes first.
+    """
+    seen = len(source.qmp.events) if source else 0
+    try:
+        if source is not None:
+            await _begin(source, target)
+    finally:
+        await while_moving
+    resumed = await _resumed(source, target, seen)
+    stopped = next((event for event in source.qmp.events[seen:] if event["event"] == "STOP"), None) if source else None
+    return Switchover(moment(stopped) if stopped else None, moment(resumed) if resumed else None)
+
+
+async def cancel(source: Qemu) -> None:
+    """Give up a move; nothing if it is over. ``move`` then raises Failure. Raises QmpError when QEMU is gone."""
+    await source.qmp.execute("migrate_cancel")
+
+
+async def _begin(source: Qemu, target: Qemu) -> None:
+    status = (await source.qmp.execute("query-migrate")).get("status", "none")
+    if status not in {"none", "failed", "cancelled"}:
+        return  # begun by an earlier stand-in
+    await source.qmp.execute("migrate-set-parameters", downtime_limit=DOWNTIME_MS, max_bandwidth=UNLIMITED)
+    await source.qmp.execute("migrate", uri=f"unix:{target.incoming}")
+
+
+async def _resumed(source: Qemu | None, target: Qemu, seen: int) -> Event | None:
+    """The event of the target's start; None if it has run for longer than we know it. Raises Failure."""
+    if (await target.qmp.execute("query-status"))["running"]:
+        return target.qmp.find(_is_resume)
+    arrives = asyncio.create_task(target.qmp.wait(_is_resume))
+    waits = {arrives}
+    if source is not None:
+        waits.add(asyncio.create_task(source.qmp.wait(_is_end, since=seen)))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waits:
+            if not one.done():
+                one.cancel()
+    if arrives.done() and not arrives.cancelled() and arrives.exception() is None:
+        return arrives.result()
+    await asyncio.gather(*waits, return_exceptions=True)
+    raise Failure(await _reason(source, target))
+
+
+async def _reason(source: Qemu | None, target: Qemu) -> str:
+    """Why it failed; and the guest goes on, if all of it had been sent to a target that then died."""
+    if source is None:
+        return "the source's QEMU is gone"
+    try:
+        said = await source.qmp.execute("query-migrate")
+        if not (await source.qmp.execute("query-status"))["running"]:
+            await source.qmp.execute("cont")
+    except QmpError:
+        return "the source's QEMU is gone"
+    if target.qmp.closed.is_set():
+        return "the target's QEMU is gone"
+    return str(said.get("error-desc") or f"migration {said.get('status')}")
+
+
+def _is_resume(event: Event) -> bool:
+    return bool(event["event"] == "RESUME")
+
+
+def _is_end(event: Event) -> bool:
+    return bool(event["event"] == "MIGRATION" and event["data"]["status"] in ENDED)
