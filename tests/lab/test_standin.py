@@ -1,0 +1,197 @@
+"""The stand-in on a real API server, with real guests: it must write what KubeVirt writes, in KubeVirt's order."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from standin_lab import StandinLab, standin_lab
+
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import NotFound
+from virtnet.kube.kinds import NADS, PODS, VMIMS, VMIS, VMS, Kind
+from virtnet.lab.control_plane import ControlPlane
+
+pytestmark = pytest.mark.lab
+
+SECONDS = 60
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def lab(api_server: ControlPlane) -> Iterator[StandinLab]:
+    with standin_lab("sitest", api_server.kubeconfig) as running:
+        yield running
+
+
+class Demo:
+    """A namespace with a network, and all that happens to one VM in it."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.seen: list[tuple[str, str, Object]] = []
+        self._news = asyncio.Event()
+
+    async def follow(self, kind: Kind) -> None:
+        async with aclosing(self.cluster.watch(kind, self.namespace)) as changes:
+            async for change, thing in changes:
+                for one in thing["items"] if change == "SYNC" else (thing,):
+                    self.seen.append((change, one["kind"], one))
+                self._news.set()
+
+    async def until(self, wanted: Callable[[str, str, Object], bool]) -> Object:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                self._news.clear()
+                for change, kind, thing in self.seen:
+                    if wanted(change, kind, thing):
+                        return thing
+                await self._news.wait()
+
+    async def phase(self, kind: str, phase: str, name: str = "") -> Object:
+        return await self.until(
+            lambda change, its, thing: (
+                its == kind
+                and thing.get("status", {}).get("phase") == phase
+                and name in {"", thing["metadata"]["name"]}
+            )
+        )
+
+    async def gone(self, kind: str, name: str) -> Object:
+        return await self.until(
+            lambda change, its, thing: change == "DELETED" and its == kind and thing["metadata"]["name"] == name
+        )
+
+    async def pods(self) -> list[Object]:
+        return (await self.cluster.list(PODS, self.namespace))[0]
+
+    async def start_vm(self, name: str = "vm1") -> Object:
+        await self.cluster.create(VMS, vm(name, self.namespace), self.namespace)
+        return await self.phase("VirtualMachineInstance", "Running", name)
+
+    async def migrate(self, name: str, vmi: str = "vm1") -> Object:
+        body = {
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachineInstanceMigration",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"vmiName": vmi},
+        }
+        return await self.cluster.create(VMIMS, body, self.namespace)
+
+
+@pytest.fixture
+async def demo(lab: StandinLab, cluster: Cluster, namespace: str) -> AsyncIterator[Demo]:
+    nad = {
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": "blue-net", "namespace": namespace},
+        "spec": {"config": lab.nad_config},
+    }
+    await cluster.create(NADS, nad, namespace)
+    made = Demo(cluster, namespace)
+    watches = [asyncio.create_task(made.follow(kind)) for kind in (PODS, VMS, VMIS, VMIMS)]
+    yield made
+    with contextlib.suppress(NotFound):
+        await cluster.delete(VMS, "vm1", namespace)
+        await made.gone("VirtualMachine", "vm1")
+    for watch in watches:
+        watch.cancel()
+
+
+def vm(name: str, namespace: str) -> Object:
+    blue = {"name": "blue", "bridge": {}, "macAddress": "02:00:00:00:00:01"}
+    spec = {
+        "domain": {"devices": {"interfaces": [blue]}, "memory": {"guest": "128Mi"}},
+        "networks": [{"name": "blue", "multus": {"networkName": "blue-net"}}],
+    }
+    return {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"runStrategy": "Always", "template": {"metadata": {"labels": {"app": name}}, "spec": spec}},
+    }
+
+
+def first(demo: Demo, kind: str, said: Callable[[Object], object]) -> int:
+    """When something was first true."""
+    return next(at for at, (_, its, thing) in enumerate(demo.seen) if its == kind and said(thing))
+
+
+async def test_a_vm_runs_moves_and_stops(lab: StandinLab, demo: Demo):
+    vmi = await demo.start_vm()
+    interface = vmi["status"]["interfaces"][0]
+    assert interface["mac"] == "02:00:00:00:00:01"
+    assert interface["ipAddress"] == "10.10.0.5"
+    (source,) = await demo.pods()
+
+    uid = (await demo.migrate("m1"))["metadata"]["uid"]
+    await demo.phase("VirtualMachineInstanceMigration", "Succeeded")
+    await demo.until(lambda change, kind, thing: kind == "Pod" and thing["status"].get("phase") == "Succeeded")
+    order = expected_order(demo, uid)
+    assert order == sorted(order)
+
+    measured = json.loads((lab.state / "migrations" / f"{uid}.json").read_text())
+    assert 0 < measured["pause_ms"] < 500
+    assert measured["source"] == source["spec"]["nodeName"] != measured["target"]
+
+    await demo.cluster.patch(VMS, "vm1", {"spec": {"runStrategy": "Halted"}}, demo.namespace)
+    await demo.gone("VirtualMachineInstance", "vm1")
+    assert await demo.pods() == []
+    calls = lab.plugin_calls()
+    added, removed = ({tuple(call[1:]) for call in calls if call[0] == name} for name in ("ADD", "DEL"))
+    assert added <= removed
+
+
+def expected_order(demo: Demo, uid: str) -> list[int]:
+    """The migration of the trace, as places in what was seen here."""
+
+    def state(field: str) -> Callable[[Object], object]:
+        def said(vmi: Object) -> object:
+            found = vmi["status"].get("migrationState") or {}
+            return found.get("migrationUid") == uid and field in found
+
+        return said
+
+    vmi = "VirtualMachineInstance"
+    written = ("migrationUid", "targetNodeAddress", "startTimestamp", "targetNodeDomainDetected")
+    later = ("targetNodeDomainReadyTimestamp", "endTimestamp", "completed")
+    return [first(demo, vmi, state(field)) for field in (*written, *later)]
+
+
+async def test_a_migration_is_aborted_before_and_after_the_hand_off(demo: Demo):
+    await demo.start_vm()
+    await demo.migrate("early")
+    await demo.phase("VirtualMachineInstanceMigration", "Scheduling", "early")
+    await demo.cluster.delete(VMIMS, "early", demo.namespace)
+    await demo.gone("VirtualMachineInstanceMigration", "early")
+    await demo.migrate("late")
+    await demo.phase("VirtualMachineInstanceMigration", "Succeeded", "late")
+
+
+async def test_a_vm_is_deleted_while_it_moves(demo: Demo):
+    await demo.start_vm()
+    await demo.migrate("m1")
+    await demo.phase("VirtualMachineInstanceMigration", "PreparingTarget")
+    await demo.cluster.delete(VMS, "vm1", demo.namespace)
+    await demo.gone("VirtualMachine", "vm1")
+    assert await demo.pods() == []
+    await demo.gone("VirtualMachineInstanceMigration", "m1")
+
+
+async def test_guests_outlive_the_stand_in(lab: StandinLab, demo: Demo):
+    await demo.start_vm()
+    lab.process.kill()
+    lab.process.start()
+    await demo.migrate("m1")
+    await demo.phase("VirtualMachineInstanceMigration", "Succeeded")
+
+
+async def test_a_failed_add_is_repeated(lab: StandinLab, demo: Demo):
+    fail = lab.plugin_log.with_suffix(".log.fail")
+    fail.touch()
+    await demo.start_vm()
+    assert not fail.exists()
