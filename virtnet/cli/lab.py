@@ -69,15 +69,16 @@ def down(name: Name = "lab") -> None:
 def status(name: Name = "lab") -> None:
     """Show a lab's processes. Exits 1 unless all of them run."""
     with explained():
-        daemons = _lab(name).daemons
-    table = Table(title=f"lab {name}", title_justify="left")
+        lab = _lab(name)
+        daemons = lab.daemons
+    table = Table(title=f"lab {name} in {lab.names.state}", title_justify="left")
     for column in ("process", "state", "log"):
         table.add_column(column, overflow="fold")
     ended = 0
     for key, daemon in daemons.items():
         pid = daemon.pid
         ended += pid is None
-        table.add_row(key, f"runs ({pid})" if pid else "[red]ended[/red]", str(daemon.log))
+        table.add_row(key, f"runs ({pid})" if pid else "[red]ended[/red]", str(daemon.log.relative_to(lab.names.state)))
     Console().print(table)
     raise typer.Exit(1 if ended else 0)
 

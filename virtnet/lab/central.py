@@ -88,6 +88,12 @@ class Central:
         webhook.start()
         wait(webhook, lambda: self._listens(WEBHOOK_PORT), "it serves admission", seconds=60)
 
+    def start_standin(self) -> None:
+        """Once the lab's record is written: it is what the stand-in reads."""
+        standin = self.daemons["standin"]
+        standin.start()
+        wait(standin, lambda: "stand-in is ready" in standin.log.read_text(errors="replace"), "it is ready", seconds=60)
+
     def webhook(self, name: str = "webhook", port: int = WEBHOOK_PORT) -> Daemon:
         """The admission service, or a further replica of it under another name and port."""
         served = self.control_plane.authority.server("webhook", (CENTRAL_ADDRESS,))
@@ -110,8 +116,13 @@ class Central:
 
     @cached_property
     def _standin(self) -> Daemon:
-        command = [*self.prefix, sys.executable, "-m", "virtnet.lab.standin", "--lab", self.names.name]
-        return Daemon("standin", command, self.names.central_state, self._environment("standin"))
+        words = ("-m", "virtnet.lab.standin", "--lab", self.names.name, "--state", str(self.names.state))
+        return Daemon(
+            "standin",
+            [*self.prefix, sys.executable, *words],
+            self.names.central_state,
+            self._environment("standin"),
+        )
 
     @cached_property
     def _northd(self) -> Daemon:

@@ -48,8 +48,9 @@ class Lab:
     def names(self) -> LabNames:
         return LabNames(self.name)
 
-    @cached_property
+    @property
     def central(self) -> Central:
+        """Made anew each time: one that outlived ``down`` would believe in certificates that are gone."""
         return Central(self.names)
 
     @property
@@ -70,8 +71,9 @@ class Lab:
         ``controller``, ``standin``, and of each node for example ``node1/virtnet``, ``node1/ovn-controller``,
         ``node1/ovs-vswitchd``, ``node1/ovsdb-server``.
         """
+        nodes = self.nodes  # first: without a lab, nothing may make certificates for it
         found = dict(self.central.daemons)
-        for node in self.nodes.values():
+        for node in nodes.values():
             found |= {f"{node.name}/{name}": daemon for name, daemon in node.daemons.items()}
         return found
 
@@ -164,7 +166,7 @@ class Lab:
         self._write_record(names, image)
         if standin:
             with progress.step("stand-in"):
-                self._start_standin()
+                central.start_standin()
         self.say(f"lab {self.name} is up after {progress.total}")
 
     def _start_switches(self, nodes: list[Node]) -> None:
@@ -183,10 +185,6 @@ class Lab:
         for node in nodes:
             node.wait_for_virtnet()
             wait(node.virtnet, partial(self._there, NODE_NETWORKS, node.name), "its NodeNetwork is there", seconds=60)
-
-    def _start_standin(self) -> None:
-        daemon = self.central.daemons["standin"]
-        daemon.start()
 
     def _there(self, kind: Kind, name: str) -> bool:
         try:

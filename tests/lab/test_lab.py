@@ -1,0 +1,200 @@
+"""Labs come up whole, stay apart, and leave nothing behind, whatever they died of."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import Rejected
+from virtnet.kube.kinds import NODES, PODS
+from virtnet.lab import netns, teardown
+from virtnet.lab.daemon import DaemonError
+from virtnet.lab.lab import NODE_NETWORKS, Lab, LabError
+from virtnet.lab.names import InvalidName, LabNames
+
+system = pytest.mark.system
+
+ONE, OTHER = "testone", "testother"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays() -> Iterator[None]:
+    yield
+    for name in (ONE, OTHER):
+        Lab(name).down()
+
+
+def links() -> str:
+    """The root namespace's own."""
+    return netns.run("ip", "-oneline", "link")
+
+
+def leftovers(name: str) -> list[str]:
+    """All that could be left of a lab: processes by their command lines and environments, namespaces, files."""
+    names = LabNames(name)
+    found = [str(path) for path in (names.state,) if path.exists()]
+    found += names.existing_namespaces()
+    mark = f"{names.state}/".encode()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
+        except OSError:
+            continue
+        if mark in told or f"--lab\0{name}\0".encode() in told:
+            found.append(f"process {path.name}")
+    return found
+
+
+def cli(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "virtnet.cli.main", "lab", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["", "Lab", "a-b", "1lab", "a" * 17, "../x"])
+def test_names_that_could_meet_another_labs_are_refused(name: str) -> None:
+    with pytest.raises(InvalidName, match="letter"):
+        LabNames(name)
+
+
+def test_what_is_not_up_says_how_to_bring_it_up() -> None:
+    with pytest.raises(LabError, match="virtnet lab up --name testone"):
+        Lab(ONE).daemon("controller")
+
+
+def test_down_without_a_lab_is_nothing() -> None:
+    assert not Lab(ONE).down()
+
+
+@system
+def test_two_labs_side_by_side() -> None:
+    before = links()
+    one, other = Lab(ONE), Lab(OTHER)
+    one.up(2)
+    other.up(1)
+    assert cli("status", "--name", ONE).returncode == 0
+    assert cli("status", "--name", OTHER).returncode == 0
+    assert set(one.nodes) == {"node1", "node2"}
+    assert set(other.nodes) == {"node1"}
+    listed = cli("run", "--name", ONE, "--", "kubectl", "get", "nodes", "-o", "name")
+    assert listed.stdout.split() == ["node/node1", "node/node2"]
+    assert links() == before
+    with pytest.raises(LabError, match="there already"):
+        one.up(1)
+
+    assert one.down()
+    assert leftovers(ONE) == []
+    assert cli("status", "--name", ONE).returncode == 1
+    assert len(other.ask(lambda cluster: cluster.list(NODES))[0]) == 1
+
+    one.up(1)
+    assert set(one.nodes) == {"node1"}
+    assert one.down()
+    assert other.down()
+    assert leftovers(ONE) + leftovers(OTHER) == []
+    assert links() == before
+
+
+@system
+def test_down_after_everything_was_killed() -> None:
+    lab = Lab(ONE)
+    lab.up(2)
+    for daemon in lab.daemons.values():
+        daemon.kill()
+    status = cli("status", "--name", ONE)
+    assert status.returncode == 1
+    assert "ended" in status.stdout
+    assert lab.down()
+    assert leftovers(ONE) == []
+    assert not lab.down()
+
+
+@system
+def test_down_after_its_files_were_lost() -> None:
+    lab = Lab(ONE)
+    lab.up(1)
+    shutil.rmtree(lab.names.state)
+    assert lab.down()
+    assert leftovers(ONE) == []
+
+
+@system
+def test_down_after_up_was_killed_on_the_way() -> None:
+    command = [sys.executable, "-m", "virtnet.cli.main", "lab", "up", "--name", ONE, "--nodes", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        for line in up.stdout:
+            if "networks" in line:
+                up.send_signal(signal.SIGKILL)
+    assert teardown.exists(LabNames(ONE))
+    assert Lab(ONE).down()
+    assert leftovers(ONE) == []
+
+
+@system
+def test_up_that_is_told_to_end_takes_down_what_it_began() -> None:
+    command = [sys.executable, "-m", "virtnet.cli.main", "lab", "up", "--name", ONE, "--nodes", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        for line in up.stdout:
+            if "networks" in line:
+                up.send_signal(signal.SIGTERM)
+    assert up.returncode
+    assert leftovers(ONE) == []
+
+
+@system
+def test_up_that_fails_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that ends at once, and has something to say."""
+    broken = tmp_path / "kube-apiserver"
+    broken.write_text("#!/bin/sh\necho no etcd in this house\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+    with pytest.raises(DaemonError, match="no etcd in this house"):
+        Lab(ONE).up(1)
+    assert leftovers(ONE) == []
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """One for all tests that only ask it."""
+    lab = Lab("testrights")
+    lab.down()
+    lab.up(2)
+    yield lab
+    lab.down()
+    assert leftovers("testrights") == []
+
+
+@system
+class TestRights:
+    """What the processes' identities may, in a lab as on a cluster."""
+
+    def test_a_node_writes_its_own_nodenetwork_alone(self, lab: Lab) -> None:
+        async def patch(cluster: Cluster, node: str) -> str:
+            found = await cluster.patch(NODE_NETWORKS, node, {"status": {"ports": 0}}, subresource="status")
+            return str(found["metadata"]["name"])
+
+        assert lab.ask(lambda cluster: patch(cluster, "node1"), identity="virtnet-node-node1") == "node1"
+        with pytest.raises(Rejected, match="virtnet-node on node1 may write only its own NodeNetwork, not node2"):
+            lab.ask(lambda cluster: patch(cluster, "node2"), identity="virtnet-node-node1")
+
+    def test_a_node_makes_no_nodenetwork_for_another(self, lab: Lab) -> None:
+        body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "NodeNetwork", "metadata": {"name": "node9"}}
+        with pytest.raises(Rejected, match="only its own"):
+            lab.ask(lambda cluster: cluster.create(NODE_NETWORKS, body), identity="virtnet-node-node1")
+
+    @pytest.mark.parametrize("identity", ["virtnet-webhook", "virtnet-cli", "virtnet-node-node1"])
+    def test_only_the_controller_hands_over(self, lab: Lab, identity: str) -> None:
+        patch = {"spec": {"handoffs": {"demo/db.blue": {"role": "Source", "release": True}}}}
+        with pytest.raises(Rejected, match="forbidden"):
+            lab.ask(lambda cluster: cluster.patch(NODE_NETWORKS, "node1", patch), identity=identity)
+
+    @pytest.mark.parametrize("identity", ["virtnet-webhook", "virtnet-node-node1"])
+    def test_pods_of_all_namespaces_are_not_for_everybody(self, lab: Lab, identity: str) -> None:
+        with pytest.raises(Rejected, match="forbidden"):
+            lab.ask(lambda cluster: cluster.list(PODS), identity=identity)
