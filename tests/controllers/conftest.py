@@ -27,11 +27,11 @@ LEASES, PORTS, SUBNETS = kinds.of(AddressLease), kinds.of(Port), kinds.of(Subnet
 SECONDS = 20.0
 
 
-async def until(holds: Callable[[], Awaitable[Any]], what: str) -> Any:
+async def until(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = SECONDS) -> Any:
     """Wait for a condition; fails with what it waited for, and the last answer."""
-    end = asyncio.get_running_loop().time() + SECONDS
+    end = asyncio.get_running_loop().time() + seconds
     while not (answer := await holds()):
-        assert asyncio.get_running_loop().time() < end, f"{what}: still {answer!r} after {SECONDS:g} s"
+        assert asyncio.get_running_loop().time() < end, f"{what}: still {answer!r} after {seconds:g} s"
         await asyncio.sleep(0.02)
     return answer
 

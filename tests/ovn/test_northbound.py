@@ -247,3 +247,14 @@ async def test_the_second_is_fenced_and_takes_over_when_the_first_goes(world):
             assert await second.wait_for_lock(20)
             await second.commit(ops)
             assert difference(topology(BLUE, 2), second.observed()) == []
+
+
+async def test_an_elected_leader_takes_the_lock_and_fences_whoever_had_it(world):
+    async with world.client() as old:
+        await bring(old, topology(BLUE, 1))
+        async with world.client() as new:
+            await new.steal_lock()
+            await bring(new, topology(BLUE, 2))
+            with pytest.raises(Fenced):
+                await old.commit(difference(topology(BLUE, 3), old.observed()))
+            assert difference(topology(BLUE, 2), new.observed()) == []

@@ -67,7 +67,10 @@ async def lead(cluster: Cluster, settings: Settings, metrics: Metrics) -> None:
         _opened(OvsdbNorthbound(settings.northbound)) as northbound,
         _opened(Southbound(settings.southbound)) as southbound,
     ):
-        await northbound.wait_for_lock()
+        if settings.leader_elect:
+            await northbound.steal_lock()
+        else:
+            await northbound.wait_for_lock()
         metrics.leader.set(1)
         await Controller(cluster, Store(), northbound, southbound, metrics).run()
 

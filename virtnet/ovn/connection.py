@@ -117,12 +117,19 @@ class Connection:
         async with self._turn:
             if not self._link.up:
                 raise Unavailable(f"{self.database} at {self.remote} is not connected")
-            work = _Work(self._replica, operations, self._loop)
-            try:
-                self._connection.txns.put(work, block=False)
-            except queue.Full:
-                raise Unavailable(f"{self.database} at {self.remote} has not answered yet") from None
-            await work.outcome
+            await self._do(_Transact(self._replica, self._loop, operations))
+
+    async def steal_lock(self) -> None:
+        """Take the lock from whoever has it: from then on that one is fenced, even if it is frozen now."""
+        async with self._turn:
+            await self._do(_Steal(self._replica, self._loop))
+
+    async def _do(self, work: "_Work") -> None:
+        try:
+            self._connection.txns.put(work, block=False)
+        except queue.Full:
+            raise Unavailable(f"{self.database} at {self.remote} has not answered yet") from None
+        await work.outcome
 
     def _start(
         self,
@@ -173,13 +180,12 @@ class Connection:
 
 
 class _Work:
-    """One transaction, as ovsdbapp's Connection takes it: ``do_commit`` in its thread, its result to ``results``."""
+    """Work for ovsdbapp's Connection, as it takes it: ``do_commit`` in its thread, the result to ``results``."""
 
-    def __init__(self, replica: Replica, operations: Sequence[Operation], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, replica: Replica, loop: asyncio.AbstractEventLoop) -> None:
         self.outcome: asyncio.Future[None] = loop.create_future()
         self.results = self
         self._replica = replica
-        self._operations = operations
         self._loop = loop
 
     def do_commit(self) -> OvnError | None:
@@ -187,6 +193,39 @@ class _Work:
             return None  # cancelled: nobody waits for it any more
         if not self._replica.in_step:
             return Unavailable("the connection was lost")
+        return self._commit()
+
+    def _commit(self) -> OvnError | None:
+        raise NotImplementedError
+
+    def put(self, outcome: Any) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._deliver, outcome)
+
+    def _deliver(self, outcome: Any) -> None:
+        if self.outcome.done():
+            return
+        if outcome is None:
+            self.outcome.set_result(None)
+        else:
+            # A bug of ours or of the library comes as its ExceptionResult.
+            self.outcome.set_exception(outcome if isinstance(outcome, BaseException) else outcome.ex)
+
+
+class _Steal(_Work):
+    def _commit(self) -> OvnError | None:
+        self._replica.steal_lock()
+        return None
+
+
+class _Transact(_Work):
+    """One transaction."""
+
+    def __init__(self, replica: Replica, loop: asyncio.AbstractEventLoop, operations: Sequence[Operation]) -> None:
+        super().__init__(replica, loop)
+        self._operations = operations
+
+    def _commit(self) -> OvnError | None:
         transaction = _Transaction(self._replica)
         for operation in self._operations:
             transaction.add_op(operation)
@@ -205,19 +244,6 @@ class _Work:
             waiter.timer_wait(max(0, int((deadline - time.monotonic()) * 1000)) or 100)
             waiter.block()
         return status
-
-    def put(self, outcome: Any) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._deliver, outcome)
-
-    def _deliver(self, outcome: Any) -> None:
-        if self.outcome.done():
-            return
-        if outcome is None:
-            self.outcome.set_result(None)
-        else:
-            # A bug of ours or of the library comes as its ExceptionResult.
-            self.outcome.set_exception(outcome if isinstance(outcome, BaseException) else outcome.ex)
 
 
 class _Transaction(idl.Transaction):  # type: ignore[misc]

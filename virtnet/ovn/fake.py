@@ -107,6 +107,11 @@ class FakeNorthbound:
         """Whether it is ours now: there is nothing to wait for."""
         return self.locked
 
+    async def steal_lock(self) -> None:
+        """Go to the head of the queue."""
+        self.database.clients.remove(self)
+        self.database.clients.insert(0, self)
+
     def on_change(self, callback: Changed) -> None:
         self._callbacks.append(callback)
 

@@ -111,6 +111,14 @@ class OvsdbNorthbound:
         """Wait to become the one that may write. A new leader does, since the old one may take a while to die."""
         return await self._connection.wait_for_lock(timeout)
 
+    async def steal_lock(self) -> None:
+        """Become the one that may write, and fence whoever was. For a leader that was elected elsewhere.
+
+        A frozen process keeps its lock for as long as its connection lives, which on a unix socket is for ever.
+        """
+        await self._connection.steal_lock()
+        await self.wait_for_lock()
+
     def observed(self, keys: Iterable[Key] | None = None) -> list[Row]:
         return self._index.rows(keys)
 

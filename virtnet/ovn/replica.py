@@ -76,6 +76,15 @@ class Replica(OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no types
     def in_step(self) -> bool:
         return bool(self.state == self.IDL_S_MONITORING and self._session.is_connected())
 
+    def steal_lock(self) -> None:
+        """Take the lock from whoever has it (RFC 7047, section 4.1.9); the library only knows how to queue for it.
+
+        The server takes no second request before the first is given up.
+        """
+        if not self.has_lock:
+            self._Idl__do_send_lock_request("unlock")
+            self._lock_request_id = self._Idl__do_send_lock_request("steal")
+
     def run(self) -> bool:
         before = self.state
         changed = bool(super().run())
