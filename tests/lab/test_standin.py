@@ -5,9 +5,11 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from standin_lab import StandinLab, standin_lab
 
 from virtnet.kube.client import Cluster
@@ -18,6 +20,7 @@ from virtnet.lab.control_plane import ControlPlane
 pytestmark = pytest.mark.lab
 
 SECONDS = 60
+TRACE = Path(__file__).parent / "trace"
 Object = dict[str, Any]
 
 
@@ -168,8 +171,48 @@ async def test_a_migration_is_aborted_before_and_after_the_hand_off(demo: Demo):
     await demo.phase("VirtualMachineInstanceMigration", "Scheduling", "early")
     await demo.cluster.delete(VMIMS, "early", demo.namespace)
     await demo.gone("VirtualMachineInstanceMigration", "early")
+
     await demo.migrate("late")
-    await demo.phase("VirtualMachineInstanceMigration", "Succeeded", "late")
+    await demo.phase("VirtualMachineInstanceMigration", "Running", "late")
+    await demo.cluster.delete(VMIMS, "late", demo.namespace)
+    gone = await demo.gone("VirtualMachineInstanceMigration", "late")
+    recorded = yaml.safe_load((TRACE / "vmi-after-abort.yaml").read_text())["status"]["migrationState"]
+    state = gone["status"]["migrationState"]
+    assert set(state) == set(recorded)
+    same = ("abortRequested", "abortStatus", "completed", "failed", "failureReason", "mode", "migrationConfiguration")
+    assert all(state[field] == recorded[field] for field in same)
+    aborted = await demo.phase("Pod", "Succeeded", state["targetPod"])
+    assert "deletionTimestamp" not in aborted["metadata"]
+
+
+async def test_a_guest_moves_there_and_back(demo: Demo):
+    """The second migration waits until the first one's source is done, and goes back to its node."""
+    await demo.start_vm()
+    home = (await demo.pods())[0]["spec"]["nodeName"]
+    await demo.migrate("there")
+    await demo.phase("VirtualMachineInstanceMigration", "Succeeded", "there")
+    await demo.migrate("back")
+    await demo.phase("VirtualMachineInstanceMigration", "Succeeded", "back")
+    vmi = await demo.cluster.get(VMIS, "vm1", demo.namespace)
+    assert vmi["status"]["nodeName"] == vmi["metadata"]["labels"]["kubevirt.io/nodeName"] == home
+    recorded = yaml.safe_load((TRACE / "vmi-after.yaml").read_text())
+    assert set(vmi["status"]["migrationState"]) == set(recorded["status"]["migrationState"])
+    vmim = await demo.cluster.get(VMIMS, "back", demo.namespace)
+    assert [one["phase"] for one in vmim["status"]["phaseTransitionTimestamps"]] == [
+        one["phase"] for one in yaml.safe_load((TRACE / "vmim.yaml").read_text())["status"]["phaseTransitionTimestamps"]
+    ]
+
+
+async def test_a_migration_whose_target_is_killed_fails(demo: Demo):
+    await demo.start_vm()
+    await demo.migrate("m1")
+    await demo.phase("VirtualMachineInstanceMigration", "Running", "m1")
+    target = next(pod for pod in await demo.pods() if "kubevirt.io/migrationJobUID" in pod["metadata"]["labels"])
+    await demo.cluster.delete(PODS, target["metadata"]["name"], demo.namespace)
+    await demo.phase("VirtualMachineInstanceMigration", "Failed", "m1")
+    vmi = await demo.cluster.get(VMIS, "vm1", demo.namespace)
+    assert vmi["status"]["migrationState"]["failureReason"] == "Target pod is down"
+    assert vmi["status"]["phase"] == "Running"
 
 
 async def test_a_vm_is_deleted_while_it_moves(demo: Demo):
@@ -182,11 +225,12 @@ async def test_a_vm_is_deleted_while_it_moves(demo: Demo):
     await demo.gone("VirtualMachineInstanceMigration", "m1")
 
 
-async def test_guests_outlive_the_stand_in(lab: StandinLab, demo: Demo):
+async def test_guests_and_their_migrations_outlive_the_stand_in(lab: StandinLab, demo: Demo):
     await demo.start_vm()
+    await demo.migrate("m1")
+    await demo.phase("VirtualMachineInstanceMigration", "Running")
     lab.process.kill()
     lab.process.start()
-    await demo.migrate("m1")
     await demo.phase("VirtualMachineInstanceMigration", "Succeeded")
 
 

@@ -120,8 +120,17 @@ class Handler:
             record = self._sandboxes.get(uid_of(pod))
             if record is None or record.guest is None or final(pod):
                 continue
-            if final(latest) or current is None or uid_of(current) != record.uid:
+            if current is not None and uid_of(current) != record.uid:
+                self.kubelet.launcher_exited(record, _exit_code(latest, pod))
+            elif final(latest):
                 self.kubelet.launcher_exited(record, record.guest)
+
+
+def _exit_code(vmi: Object, pod: Object) -> int:
+    """Of a launcher without the guest: only one that never saw a guest, because a migration failed early, fails."""
+    state = vmi["status"].get("migrationState") or {}
+    failed = state.get("failed") and state.get("targetPod") == pod["metadata"]["name"]
+    return 2 if failed and not state.get("targetNodeDomainDetected") else 0
 
 
 def _can_migrate(vmi: Object) -> None:

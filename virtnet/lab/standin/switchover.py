@@ -55,11 +55,18 @@ async def cancel(source: Qemu) -> None:
 
 
 async def _begin(source: Qemu, target: Qemu) -> None:
-    status = (await source.qmp.execute("query-migrate")).get("status", "none")
-    if status not in {"none", "failed", "cancelled"}:
-        return  # begun by an earlier stand-in
+    if await _begun(source):
+        return
     await source.qmp.execute("migrate-set-parameters", downtime_limit=DOWNTIME_MS, max_bandwidth=UNLIMITED)
     await source.qmp.execute("migrate", uri=f"unix:{target.incoming}")
+
+
+async def _begun(source: Qemu) -> bool:
+    """Whether an earlier stand-in has. A guest that itself came by a migration has one that is completed, and runs."""
+    if (await source.qmp.execute("query-status"))["status"] in {"finish-migrate", "postmigrate"}:
+        return True
+    status = (await source.qmp.execute("query-migrate")).get("status", "none")
+    return status in {"setup", "active", "pre-switchover", "device", "cancelling"}
 
 
 async def _resumed(source: Qemu | None, target: Qemu, seen: int) -> Event | None:
