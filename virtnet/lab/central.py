@@ -37,7 +37,7 @@ class Central:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        return netns.prefix(self.netns)
+        return netns.plain_prefix(self.netns)
 
     @cached_property
     def control_plane(self) -> ControlPlane:

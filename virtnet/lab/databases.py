@@ -58,7 +58,9 @@ def wait(daemon: Daemon, ready: Callable[[], bool], what: str, *, seconds: float
     end = time.monotonic() + seconds
     while not ready():
         if daemon.pid is None:
-            raise DaemonError(f"{daemon.name} has ended, before {what}:\n{daemon.last_words()}")
+            raise DaemonError(f"{daemon.directory.name}/{daemon.name} has ended, before {what}:\n{daemon.last_words()}")
         if time.monotonic() > end:
-            raise DaemonError(f"{daemon.name}: not within {seconds:.0f} s: {what}\n{daemon.last_words()}")
+            raise DaemonError(
+                f"{daemon.directory.name}/{daemon.name}: not within {seconds:.0f} s: {what}\n{daemon.last_words()}"
+            )
         time.sleep(POLL_SECONDS)

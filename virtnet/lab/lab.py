@@ -105,7 +105,7 @@ class Lab:
         Raises LabError for a pod that does not exist.
         """
         self._must_be_up()
-        return [*netns.prefix(self.pod_netns(pod) if pod else self.names.central), *words]
+        return [*(netns.prefix(self.pod_netns(pod)) if pod else self.central.prefix), *words]
 
     def environment(self) -> dict[str, str]:
         """The environment of commands that run in the lab: as administrator, with the right kubectl."""

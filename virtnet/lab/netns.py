@@ -23,8 +23,16 @@ class NetnsError(Exception):
 
 
 def prefix(netns: str) -> tuple[str, ...]:
-    """What runs a command in the namespace; the process that it becomes is the command itself."""
+    """What runs a command in the namespace, with its sysfs; the process that it becomes is the command itself.
+
+    It has mounts of its own: a namespace that it makes is one to nobody else.
+    """
     return ("ip", "netns", "exec", netns)
+
+
+def plain_prefix(netns: str) -> tuple[str, ...]:
+    """As ``prefix``, but with everybody's mounts (and sysfs), so that it may make namespaces for others."""
+    return ("nsenter", f"--net={NETNS / netns}", "--")
 
 
 def run(*command: str, netns: str = "", stdin: str | None = None) -> str:
