@@ -1,18 +1,21 @@
 """Labs come up whole, stay apart, and leave nothing behind, whatever they died of."""
 
+import asyncio
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import Rejected
-from virtnet.kube.kinds import NODES, PODS
-from virtnet.lab import netns, teardown
+from virtnet.kube.kinds import NODES, PODS, VMIS
+from virtnet.lab import manifests, netns, teardown
 from virtnet.lab.daemon import DaemonError
 from virtnet.lab.lab import NODE_NETWORKS, Lab, LabError
 from virtnet.lab.names import InvalidName, LabNames
@@ -20,6 +23,31 @@ from virtnet.lab.names import InvalidName, LabNames
 system = pytest.mark.system
 
 ONE, OTHER = "testone", "testother"
+
+GUEST = """
+apiVersion: virtnet.dev/v1alpha1
+kind: Subnet
+metadata: {name: blue}
+spec: {cidr: 10.0.0.0/24}
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: blue}
+spec:
+  config: '{"cniVersion": "1.1.0", "name": "blue", "type": "virtnet-cni", "subnet": "blue"}'
+---
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: db}
+spec:
+  runStrategy: Always
+  template:
+    spec:
+      domain:
+        devices: {interfaces: [{name: blue, bridge: {}}]}
+        memory: {guest: 128Mi}
+      networks: [{name: blue, multus: {networkName: blue}}]
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +76,23 @@ def leftovers(name: str) -> list[str]:
         if mark in told or f"--lab\0{name}\0".encode() in told:
             found.append(f"process {path.name}")
     return found
+
+
+async def running(cluster: Cluster, name: str) -> None:
+    """Until the VM runs. Raises TimeoutError."""
+    async with asyncio.timeout(90), aclosing(cluster.watch(VMIS, "default")) as changes:
+        async for change, found in changes:
+            for vmi in found["items"] if change == "SYNC" else (found,):
+                if vmi["metadata"]["name"] == name and vmi.get("status", {}).get("phase") == "Running":
+                    return
+
+
+def alive(pid: int) -> bool:
+    """A process that nobody has waited for yet has ended all the same."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def cli(*words: str) -> subprocess.CompletedProcess[str]:
@@ -111,6 +156,21 @@ def test_down_after_everything_was_killed() -> None:
     assert lab.down()
     assert leftovers(ONE) == []
     assert not lab.down()
+
+
+@pytest.mark.lab
+@system
+def test_down_with_a_guest_that_outlived_its_stand_in() -> None:
+    lab = Lab(ONE)
+    lab.up(1)
+    lab.ask(lambda cluster: manifests.apply(cluster, yaml.safe_load_all(GUEST)))
+    lab.ask(lambda cluster: running(cluster, "db"))
+    lab.daemon("standin").kill()
+    guests = netns.processes(name for name in lab.names.existing_namespaces() if "-pod-" in name)
+    assert guests
+    assert lab.down()
+    assert leftovers(ONE) == []
+    assert not [pid for pid in guests if alive(pid)]
 
 
 @system
