@@ -21,7 +21,7 @@ class Probe:
     @classmethod
     def start(cls, lab: Lab, pod: str, *words: str) -> Self:
         command = lab.command([sys.executable, "-m", "virtnet.lab.probe", *words], pod=pod)
-        return cls(subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True))
+        return cls(subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True))
 
     def stop(self) -> dict[str, Any]:
         """Ask for the result, and end it."""

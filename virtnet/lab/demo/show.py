@@ -73,6 +73,7 @@ class Show:
 
     def pin(self) -> None:
         with self.step("VM manifests go in without addresses, and come out pinned"):
+            self.demo.label_for_vms("node1", "node2")
             for body in (manifests.namespace(), manifests.subnet(), manifests.nad()):
                 self.demo.apply(body)
             for name, node, address in (("db", "node1", ""), ("web", "node2", ""), ("app", "", "10.10.0.77")):
