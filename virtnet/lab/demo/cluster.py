@@ -11,8 +11,8 @@ from virtnet.api.names import ATTACHMENTS, PINNED
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound, Rejected
-from virtnet.kube.kinds import NADS, NAMESPACES, NODES, PODS, VMIMS, VMIS, VMS
-from virtnet.lab.demo.manifests import FOR_VMS, NAMESPACE, Body
+from virtnet.kube.kinds import NADS, NAMESPACES, PODS, VMIMS, VMIS, VMS
+from virtnet.lab.demo.manifests import NAMESPACE, Body
 from virtnet.lab.lab import Lab
 
 SUBNETS = kinds.Kind("virtnet.dev", "v1alpha1", "subnets")
@@ -68,11 +68,6 @@ class Demo:
                 return None
 
         return self.lab.ask(find)
-
-    def label_for_vms(self, *nodes: str) -> None:
-        for node in nodes:
-            patch = {"metadata": {"labels": {FOR_VMS: "true"}}}
-            self.lab.ask(lambda cluster, node=node: cluster.patch(NODES, node, patch))  # type: ignore[misc]
 
     def set_run(self, vm: str, strategy: str, *, node: str = "") -> None:
         """Stop or start a VM as virtctl does, on another node if one is named."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from virtnet.lab.names import NETNS, LabNames
+from virtnet.lab.names import LabNames
 
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 
@@ -16,7 +16,6 @@ class Machine:
     """The machine as one run may change it."""
 
     links: frozenset[str]
-    namespaces: frozenset[str]
     hugepages: str
 
     @classmethod
@@ -24,7 +23,6 @@ class Machine:
         listed = subprocess.run(["ip", "-json", "link"], capture_output=True, text=True, check=True)
         return cls(
             links=frozenset(link["ifname"] for link in json.loads(listed.stdout)),
-            namespaces=frozenset(path.name for path in NETNS.glob("*")) if NETNS.exists() else frozenset(),
             hugepages=HUGEPAGES.read_text().strip(),
         )
 
@@ -32,7 +30,7 @@ class Machine:
         """What is there now and was not, or belongs to the lab. Empty is well."""
         after = Machine.now()
         found = [f"link {name}" for name in sorted(after.links - self.links)]
-        found += [f"namespace {name}" for name in sorted(after.namespaces - self.namespaces)]
+        found += [f"namespace {name}" for name in names.existing_namespaces()]
         found += [f"process {line}" for line in _processes(str(names.state))]
         if names.state.exists():
             found.append(f"files in {names.state}")

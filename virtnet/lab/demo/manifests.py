@@ -3,8 +3,6 @@
 from typing import Any
 
 NAMESPACE = "demo"
-FOR_VMS = "demo/vms"
-"""Label of the nodes that VMs may move between; the peer that probes them is on another."""
 Body = dict[str, Any]
 
 
@@ -31,8 +29,8 @@ def nad() -> Body:
 
 
 def vm(name: str, *, node: str = "", address: str = "") -> Body:
-    """A VM without addresses, or with one that it asks for; on one node, or on any of those for VMs."""
-    where = {"kubernetes.io/hostname": node} if node else {FOR_VMS: "true"}
+    """A VM without addresses, or with one that it asks for; on one node, or wherever there is room."""
+    where = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
     ask = {"annotations": {"network.kubevirt.io/addresses": f'{{"blue": ["{address}"]}}'}} if address else {}
     return {
         "apiVersion": "kubevirt.io/v1",
@@ -43,7 +41,7 @@ def vm(name: str, *, node: str = "", address: str = "") -> Body:
             "template": {
                 "metadata": ask,
                 "spec": {
-                    "nodeSelector": where,
+                    **where,
                     "domain": {
                         "devices": {"interfaces": [{"name": "blue", "bridge": {}}]},
                         "memory": {"guest": "128Mi"},

@@ -34,6 +34,9 @@ class Show:
     console: Console = field(default_factory=lambda: Console(highlight=False))
     report: Report = field(default_factory=Report)
 
+    target: str = ""
+    """The node that app migrates to."""
+
     def __post_init__(self) -> None:
         self.lab = Lab(LAB, say=lambda line: self.console.print(f"  [dim]{line}[/dim]"))
         self.demo = Demo(self.lab)
@@ -73,7 +76,6 @@ class Show:
 
     def pin(self) -> None:
         with self.step("VM manifests go in without addresses, and come out pinned"):
-            self.demo.label_for_vms("node1", "node2")
             for body in (manifests.namespace(), manifests.subnet(), manifests.nad()):
                 self.demo.apply(body)
             for name, node, address in (("db", "node1", ""), ("web", "node2", ""), ("app", "", "10.10.0.77")):
@@ -85,8 +87,11 @@ class Show:
             self.say(self.report.refused)
 
     def boot(self) -> None:
-        with self.step("The VMs boot and get their addresses by DHCP; a pod on node3 pings them"):
-            self.demo.apply(manifests.probe("node3"))
+        with self.step("The VMs boot and get their addresses by DHCP; a pod pings them"):
+            home = until(lambda: self.demo.node_of("app"), "app running")
+            # So that the peer of the migration is on a third node.
+            peer, self.target = [node for node in self.lab.nodes if node != home]
+            self.demo.apply(manifests.probe(peer))
             until(lambda: self.demo.pod_runs("probe"), "the probe pod running")
             for name in ("db", "web", "app"):
                 ip, _ = self.demo.pinned(name)
@@ -114,7 +119,7 @@ class Show:
             icmp = Probe.start(self.lab, PROBE, "icmp", ip, "--interval-ms", "1")
             tcp = Probe.start(self.lab, PROBE, "tcp", ip, "--port", "7")
             time.sleep(SETTLE_SECONDS)
-            uid, frames = self._migrate("app", to="node1" if source != "node1" else "node2")
+            uid, frames = self._migrate("app", to=self.target)
             time.sleep(SETTLE_SECONDS)
             seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
             pause = json.loads((self.lab.names.state / "migrations" / f"{uid}.json").read_text())
