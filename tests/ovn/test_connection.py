@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from tests.topology.samples import subnet, topology
 from virtnet.handoff.options import ChassisOptions
 from virtnet.lab.ovn_central import SCHEMAS, OvnCentral
 from virtnet.ovn import connection
-from virtnet.ovn.northbound import OvsdbNorthbound, Rejected, Unavailable
+from virtnet.ovn.northbound import Fenced, OvsdbNorthbound, Rejected, Unavailable
 from virtnet.topology.difference import difference
 from virtnet.topology.names import port_key
 from virtnet.topology.rows import Update
@@ -117,6 +118,35 @@ async def test_a_cancelled_commit_that_was_not_begun_is_never_done(client, centr
     await first
     assert client.observed([PORT])[0].columns["type"] == "virtual"
     assert client.observed([PORT])[0].columns["addresses"] != {"unknown"}
+
+
+HOLDER = """
+import asyncio, sys
+from virtnet.ovn.northbound import OvsdbNorthbound
+
+async def main():
+    async with OvsdbNorthbound(sys.argv[1]) as northbound:
+        await northbound.wait_for_lock()
+        sys.stderr.write("held\\n")
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_the_lock_of_a_killed_process_is_free(northbound_server):
+    remote = northbound_server.remote("nb")
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLDER, remote, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+    )
+    assert b"held" in await holder.stderr.readline()
+    async with OvsdbNorthbound(remote) as client:
+        with pytest.raises(Fenced):
+            await client.commit(difference(topology(BLUE, 1), []))
+        holder.kill()
+        await holder.wait()
+        assert await client.wait_for_lock(20)
+        await client.commit(difference(topology(BLUE, 1), []))
 
 
 async def test_of_several_remotes_one_that_answers_is_taken(northbound_server, tmp_path):
