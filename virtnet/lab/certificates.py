@@ -1,7 +1,9 @@
 """The lab's own certificate authority: who the API server, the webhook and the administrator are."""
 
+import fcntl
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,17 +34,9 @@ class Authority:
     def root(self) -> Pair:
         """The authority's own certificate, made when it is first asked for."""
         pair = self._pair("ca")
-        if not pair.key.exists():
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            key = _new_key()
-            name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "virtnet lab")])
-            certificate = (
-                _builder(name, name, key)
-                .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-                .add_extension(_usage(signs_certificates=True), critical=True)
-                .sign(key, hashes.SHA256())
-            )
-            _write(pair, certificate, key)
+        with self._alone():
+            if not pair.key.exists():
+                _write_root(pair)
         return pair
 
     def server(self, name: str, addresses: Sequence[str]) -> Pair:
@@ -60,9 +54,9 @@ class Authority:
     def signing_key(self, name: str) -> Path:
         """A bare private key, for example for service-account tokens."""
         path = self.directory / f"{name}.key"
-        if not path.exists():
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_key(path, _new_key())
+        with self._alone():
+            if not path.exists():
+                _write_key(path, _new_key())
         return path
 
     def _issue(
@@ -72,30 +66,58 @@ class Authority:
         purpose: x509.ObjectIdentifier,
         alternatives: x509.SubjectAlternativeName | None = None,
     ) -> Pair:
-        pair = self._pair(name)
-        if pair.key.exists():
-            return pair
-        authority = x509.load_pem_x509_certificate(self.root.certificate.read_bytes())
-        authority_key = serialization.load_pem_private_key(self.root.key.read_bytes(), password=None)
-        if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"{self.root.key} is not a key that this lab made")
-        key = _new_key()
-        builder = (
-            _builder(subject, authority.subject, key)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-            )
-        )
-        if alternatives is not None:
-            builder = builder.add_extension(alternatives, critical=False)
-        _write(pair, builder.sign(authority_key, hashes.SHA256()), key)
+        pair, root = self._pair(name), self.root
+        with self._alone():
+            if not pair.key.exists():
+                _write_signed(pair, root, subject, purpose, alternatives)
         return pair
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two that ask at once, such as threads of a lab that comes up, must not make an authority each."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.directory / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _pair(self, name: str) -> Pair:
         return Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
+
+
+def _write_root(pair: Pair) -> None:
+    key = _new_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "virtnet lab")])
+    certificate = (
+        _builder(name, name, key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write(pair, certificate, key)
+
+
+def _write_signed(
+    pair: Pair,
+    root: Pair,
+    subject: x509.Name,
+    purpose: x509.ObjectIdentifier,
+    alternatives: x509.SubjectAlternativeName | None,
+) -> None:
+    authority = x509.load_pem_x509_certificate(root.certificate.read_bytes())
+    authority_key = serialization.load_pem_private_key(root.key.read_bytes(), password=None)
+    if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{root.key} is not a key that this lab made")
+    key = _new_key()
+    builder = (
+        _builder(subject, authority.subject, key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+    )
+    if alternatives is not None:
+        builder = builder.add_extension(alternatives, critical=False)
+    _write(pair, builder.sign(authority_key, hashes.SHA256()), key)
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:
