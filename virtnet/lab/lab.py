@@ -150,10 +150,12 @@ class Lab:
             central.wire()
             for node in nodes:
                 node.wire()
+            # Describing them makes the authority and the certificates, which two threads would do twice.
+            central.daemons  # noqa: B018
         with ThreadPoolExecutor(max_workers=2) as others:
             with progress.step("control plane"):
                 # Meanwhile: OVN waits for nobody.
-                switches = others.submit(self._start_switches, nodes)
+                switches = others.submit(_start_switches, central, nodes)
                 central.control_plane.start()
             with progress.step("kinds and rights"):
                 self.ask(contents.definitions)
@@ -162,24 +164,19 @@ class Lab:
             with progress.step("OVN and switches"):
                 switches.result()
         with progress.step("virtnet: webhook, controller, node daemons"):
-            self._start_virtnet(nodes)
+            self._start_virtnet(central, nodes)
         self._write_record(names, image)
         if standin:
             with progress.step("stand-in"):
                 central.start_standin()
         self.say(f"lab {self.name} is up after {progress.total}")
 
-    def _start_switches(self, nodes: list[Node]) -> None:
-        self.central.start_ovn()
-        for node in nodes:
-            node.start_switch()
-
-    def _start_virtnet(self, nodes: list[Node]) -> None:
-        controller = self.central.daemons["controller"]
+    def _start_virtnet(self, central: Central, nodes: list[Node]) -> None:
+        controller = central.daemons["controller"]
         for daemon in (controller, *(node.virtnet for node in nodes)):
             daemon.start()
-        self.central.start_webhook()
-        authority = self.central.control_plane.authority.root.certificate.read_bytes()
+        central.start_webhook()
+        authority = central.control_plane.authority.root.certificate.read_bytes()
         self.ask(lambda cluster: contents.webhooks(cluster, authority))
         wait(controller, partial(self._there, CLUSTER_VPCS, "default"), "it leads", seconds=60)
         for node in nodes:
@@ -218,3 +215,9 @@ class Lab:
     def _must_be_up(self) -> None:
         if not self.is_up:
             raise LabError(f"lab {self.name} is not up: `virtnet lab up --name {self.name}`")
+
+
+def _start_switches(central: Central, nodes: list[Node]) -> None:
+    central.start_ovn()
+    for node in nodes:
+        node.start_switch()
