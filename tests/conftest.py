@@ -39,13 +39,11 @@ def running_server(state: Path) -> Iterator[ControlPlane]:
     """A control plane on 127.0.0.1 that knows all kinds. It dies with the test process, whatever that dies of."""
     server = ControlPlane.local(state, identities=(NOBODY,))
     try:
-        server.binaries  # noqa: B018 - found now, or not at all
-    except Missing as problem:
-        pytest.fail(str(problem), pytrace=False)
-    try:
         server.start()
         asyncio.run(load_definitions(server))
         yield server
+    except Missing as problem:
+        pytest.fail(str(problem), pytrace=False)
     finally:
         server.stop()
         shutil.rmtree(state / "etcd", ignore_errors=True)  # 130 MB, which pytest would keep for three runs

@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import yaml
-from aiohappyeyeballs import AddrInfoType
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config.config_exception import ConfigException
@@ -166,7 +165,7 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
         raise aiohttp.ClientConnectionError(str(problem)) from problem
 
 
-def _watched_socket(address: AddrInfoType) -> socket.socket:
+def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """A socket whose kernel notices within 25 s that the peer's machine or the way to it is gone."""
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)

@@ -24,6 +24,8 @@ from virtnet.lab.daemon import Daemon, DaemonError
 
 READY_SECONDS = 60.0
 
+ETCD, APISERVER = "etcd", "kube-apiserver"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -117,7 +119,7 @@ class ControlPlane:
     def etcd(self) -> Daemon:
         client, peer = (f"http://{self.address}:{port}" for port in (self.etcd_port, self.etcd_peer_port))
         return self._daemon(
-            "etcd",
+            ETCD,
             self.binaries.etcd,
             f"--data-dir={self.state / 'etcd'}",
             f"--listen-client-urls={client}",
@@ -135,7 +137,7 @@ class ControlPlane:
         served = self.authority.server("apiserver", ("localhost", "kubernetes.default.svc", self.address, *self.names))
         accounts = self.authority.signing_key("service-accounts")
         return self._daemon(
-            "kube-apiserver",
+            APISERVER,
             self.binaries.apiserver,
             f"--etcd-servers=http://{self.address}:{self.etcd_port}",
             f"--bind-address={self.address}",
@@ -166,9 +168,10 @@ class ControlPlane:
         self.wait_until_ready()
 
     def stop(self) -> None:
-        """End both. What they know stays in the state directory."""
-        self.apiserver.stop()
-        self.etcd.stop()
+        """End both, and need nothing but the pid files for it. What they know stays in the state directory."""
+        for name in (APISERVER, ETCD):
+            # The API server has nothing to lose, and would wait for its watches to end.
+            Daemon(name, (), self.state).stop(grace=1)
 
     def wait_until_ready(self) -> None:
         """Until /readyz says so. Raises DaemonError when the API server ends instead, or is not ready in a minute."""

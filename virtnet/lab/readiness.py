@@ -11,18 +11,24 @@ import sys
 import time
 from pathlib import Path
 
+# The namespace is made by a loop that readiness does not wait for.
+PATHS = ("/readyz?verbose", "/api/v1/namespaces/default")
 
-def ready(address: str, port: int, tls: ssl.SSLContext) -> str:
-    """Empty when ready, else what the server (or the way to it) says."""
+
+def refusal(address: str, port: int, tls: ssl.SSLContext) -> str:
+    """What the server (or the way to it) says while it is not ready; then nothing."""
     connection = http.client.HTTPSConnection(address, port, timeout=5, context=tls)
     with contextlib.closing(connection):
-        try:
-            connection.request("GET", "/readyz?verbose")
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as problem:
-            return str(problem)
-        return "" if answer.status == http.client.OK else text
+        for path in PATHS:
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                text = answer.read().decode(errors="replace")
+            except (OSError, http.client.HTTPException) as problem:
+                return str(problem) or type(problem).__name__
+            if answer.status != http.client.OK:
+                return text
+    return ""
 
 
 def running(pid: str) -> bool:
@@ -38,7 +44,7 @@ def main(arguments: list[str]) -> int:
     tls = ssl.create_default_context(cafile=authority)
     tls.load_cert_chain(certificate, key)
     end = time.monotonic() + float(seconds)
-    while said := ready(address, int(port), tls):
+    while said := refusal(address, int(port), tls):
         if time.monotonic() > end or not running(pid):
             sys.stderr.write(f"{said}\n")
             return 1
