@@ -1,12 +1,9 @@
 """Real OVN databases for tests. ``virtnet.lab.ovn_central`` starts them; here are only the fixtures."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from virtnet.lab.ovn_central import OvnCentral
 
