@@ -1,9 +1,11 @@
 """Places pods: where they ask to be, a migration's target away from its source, the others evenly."""
 
+from collections.abc import Mapping
+
 import structlog
 
 from virtnet.kube.errors import Conflict, NotFound
-from virtnet.kube.kinds import PODS
+from virtnet.kube.kinds import NODES, PODS
 from virtnet.lab.standin.conditions import find, now, put
 from virtnet.lab.standin.kubevirt import FINAL, Object, phase
 from virtnet.lab.standin.settings import Settings
@@ -14,6 +16,9 @@ log = structlog.get_logger()
 
 HOSTNAME = "kubernetes.io/hostname"
 
+GRANTED = ("kubernetes.io/arch", "kubevirt.io/", "node.kubevirt.io/")
+"""Selectors of KubeVirt's own, for hardware: all nodes of a lab are the same machine."""
+
 
 class Scheduler:
     """One pod at a time, in the order in which they come: decisions see those before them."""
@@ -23,6 +28,7 @@ class Scheduler:
         self._settings = settings
         self.worker: Worker[str] = Worker("scheduler", self._schedule)
         store.on_change(PODS, lambda key, pod: self.worker.nudge("pods"))
+        store.on_change(NODES, lambda key, node: self.worker.nudge("pods"))
 
     async def _schedule(self, _: str) -> None:
         waiting = [pod for pod in self._store.all(PODS) if not pod["spec"].get("nodeName") and not going(pod)]
@@ -32,7 +38,7 @@ class Scheduler:
 
     async def _place(self, pod: Object) -> None:
         pods = self._store.all(PODS)
-        node = choose(pod, pods, list(self._settings.nodes))
+        node = choose(pod, pods, {name: self._labels(name) for name in self._settings.nodes})
         metadata = pod["metadata"]
         if node is None:
             await self._refuse((metadata["namespace"], metadata["name"]))
@@ -45,6 +51,13 @@ class Scheduler:
         # The next decision must know of this one, whether or not the watch has told.
         await self._store.refresh(PODS, (metadata["namespace"], metadata["name"]))
 
+    def _labels(self, name: str) -> dict[str, str] | None:
+        """A node's labels; None when it takes no pods."""
+        node = self._store.get(NODES, ("", name)) or {}
+        if node.get("spec", {}).get("unschedulable"):
+            return None
+        return {**node.get("metadata", {}).get("labels", {}), HOSTNAME: name}
+
     async def _refuse(self, key: Key) -> None:
         def change(pod: Object) -> None:
             conditions = pod["status"].setdefault("conditions", [])
@@ -55,18 +68,25 @@ class Scheduler:
         await self._store.update(PODS, key, change, subresource="status")
 
 
-def choose(pod: Object, pods: list[Object], nodes: list[str]) -> str | None:
+def choose(pod: Object, pods: list[Object], nodes: Mapping[str, Mapping[str, str] | None]) -> str | None:
     """The suitable node with the fewest live pods; the first of equals. None if there is none."""
     live = [other for other in pods if other["spec"].get("nodeName") and phase(other) not in FINAL]
-    suitable = [node for node in nodes if _suits(pod, node, live)]
+    suitable = [
+        node
+        for node, labels in nodes.items()
+        if labels is not None and _selected(pod, labels) and not _repelled(pod, node, live)
+    ]
     load = {node: sum(other["spec"]["nodeName"] == node for other in live) for node in suitable}
     return min(suitable, key=lambda node: load[node], default=None)
 
 
-def _suits(pod: Object, node: str, live: list[Object]) -> bool:
-    wanted = pod["spec"].get("nodeSelector", {}).get(HOSTNAME, node)
-    if wanted != node:
-        return False
+def _selected(pod: Object, labels: Mapping[str, str]) -> bool:
+    wanted = pod["spec"].get("nodeSelector", {})
+    return all(labels.get(key) == text for key, text in wanted.items() if not any(part in key for part in GRANTED))
+
+
+def _repelled(pod: Object, node: str, live: list[Object]) -> bool:
+    """Whether a pod is there that this one must not be with: so a migration's target stays away from its source."""
     rules = pod["spec"].get("affinity", {}).get("podAntiAffinity", {})
     for rule in rules.get("requiredDuringSchedulingIgnoredDuringExecution", ()):
         labels = rule["labelSelector"].get("matchLabels", {}).items()
@@ -75,5 +95,5 @@ def _suits(pod: Object, node: str, live: list[Object]) -> bool:
             for other in live
             if other["metadata"]["namespace"] == pod["metadata"]["namespace"]
         ):
-            return False
-    return True
+            return True
+    return False

@@ -7,16 +7,16 @@ from copy import deepcopy
 from typing import Any
 
 from virtnet.kube.errors import Conflict, NotFound
-from virtnet.kube.kinds import NADS, PODS, VMIMS, VMIS, VMS, Kind
+from virtnet.kube.kinds import NADS, NODES, PODS, VMIMS, VMIS, VMS, Kind
 from virtnet.lab.standin.server import Server
 
 Object = dict[str, Any]
 Key = tuple[str, str]
-"""Namespace and name."""
+"""Namespace (none of nodes) and name."""
 
 Listener = Callable[[Key, Object], None]
 
-WATCHED = (NADS, PODS, VMS, VMIS, VMIMS)
+WATCHED = (NADS, NODES, PODS, VMS, VMIS, VMIMS)
 REMEMBERED = 5000
 
 

@@ -1,0 +1,40 @@
+"""Where the stand-in's scheduler places pods."""
+
+from typing import Any
+
+import pytest
+
+from virtnet.lab.standin.scheduler import HOSTNAME, choose
+
+NODES = {name: {HOSTNAME: name, "demo/vms": "true"} for name in ("node1", "node2")} | {"node3": {HOSTNAME: "node3"}}
+
+
+def pod(node: str = "", *, phase: str = "Running", away_from: str = "", **selector: str) -> dict[str, Any]:
+    spec: dict[str, Any] = {"nodeSelector": selector}
+    if node:
+        spec["nodeName"] = node
+    if away_from:
+        rule = {"labelSelector": {"matchLabels": {"vmi": away_from}}}
+        spec["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [rule]}}
+    return {"metadata": {"namespace": "demo", "labels": {"vmi": "a"}}, "spec": spec, "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(
+    ("new", "others", "expected"),
+    [
+        pytest.param(pod(), [pod("node1")], "node2", id="the emptiest node"),
+        pytest.param(pod(**{HOSTNAME: "node3"}), [pod("node3")], "node3", id="a node by its name"),
+        pytest.param(pod(**{"demo/vms": "true"}), [pod("node1"), pod("node2")], "node1", id="nodes by a label"),
+        pytest.param(pod(**{"demo/vms": "no"}), [], None, id="a label that no node has"),
+        pytest.param(pod(**{"machine-type.node.kubevirt.io/q35": "true"}), [], "node1", id="KubeVirt's own labels"),
+        pytest.param(pod(away_from="a"), [pod("node1")], "node2", id="away from the source"),
+        pytest.param(pod(away_from="a"), [pod("node1", phase="Succeeded")], "node1", id="back to a completed source"),
+        pytest.param(pod(away_from="a", **{HOSTNAME: "node1"}), [pod("node1")], None, id="not onto the source"),
+    ],
+)
+def test_placement(new, others, expected):
+    assert choose(new, others, NODES) == expected
+
+
+def test_a_cordoned_node_gets_no_pods():
+    assert choose(pod(), [], {**NODES, "node1": None}) == "node2"
