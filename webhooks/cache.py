@@ -12,6 +12,7 @@ from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from virtnet.kube.table import Table
+from webhooks.underway import Underway
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ class Cache:
         self.leases = Table(AddressLease.parse, lambda lease: [lease.spec.holder.key, str(lease.spec.subnet)])
         self.vpcs = Table(Vpc.parse)
         self.cluster_vpcs = Table(ClusterVpc.parse)
+        self.underway = Underway()
         self.ready = asyncio.Event()
 
     async def run(self) -> None:

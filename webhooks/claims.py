@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any, TypeVar
 
 import structlog
@@ -22,7 +21,7 @@ from virtnet.api.names import CLAIMED_AT
 from virtnet.api.records import PinnedNic
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import AlreadyExists, ApiError, NotFound
+from virtnet.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 from webhooks.cache import Cache
 
 log = structlog.get_logger()
@@ -60,15 +59,21 @@ class Claims:
 
     async def undo(self) -> None:
         for lease in self.made:
+            version = lease.metadata.resource_version
             try:
-                await self.cluster.delete(LEASES, lease.name, uid=lease.metadata.uid)
+                await self.cluster.delete(LEASES, lease.name, uid=lease.metadata.uid, resource_version=version)
                 self.cache.leases.bury(lease.name, lease.metadata.uid)
+            except (Conflict, NotFound):  # the same VM was created again meanwhile, and has it now
+                log.info("claim taken over", lease=lease.name)
             except ApiError as error:
                 log.warning("claim not undone, it will expire", lease=lease.name, error=str(error))
 
     async def _nic(self, want: Want, pool: Pool) -> PinnedNic:
         mac, address = await together(
-            (self._choose(want, want.mac, self._macs(want)), self._choose(want, want.address, self._free(want, pool)))
+            (
+                self._choose(want, want.mac, lambda: self._macs(want)),
+                self._choose(want, want.address, lambda: self._free(want, pool)),
+            )
         )
         if not address:
             raise Refused(
@@ -88,14 +93,22 @@ class Claims:
                 code=409,
             )
 
-    async def _choose(self, want: Want, wish: Wish, others: Iterator[str]) -> str:
-        """What is insisted on, which is claimed by now; else the first that can be: of the preferred, then of any."""
+    async def _choose(self, want: Want, wish: Wish, others: Callable[[], Iterator[str]]) -> str:
+        """What is insisted on, which is claimed by now; else the first that can be: of the preferred, then of any.
+
+        Before there is none left, what other requests are claiming has to be decided: they may fail.
+        """
         if wish.exactly:
             return wish.exactly
-        for address in chain(wish.rather, others):
+        for address in wish.rather:
             if lease_name(address, want.subnet) not in self.granted and await self._claim(want, address) is None:
                 return address
-        return ""
+        while True:
+            for address in others():
+                if lease_name(address, want.subnet) not in self.granted and await self._claim(want, address) is None:
+                    return address
+            if not await self.cache.underway.settled(want.subnet):
+                return ""
 
     def _free(self, want: Want, pool: Pool) -> Iterator[str]:
         subnet = self.cache.subnet(want.subnet)
@@ -120,14 +133,16 @@ class Claims:
             metadata=Metadata(name=name),
             spec=AddressLeaseSpec(address=address, subnet=want.subnet, holder=want.holder),
         )
-        try:
-            body = await self.cluster.create(LEASES, lease.manifest(), dry_run=self.dry_run)
-        except AlreadyExists:
-            return await self._other(want, name)
-        self.granted.add(name)
-        if not self.dry_run:
-            self.made.append(AddressLease.parse(body))
-            self.cache.leases.put(body)
+        with self.cache.underway.claim(name, want.subnet):
+            try:
+                body = await self.cluster.create(LEASES, lease.manifest(), dry_run=self.dry_run)
+            except AlreadyExists:
+                return await self._other(want, name)
+            self.granted.add(name)
+            if not self.dry_run:
+                self.cache.leases.put(body)
+            if not self.dry_run and address not in want.settled:
+                self.made.append(AddressLease.parse(body))
         return None
 
     async def _other(self, want: Want, name: str) -> AddressLease | None:
@@ -177,11 +192,12 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class _Taken:
-    """The addresses of a Subnet that others hold, as far as memory knows."""
+    """The addresses of a Subnet that others hold or are claiming, as far as memory knows."""
 
     def __init__(self, cache: Cache, want: Want) -> None:
-        self._leases = cache.leases
+        self._cache = cache
         self._want = want
 
     def __contains__(self, address: object) -> bool:
-        return lease_name(str(address), self._want.subnet) in self._leases.objects
+        name = lease_name(str(address), self._want.subnet)
+        return name in self._cache.leases.objects or name in self._cache.underway

@@ -102,7 +102,7 @@ class Server:
         try:
             review = json.loads(await request.read())
             asked, uid = review["request"], review["request"]["uid"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise web.HTTPBadRequest(text=f"this is no AdmissionReview: {error!r}\n") from error
         webhook = paths.ALL.get(request.match_info["path"])
         if webhook is None or not webhook.serves(asked):

@@ -43,6 +43,7 @@ async def run(settings: Settings) -> None:
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=registry)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.CRITICAL)  # every refusal, which we log with more
     async with await Cluster.connect(agent="virtnet-webhook") as cluster, asyncio.TaskGroup() as group:
         cache = Cache(cluster)
         # The port opens when everything is known: until then the kubelet and the API server find nobody.

@@ -93,6 +93,7 @@ def test_a_large_network_is_not_enumerated() -> None:
         pytest.param("10.0.0.7", "10.0.0.7 is excluded; choose another", id="excluded"),
         pytest.param("10.0.0.3", "10.0.0.3 is reserved for VM demo/web; choose another", id="reserved for another"),
         pytest.param("10.0.0.4", None, id="reserved for this VM"),
+        pytest.param("10.0.0.6", None, id="reserved for this VM among the excluded"),
     ],
 )
 def test_what_may_be_asked_for(address: str, message: str | None) -> None:
@@ -100,8 +101,13 @@ def test_what_may_be_asked_for(address: str, message: str | None) -> None:
         "10.0.0.0/28",
         ranges=["10.0.0.2-10.0.0.8"],
         excludes=["10.0.0.6-10.0.0.7"],
-        reservations=[{"address": "10.0.0.3", "vm": "web"}, {"address": "10.0.0.4", "vm": "db"}],
+        reservations=[
+            {"address": "10.0.0.3", "vm": "web"},
+            {"address": "10.0.0.4", "vm": "db"},
+            {"address": "10.0.0.6", "vm": "demo/db"},
+        ],
     )
+    assert found.reserved_for("demo/db") == ("10.0.0.4", "10.0.0.6")
     assert found.refuse(address, "demo/db") == message
 
 

@@ -128,7 +128,7 @@ def want(
             ),
         ),
         mac=Wish(
-            exactly="" if mac == carried else mac or (kept.mac if kept else ""),
+            exactly="" if carried and mac == carried else mac or (kept.mac if kept else ""),
             rather=(*filter(None, [carried]), *(address for address in leased if ":" in address)),
         ),
         settled=frozenset((kept.mac, *kept.addresses)) if kept and past.stored else frozenset(),

@@ -85,16 +85,23 @@ def requested_addresses(vm: Body) -> dict[str, tuple[str, ...]]:
     own = vm["metadata"].get("annotations") or {}
     inner = (template(vm).get("metadata") or {}).get("annotations") or {}
     names = {nic["name"] for nic in (template(vm).get("spec") or {}).get("networks") or ()}
-    wanted: dict[str, tuple[str, ...]] = {}
-    for key, text in ((ADDRESSES, own.get(ADDRESSES)), (ADDRESSES, inner.get(ADDRESSES)),
-                      (KUBEVIRT_ADDRESSES, inner.get(KUBEVIRT_ADDRESSES))):  # fmt: skip
+    wanted: dict[str, tuple[str, tuple[str, ...]]] = {}
+    texts = {
+        ADDRESSES: own.get(ADDRESSES),
+        f"{ADDRESSES} of the template": inner.get(ADDRESSES),
+        f"{KUBEVIRT_ADDRESSES} of the template": inner.get(KUBEVIRT_ADDRESSES),
+    }
+    for key, text in texts.items():
         for network, addresses in _addresses(key, text).items():
             if network not in names:
                 raise InvalidRequest(f"annotation {key}: the VM has no network {network}; it has {_listed(names)}")
-            if wanted.setdefault(network, addresses) != addresses:
-                asked = f"{', '.join(wanted[network])} and {', '.join(addresses)}"
-                raise InvalidRequest(f"NIC {network}: annotations ask for both {asked}; keep one of them")
-    return wanted
+            first, already = wanted.setdefault(network, (key, addresses))
+            if already != addresses:
+                raise InvalidRequest(
+                    f"NIC {network}: {first} asks for {', '.join(already)}, and {key} for {', '.join(addresses)}; "
+                    "keep one of them"
+                )
+    return {network: addresses for network, (_, addresses) in wanted.items()}
 
 
 def _addresses(key: str, text: str | None) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,108 @@
+"""What is read of KubeVirt's and Multus' objects, and that no content of theirs breaks the reading."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virtnet.api import SubnetRef
+from virtnet.api.kubevirt import InvalidRequest, Nic, as_vm, nics, owning_instance, requested_addresses
+from virtnet.api.multus import InvalidNetwork, Selection, chosen, selections, subnet_of_nad
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["virtnet-cni", "blue"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "subnet", "clusterSubnet", "plugins", "name", "ips", "mac"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+def nad(config: str) -> dict[str, Any]:
+    return {"metadata": {"name": "net", "namespace": "demo"}, "spec": {"config": config}}
+
+
+@pytest.mark.parametrize(
+    ("config", "subnet"),
+    [
+        pytest.param({"type": "virtnet-cni", "subnet": "blue"}, SubnetRef(kind="Subnet", namespace="demo", name="blue"), id="Subnet"),
+        pytest.param({"type": "virtnet-cni", "clusterSubnet": "lan"}, SubnetRef(kind="ClusterSubnet", name="lan"), id="ClusterSubnet"),
+        pytest.param({"plugins": [{"type": "tuning"}, {"type": "virtnet-cni", "subnet": "blue"}]}, SubnetRef(kind="Subnet", namespace="demo", name="blue"), id="list of plugins"),
+        pytest.param({"type": "bridge"}, None, id="another plugin"),
+        pytest.param({"plugins": None}, None, id="no list of plugins"),
+        pytest.param([], None, id="no object"),
+    ],
+)  # fmt: skip
+def test_the_subnet_of_a_nad(config: Any, subnet: SubnetRef | None) -> None:
+    assert subnet_of_nad(nad(json.dumps(config))) == subnet
+
+
+@given(anything.map(json.dumps) | st.text() | st.just("[" * 10_000) | st.just('{"virtnet-cni":' * 10_000))
+def test_no_nad_breaks_the_reading(config: str) -> None:
+    with suppress(InvalidNetwork):
+        subnet_of_nad(nad(config))
+
+
+@given(anything.map(json.dumps) | st.text())
+def test_no_annotation_breaks_the_reading(text: str) -> None:
+    with suppress(InvalidNetwork):
+        selections(text, "demo")
+    body = {"metadata": {"annotations": {"virtnet.dev/addresses": text}}, "spec": {"template": {"spec": {}}}}
+    with suppress(InvalidRequest):
+        requested_addresses(body)
+
+
+def test_the_networks_of_a_launcher_pod() -> None:
+    # As virt-controller writes it for two NICs on one NetworkAttachmentDefinition.
+    text = (
+        '[{"name":"blue-net","namespace":"demo","mac":"02:00:00:00:00:01","interface":"pod16477688c0e"},'
+        '{"name":"blue-net","namespace":"demo","interface":"podae7fae62674"}]'
+    )
+    assert selections(text, "demo") == (
+        Selection("demo/blue-net", "pod16477688c0e", "02:00:00:00:00:01"),
+        Selection("demo/blue-net", "podae7fae62674"),
+    )
+
+
+def test_the_default_network_is_eth0() -> None:
+    annotations = {"v1.multus-cni.io/default-network": "lan", "k8s.v1.cni.cncf.io/networks": "blue-net"}
+    assert chosen({"metadata": {"namespace": "demo", "annotations": annotations}}) == (
+        Selection("demo/lan", "eth0"),
+        Selection("demo/blue-net", "net1"),
+    )
+
+
+def test_the_nics_of_a_vm() -> None:
+    spec = {
+        "domain": {
+            "devices": {"interfaces": [{"name": "default"}, {"name": "lan"}, {"name": "blue", "macAddress": "m"}]}
+        },
+        "networks": [
+            {"name": "default", "pod": {}},
+            {"name": "blue", "multus": {"networkName": "blue-net"}},
+            {"name": "lan", "multus": {"networkName": "infra/lan", "default": True}},
+            {"name": "loose", "multus": {"networkName": "blue-net"}},
+        ],
+    }
+    body = {"metadata": {"namespace": "demo"}, "spec": {"template": {"spec": spec}}}
+    found = nics(body)
+    assert found == (Nic("blue", "demo/blue-net", "m", 2), Nic("lan", "infra/lan", "", 1, default=True))
+    assert [nic.interface for nic in found] == ["pod16477688c0e", "eth0"]
+    assert nics(as_vm({"metadata": {"namespace": "demo"}, "spec": spec})) == found
+
+
+@pytest.mark.parametrize(
+    ("owner", "instance"),
+    [
+        pytest.param({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "controller": True}, "db", id="VMI"),
+        pytest.param({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance"}, "", id="no controller"),
+        pytest.param({"apiVersion": "x.dev/v1", "kind": "VirtualMachineInstance", "controller": True}, "", id="another group"),
+        pytest.param({"apiVersion": "v1", "kind": "Pod", "controller": True}, "", id="another kind"),
+    ],
+)  # fmt: skip
+def test_whose_pod_it_is(owner: dict[str, Any], instance: str) -> None:
+    assert owning_instance({"metadata": {"ownerReferences": [{**owner, "name": "db"}]}}) == instance

@@ -1,0 +1,151 @@
+"""What a NIC wants: the table of what is asked for, what was pinned, what is leased, and what is reserved."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from virtnet.addressing.pool import Pool
+from virtnet.addressing.wants import Asked, Past, Refused, Want, Wish, port_of, want, without_twins
+from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Subnet, SubnetRef
+from virtnet.api.records import PinnedNic, PinnedRecord
+
+BLUE = SubnetRef(kind="Subnet", namespace="demo", name="blue")
+RED = SubnetRef(kind="Subnet", namespace="demo", name="red")
+VM = Owner(kind="VirtualMachine", name="db")
+POOL = Pool.of(
+    Subnet.parse(
+        {
+            "metadata": {"name": "blue", "namespace": "demo"},
+            "spec": {"cidr": "10.0.0.0/24", "reservations": [{"address": "10.0.0.40", "vm": "db"}]},
+        }
+    )
+)
+MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+def record(
+    address: str = "10.0.0.20", *, vm: str = "demo/db", subnet: SubnetRef = BLUE, mac: str = MAC
+) -> PinnedRecord:
+    nic = PinnedNic(network_attachment_definition="demo/blue-net", subnet=subnet, mac=mac, addresses=(address,))
+    return PinnedRecord(vm=vm, nics={"blue": nic})
+
+
+def lease(address: str, subnet: SubnetRef = BLUE) -> AddressLease:
+    holder = Holder(namespace="demo", port="db.blue", owner=VM, network="blue")
+    return AddressLease(spec=AddressLeaseSpec(address=address, subnet=subnet, holder=holder))
+
+
+@dataclass(frozen=True)
+class Case:
+    address: Wish
+    mac: Wish
+    asked_address: str = ""
+    asked_mac: str = ""
+    new: PinnedRecord | None = None
+    old: PinnedRecord | None = None
+    held: tuple[AddressLease, ...] = ()
+    settled: frozenset[str] = frozenset()
+    owner: Owner = field(default=VM)
+
+
+RESERVED = ("10.0.0.40",)
+ANY = Wish()
+KEPT = frozenset((MAC, "10.0.0.20"))
+LEASED = (lease("10.0.0.30"), lease(OTHER), lease("10.9.0.1", RED))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case(Wish(rather=RESERVED), ANY), id="nothing said: the reservation"),
+        pytest.param(Case(Wish("10.0.0.5", RESERVED), Wish(MAC), "10.0.0.5", MAC), id="requests"),
+        pytest.param(
+            Case(Wish("10.0.0.20", RESERVED), Wish(MAC), old=record(), settled=KEPT), id="stored record: kept"
+        ),
+        pytest.param(
+            Case(Wish("10.0.0.5", RESERVED), Wish(OTHER), "10.0.0.5", OTHER, old=record(), settled=KEPT),
+            id="stored record and requests: the requests",
+        ),
+        pytest.param(Case(Wish("10.0.0.20", RESERVED), Wish(MAC), new=record()), id="brought record: a request"),
+        pytest.param(
+            Case(Wish("10.0.0.20", RESERVED), Wish(MAC), new=record("10.0.0.99"), old=record(), settled=KEPT),
+            id="brought and stored record: the stored one",
+        ),
+        pytest.param(
+            Case(Wish(rather=RESERVED), ANY, asked_mac=MAC, new=record(vm="demo/web")), id="record of another: nothing"
+        ),
+        pytest.param(
+            Case(Wish(rather=RESERVED), Wish(OTHER), asked_mac=OTHER, new=record(vm="demo/web")),
+            id="record of another, and a MAC of one's own",
+        ),
+        pytest.param(
+            Case(Wish("10.0.0.20", RESERVED), Wish(MAC), new=record(vm="demo/web"), old=record(), settled=KEPT),
+            id="record of another and a stored one: the stored one",
+        ),
+        pytest.param(
+            Case(Wish(rather=("10.0.0.30", *RESERVED)), Wish(rather=(OTHER,)), held=LEASED),
+            id="leases of the Subnet: rather these",
+        ),
+        pytest.param(
+            Case(Wish(rather=RESERVED), Wish(rather=(OTHER,)), held=(lease("10.0.0.1"), lease(OTHER))),
+            id="lease that would not be granted any more",
+        ),
+        pytest.param(
+            Case(Wish(rather=RESERVED), Wish(rather=(MAC,)), old=record(subnet=RED)), id="pinned elsewhere: the MAC"
+        ),
+        pytest.param(
+            Case(Wish(rather=RESERVED), Wish(rather=(MAC,)), asked_mac=MAC, old=record(subnet=RED)),
+            id="pinned elsewhere, the MAC still in the manifest: no request",
+        ),
+        pytest.param(
+            Case(Wish(rather=RESERVED), Wish(OTHER, (MAC,)), asked_mac=OTHER, old=record(subnet=RED)),
+            id="pinned elsewhere, another MAC asked for",
+        ),
+        pytest.param(Case(ANY, ANY, owner=Owner(kind="Pod", name="db")), id="reservations are for VMs, not for pods"),
+    ],
+)
+def test_what_a_nic_wants(case: Case) -> None:
+    found = wanted(case)
+    assert (found.address, found.mac, found.settled) == (case.address, case.mac, case.settled)
+
+
+def wanted(case: Case) -> Want:
+    return want(
+        Asked("blue", "demo/blue-net", case.asked_mac, (case.asked_address,) if case.asked_address else ()),
+        namespace="demo",
+        owner=case.owner,
+        subnet=BLUE,
+        pool=POOL,
+        past=Past.of("demo/db", case.new, case.old),
+        held=case.held,
+    )
+
+
+def test_what_is_stored_stays_though_it_would_not_be_granted_today() -> None:
+    assert wanted(Case(ANY, ANY, old=record("10.0.0.1"))).address.exactly == "10.0.0.1"
+
+
+def test_what_is_brought_has_to_be_admissible() -> None:
+    with pytest.raises(
+        Refused, match=r"NIC blue: 10\.0\.0\.1 is the gateway; choose another, or remove the annotation"
+    ):
+        wanted(Case(ANY, ANY, new=record("10.0.0.1")))
+
+
+def test_a_pod_and_a_vm_of_one_name_have_different_ports() -> None:
+    assert port_of(VM, "net1") == "db.net1"
+    assert port_of(Owner(kind="Pod", name="db"), "net1").startswith("db.net1-pod-")
+
+
+def twin(network: str, subnet: SubnetRef = BLUE, **wishes: Any) -> Want:
+    holder = Holder(namespace="demo", port=f"db.{network}", owner=VM, network=network)
+    return Want(network, "demo/net", subnet, holder, **{"address": ANY, "mac": ANY, **wishes})
+
+
+def test_two_nics_may_not_insist_on_one_address() -> None:
+    wish = {"address": Wish("10.0.0.5")}
+    with pytest.raises(Refused, match=r"^Subnet demo/blue: NICs a and b both ask for 10\.0\.0\.5; give them different"):
+        without_twins((twin("a", **wish), twin("b", **wish)))
+    assert len(without_twins((twin("a", **wish), twin("b", RED, **wish)))) == 2
+    assert len(without_twins((twin("a"), twin("b")))) == 2
