@@ -17,7 +17,7 @@ from virtnet.kube.kinds import LEASES
 from virtnet.kube.leader import LeaderElection, Terms
 from virtnet.lab.control_plane import ControlPlane
 
-QUICK = Terms(duration=2, deadline=1.2, retry=0.2)
+QUICK = Terms(duration=3, deadline=2, retry=0.2)
 
 
 @dataclass
