@@ -214,7 +214,12 @@ def record_of(journal: Journal, state: str, *, message: str, finished: datetime 
 
 
 def with_record(records: tuple[HandoffRecord, ...], record: HandoffRecord) -> tuple[HandoffRecord, ...]:
-    """The records with this one in front, in place of an earlier one of the same migration."""
+    """The records with this one in front, in place of an earlier one of the same migration.
+
+    What has ended stays ended: a report that was begun before may come after.
+    """
+    if record.finished_at is None and any(r.migration == record.migration and r.finished_at for r in records):
+        return records
     return (record, *(r for r in records if r.migration != record.migration))[:KEPT_HANDOFFS]
 
 
