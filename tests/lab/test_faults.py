@@ -133,7 +133,7 @@ def test_a_migration_hands_the_port_over_and_tells_its_story(box: Box) -> None:
     record = box.port().status.handoffs[0]
     assert (record.source, record.state) == (source, "Committed")
     assert record.target == box.demo.node_of("app") != source
-    assert record.armed_at and record.bound_at and record.domain_ready_at and record.finished_at
+    assert None not in (record.armed_at, record.bound_at, record.domain_ready_at, record.finished_at)
     assert "HandoffCommitted" in box.events()
     attached = {name: node.names for name, node in box.lab.nodes.items()}
     claims = netns.run(
@@ -207,6 +207,22 @@ def test_the_whole_northbound_database_is_rebuilt(box: Box) -> None:
 
     until(back, "every port back")
     until(box.settled, "the VM settled again")
+
+
+def test_subnets_of_a_vpc_reach_each_other(box: Box) -> None:
+    until(box.settled, "the VM settled before")
+    subnet, nad, pod = manifests.subnet(), manifests.nad(), manifests.probe("node2")
+    subnet["metadata"]["name"], subnet["spec"] = "green", {"cidr": "10.20.0.0/24"}
+    nad["metadata"]["name"] = "green-net"
+    nad["spec"]["config"] = nad["spec"]["config"].replace("blue", "green")
+    pod["metadata"] |= {"name": "green"}
+    network = {"name": "green-net", "default-route": ["10.20.0.1"]}
+    pod["metadata"]["annotations"] = {"k8s.v1.cni.cncf.io/networks": json.dumps([network])}
+    for body in (subnet, nad, pod):
+        box.demo.apply(body)
+    until(lambda: box.demo.pod_runs("green"), "the pod of the other Subnet running")
+    until(lambda: answers(box.lab, f"{NAMESPACE}/green", box.address), "the VM answering to the other Subnet")
+    box.demo.delete_pod("green")
 
 
 def test_killed_while_a_nic_is_attached(box: Box) -> None:
