@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import secrets
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -16,6 +18,7 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from virtnet.kube.kinds import NADS, PODS, VMIMS, VMIS, VMS, Kind
 from virtnet.lab.control_plane import ControlPlane
+from virtnet.lab.standin.command import run
 
 pytestmark = pytest.mark.lab
 
@@ -26,7 +29,7 @@ Object = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def lab(api_server: ControlPlane) -> Iterator[StandinLab]:
-    with standin_lab("sitest", api_server.kubeconfig) as running:
+    with standin_lab(f"si{secrets.token_hex(4)}", api_server.kubeconfig) as running:
         yield running
 
 
@@ -239,3 +242,51 @@ async def test_a_failed_add_is_repeated(lab: StandinLab, demo: Demo):
     fail.touch()
     await demo.start_vm()
     assert not fail.exists()
+
+
+async def test_the_target_says_nothing_before_its_guest_runs(lab: StandinLab, demo: Demo):
+    """Whatever is sent there with the guest's MAC while it runs on the source takes its traffic away."""
+    await demo.start_vm()
+    heard = [listen(netns) for netns in lab.nodes]
+    uid = (await demo.migrate("m1"))["metadata"]["uid"]
+    await demo.phase("VirtualMachineInstanceMigration", "Succeeded")
+    await asyncio.sleep(0.3)  # tcpdump hands out what it has seen when its buffer times out
+    measured = json.loads((lab.state / "migrations" / f"{uid}.json").read_text())
+    for process in heard:
+        process.terminate()
+    times = [[float(line.split()[0]) for line in process.communicate()[0].split("\n") if line] for process in heard]
+    on_target = times[int(measured["target"].removeprefix("node")) - 1]
+    assert on_target
+    assert min(on_target) >= measured["stop"]
+
+
+def listen(netns: str) -> subprocess.Popen[str]:
+    command = ["tcpdump", "-i", "br0", "-Q", "in", "-tt", "-n", "-l", "ether", "src", "02:00:00:00:00:01"]
+    return subprocess.Popen(
+        ["ip", "netns", "exec", netns, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+async def test_an_ordinary_pod_gets_its_nics_and_loses_them(lab: StandinLab, demo: Demo):
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "annotations": {"k8s.v1.cni.cncf.io/networks": "blue-net@eth7"}},
+        "spec": {"nodeName": "node2", "containers": [{"name": "c", "image": "none"}]},
+    }
+    uid = (await demo.cluster.create(PODS, body, demo.namespace))["metadata"]["uid"]
+    pod = await demo.until(lambda change, kind, thing: ready(thing))
+    status = json.loads(pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"])
+    assert (status[1]["name"], status[1]["interface"]) == (f"{demo.namespace}/blue-net", "eth7")
+    netns = lab.names.pod(uid)
+    assert "eth7" in await run("ip", "-n", netns, "link")
+    await demo.cluster.delete(PODS, "p", demo.namespace)
+    await demo.gone("Pod", "p")
+    assert netns not in lab.names.existing_namespaces()
+
+
+def ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return pod["metadata"]["name"] == "p" and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )

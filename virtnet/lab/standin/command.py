@@ -21,10 +21,10 @@ async def execute(*command: str, stdin: str = "", environment: dict[str, str] | 
     """The exit code and both outputs."""
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
     )
-    out, err = await process.communicate(stdin.encode())
+    out, err = await process.communicate(stdin.encode() if stdin else None)
     return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")

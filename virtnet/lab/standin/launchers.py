@@ -1,6 +1,7 @@
 """The virt-launchers: one QEMU in every launcher pod, started, found again, and watched until it ends."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 
 import structlog
@@ -27,6 +28,7 @@ class Launchers:
         self._settings = settings
         self._sandboxes = sandboxes
         self._running: dict[str, Qemu] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._watchers: set[asyncio.Task[None]] = set()
         self._listeners: list[Exited] = []
         self.boot = Boot(settings.kernel, settings.initrd, settings.cmdline)
@@ -54,29 +56,33 @@ class Launchers:
                 self._keep(record, qemu)
 
     async def start(self, record: Record, vmi: Object, pod: Object, *, incoming: bool = False) -> Qemu:
-        """The pod's guest, started unless it runs. Raises CommandError, QmpError."""
-        if found := self.get(record.uid):
-            return found
-        wires = [await bind(record.netns, *nic) for nic in _nics(record, vmi, pod)]
-        qemu = Qemu(self._settings.pod_state(record.uid), record.netns)
-        await self._start(qemu, vmi, wires, incoming=incoming)
-        self._keep(record, qemu)
-        return qemu
+        """The pod's guest, started unless it runs. Raises CommandError, QmpError; also when it was stopped for good."""
+        async with self._locks[record.uid]:
+            if found := self.get(record.uid):
+                return found
+            if record.guest is not None:
+                raise QmpError(f"the launcher of {record.name} has ended")
+            wires = [await bind(record.netns, *nic) for nic in _nics(record, vmi, pod)]
+            qemu = Qemu(self._settings.pod_state(record.uid), record.netns)
+            await self._start(qemu, vmi, wires, incoming=incoming)
+            self._keep(record, qemu)
+            return qemu
 
     async def _start(self, qemu: Qemu, vmi: Object, wires: list[Wire], *, incoming: bool) -> None:
         memory = size(guest_memory(vmi["spec"]))
         await qemu.start(vmi["metadata"]["name"], memory, wires, self.boot, incoming=incoming)
 
     async def stop(self, record: Record, seconds: float = 0) -> None:
-        """End a pod's guest, with the power button if it is given time. Nothing if there is none."""
-        qemu = self.get(record.uid)
-        if qemu is None:
-            return
-        if seconds:
-            await qemu.power_down(seconds)
-        else:
-            await qemu.quit()
-        self._running.pop(record.uid, None)
+        """End a pod's guest for good, with the power button if it is given time; one that is just starting, too."""
+        async with self._locks[record.uid]:
+            qemu = self._running.pop(record.uid, None)
+            if qemu is not None and seconds:
+                await qemu.power_down(seconds)
+            elif qemu is not None:
+                await qemu.quit()
+            if record.guest is None:
+                record.guest = 0
+                self._sandboxes.save(record)
 
     async def close(self) -> None:
         """Leave all guests running."""
