@@ -209,6 +209,11 @@ def test_the_whole_northbound_database_is_rebuilt(box: Box) -> None:
     until(box.settled, "the VM settled again")
 
 
+def test_the_guest_got_its_address_and_mtu_by_dhcp(box: Box) -> None:
+    consoles = [path.read_text(errors="replace") for path in box.lab.names.state.glob("**/serial.log")]
+    assert any(f"virtnet-guest: eth0 {box.address}/24 mtu 1442 up" in text for text in consoles)
+
+
 def test_subnets_of_a_vpc_reach_each_other(box: Box) -> None:
     until(box.settled, "the VM settled before")
     subnet, nad, pod = manifests.subnet(), manifests.nad(), manifests.probe("node2")
