@@ -1,6 +1,9 @@
-"""The node daemon for tests: the real parts, pods from a file, OVN played by whoever marks interfaces as installed.
+"""The node daemon for tests: its real parts, in a given namespace; what differs is said by the environment.
 
 ``CRASH_AT=do:2`` or ``undo:1``: the process dies as by kill -9 before that step of a NIC, counted from 0.
+``OVN=works``: interfaces that claim a port are marked as installed, as ovn-controller does; ``sleeps``: they are not;
+``absent``: nobody waits for it. ``PATIENCE``: seconds that ADD waits.
+``KUBECONFIG``: pods and the NodeNetwork, named as the namespace, are the API server's. Else pods are those of a file, and there is no other.
 """
 
 import asyncio
@@ -9,23 +12,30 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound, Unavailable
 from virtnet.node.attach import Attacher
-from virtnet.node.daemon import tidy
+from virtnet.node.daemon import parts_of
 from virtnet.node.journal import Entry, Journal
+from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics import Step
 from virtnet.node.nics.veth import Veth
+from virtnet.node.pods import ClusterPods, Pods
+from virtnet.node.publish import OwnNodeNetwork
+from virtnet.node.request import AttachmentId
 from virtnet.node.server import Server
 from virtnet.node.switch import SwitchPort
+from virtnet.node.tidy import Repair, tidy
 from virtnet.ovn.vswitch import IFACE_ID, VSwitch
 
 AT, _, NUMBER = os.environ.get("CRASH_AT", "").partition(":")
 PATIENCE = float(os.environ.get("PATIENCE", "10"))
 OVN = os.environ.get("OVN", "works")
+STEPS_OF_VETH = 3
 
 
 def die_at(what: str, number: int) -> None:
@@ -42,9 +52,10 @@ class FilePods:
         if pods.get("unavailable"):
             raise Unavailable("connection refused")
         try:
-            return pods[f"{namespace}/{name}"]
+            found: Mapping[str, Any] = pods[f"{namespace}/{name}"]
         except KeyError:
             raise NotFound(f"pods {name!r} not found", code=404) from None
+        return found
 
 
 @dataclass(frozen=True)
@@ -62,22 +73,40 @@ class CrashingStep:
 
 
 class CrashingVeth(Veth):
-    def steps(self, entry: Entry) -> tuple[Step, ...]:
-        return tuple(CrashingStep(step, number) for number, step in enumerate(super().steps(entry)))
+    def plan(self, entry: Entry) -> tuple[Step, ...]:
+        return tuple(CrashingStep(step, number) for number, step in enumerate(super().plan(entry)))
 
 
 class CrashingPort(SwitchPort):
     async def do(self, entry: Entry) -> None:
-        die_at("do", 3)
+        die_at("do", STEPS_OF_VETH)
         await super().do(entry)
 
     async def wait(self, entry: Entry, patience: float) -> None:
-        die_at("do", 4)
-        await super().wait(entry, patience)
+        die_at("do", STEPS_OF_VETH + 1)
+        if OVN != "absent":
+            await super().wait(entry, patience)
 
-    async def undo(self, entry: Entry) -> None:
-        die_at("undo", 3)
-        await super().undo(entry)
+    async def undo(self, id_: AttachmentId) -> None:
+        die_at("undo", STEPS_OF_VETH)
+        await super().undo(id_)
+
+    async def let_go(self, entry: Entry) -> None:
+        die_at("release", 0)
+        await super().let_go(entry)
+        die_at("release", 1)
+
+
+class CrashingJournal(Journal):
+    async def remove(self, id_: AttachmentId) -> None:
+        die_at("undo", STEPS_OF_VETH + 1)
+        await super().remove(id_)
+
+    async def write(self, entry: Entry) -> Entry:
+        written = await super().write(entry)
+        if entry.state == "Attached":
+            die_at("do", STEPS_OF_VETH + 2)
+        return written
 
 
 async def play_ovn(vswitch: VSwitch) -> None:
@@ -93,18 +122,33 @@ async def play_ovn(vswitch: VSwitch) -> None:
 
 
 async def main(namespace: str, state: Path) -> None:
+    if "KUBECONFIG" in os.environ:
+        async with await Cluster.connect() as cluster:
+            await serve(namespace, state, ClusterPods(cluster), cluster)
+    else:
+        await serve(namespace, state, FilePods(state / "pods.json"), None)
+
+
+async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None) -> None:
     vswitch = await VSwitch.connect(f"unix:{state}/db.sock", "br-int")
-    port = CrashingPort(vswitch)
     here = f"/run/netns/{namespace}"
-    drivers = {"veth": CrashingVeth(here, lambda: vswitch.datapath == "netdev")}
-    attacher = Attacher(
-        Journal(state / "journal/attachments"), FilePods(state / "pods.json"), port, drivers, patience=PATIENCE
+    journal = CrashingJournal(state / "journal/attachments")
+    port = CrashingPort(vswitch)
+    parts = replace(
+        parts_of(vswitch, journal, pods, patience=PATIENCE, here=here),
+        port=port,
+        leftovers=Leftovers(port, here),
+        drivers={"veth": CrashingVeth(here, lambda: vswitch.datapath == "netdev")},
     )
-    await tidy(attacher, port, here)
+    attacher = Attacher(parts)
+    await tidy(attacher, parts)
     async with asyncio.TaskGroup() as group:
         group.create_task(Server(attacher, state / "cni.sock").run())
+        group.create_task(Repair(attacher, parts, vswitch).run())
         if OVN == "works":
             group.create_task(play_ovn(vswitch))
+        if cluster is not None:
+            group.create_task(OwnNodeNetwork(cluster, namespace, attacher, vswitch).run())
 
 
 if __name__ == "__main__":

@@ -2,47 +2,49 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
-from virtnet.api.kubevirt import MIGRATION_JOB_UID
-from virtnet.api.names import ATTACHMENTS
-from virtnet.api.records import Attachment
-from virtnet.kube.errors import ApiError, NotFound
 from virtnet.node.journal import Entry, Journal
+from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics import Driver
+from virtnet.node.pods import Pods, over, wanted
 from virtnet.node.request import AttachmentId, CniError, Request
+from virtnet.node.results import result
 from virtnet.node.switch import SwitchPort
+from virtnet.ovn.errors import OvnError
 
 log = structlog.get_logger()
 
-_ATTACHMENTS = TypeAdapter(dict[str, Attachment])
+K = TypeVar("K")
 
 
-class Pods(Protocol):
-    """Where pods are looked up."""
+@dataclass(frozen=True)
+class Parts:
+    """What attaching is done with."""
 
-    async def pod(self, namespace: str, name: str) -> Mapping[str, Any]:
-        """Raises ApiError's subclasses."""
-        ...
+    journal: Journal
+    pods: Pods
+    port: SwitchPort
+    drivers: Mapping[str, Driver]
+    leftovers: Leftovers
+    patience: float
+    """Seconds that ADD waits for OVN."""
 
 
 class Attacher:
     """The node's NICs. One NIC is worked on by one request at a time."""
 
-    def __init__(
-        self, journal: Journal, pods: Pods, port: SwitchPort, drivers: Mapping[str, Driver], *, patience: float
-    ) -> None:
-        """``patience``: seconds that ADD waits for OVN."""
-        self.journal = journal
-        self._pods = pods
-        self._port = port
-        self._drivers = drivers
-        self._patience = patience
-        self._locks: WeakValueDictionary[AttachmentId, asyncio.Lock] = WeakValueDictionary()
+    def __init__(self, parts: Parts) -> None:
+        self.journal = parts.journal
+        self._parts = parts
+        self._port = parts.port
+        self._nics = _Locks[AttachmentId]()
+        self._ports = _Locks[str]()
 
     async def handle(self, request: Request) -> dict[str, Any] | None:
         """The result of a request, None where the command has none. Raises CniError."""
@@ -50,156 +52,164 @@ class Attacher:
             case "STATUS":
                 self._status()
             case "GC":
-                await self.collect(request.valid_attachments)
-            case _:
-                async with self._lock(request.id):
-                    return await self._one(request)
-        return None
-
-    async def _one(self, request: Request) -> dict[str, Any] | None:
-        match request.command:
-            case "ADD":
-                return await self._add(request)
+                await self.collect(request.network, request.valid)
             case "DEL":
                 await self.detach(request.id)
-            case _:
-                await self._check(request)
+            case "CHECK":
+                async with self._nics.of(request.id):
+                    await self._check(request)
+            case "ADD":
+                async with self._nics.of(request.id):
+                    return await self._add(request)
         return None
 
-    def _lock(self, id_: AttachmentId) -> asyncio.Lock:
-        """The NIC's lock; it lives as long as somebody holds or awaits it."""
-        return self._locks.setdefault(id_, asyncio.Lock())
-
-    async def _add(self, request: Request) -> dict[str, Any]:
-        entry = await self._entry(request)
-        known = self.journal.get(request.id)
-        if known is not None and (known.state != "Attached" or known.attachment != entry.attachment):
-            await self.detach(request.id)  # what a crash has left, or an earlier answer that holds no more
-        try:
-            return await self._attach(entry, request.version)
-        except BaseException:
-            # Also when the runtime has gone away: it will call DEL, but it need not.
-            await asyncio.shield(self.detach(request.id))
-            raise
-
-    async def _entry(self, request: Request) -> Entry:
-        """What is to be attached, from the pod. Raises CniError."""
-        where = f"pod {request.pod_namespace}/{request.pod_name}"
-        if not request.pod_name:
-            raise CniError(CniError.ENVIRONMENT, "CNI_ARGS names no pod (K8S_POD_NAMESPACE, K8S_POD_NAME)")
-        try:
-            pod = await self._pods.pod(request.pod_namespace, request.pod_name)
-        except NotFound as error:
-            raise CniError(CniError.UNKNOWN_CONTAINER, f"{where} is gone") from error
-        except ApiError as error:
-            raise CniError(CniError.TRY_AGAIN, f"{where} cannot be looked up now: {error}") from error
-        uid = pod["metadata"]["uid"]
-        if request.pod_uid and request.pod_uid != uid:
-            raise CniError(CniError.UNKNOWN_CONTAINER, f"{where} is another one by now (uid {uid})")
-        return Entry(
-            container=request.id.container,
-            interface=request.id.interface,
-            netns=request.netns,
-            pod_namespace=request.pod_namespace,
-            pod_name=request.pod_name,
-            pod_uid=uid,
-            migration=(pod["metadata"].get("labels") or {}).get(MIGRATION_JOB_UID, ""),
-            attachment=_attachment(pod, where, request.id.interface),
-        )
-
-    async def _attach(self, entry: Entry, version: str) -> dict[str, Any]:
-        driver = self._drivers[entry.attachment.nic]
-        known = self.journal.get(entry.id)
-        if known is None:
-            self.journal.write(entry)
-            for step in driver.steps(entry):
-                await step.do(entry)
-        await self._let_go_elsewhere(entry)
-        await self._port.do(entry)
-        await self._port.wait(entry, self._patience)
-        self.journal.write(entry.model_copy(update={"state": "Attached"}))
-        return result(entry, version, await driver.observe(entry))
-
-    async def _let_go_elsewhere(self, entry: Entry) -> None:
-        """An earlier NIC of this node with the same port belongs to a sandbox that is over: DEL may come later."""
-        for other in self.journal.of_port(entry.attachment.port):
-            if other.id != entry.id and not other.released:
-                await self.release(other)
-
-    async def release(self, entry: Entry) -> None:
-        """Let go of the port for good, but leave the interface."""
-        self.journal.write(entry.model_copy(update={"released": True}))
-        await self._port.release(entry)
-        log.info("port released", port=entry.attachment.port, nic=str(entry.id))
+    def busy(self, id_: AttachmentId) -> bool:
+        """Whether a request works on this NIC."""
+        return self._nics.of(id_).locked()
 
     async def detach(self, id_: AttachmentId) -> None:
-        """Take back all that the journal speaks of. Nothing to do is fine."""
-        entry = self.journal.get(id_)
+        """Take back all that there is of a NIC. Nothing to do is fine. Raises CniError."""
+        async with self._nics.of(id_):
+            await self._detach(id_)
+
+    async def collect(self, network: str, valid: frozenset[AttachmentId]) -> None:
+        """Detach what the runtime does not know of this network. Goes on after a failure, and then raises CniError."""
+        ours = {entry.id for entry in self.journal if entry.network_name == network}
+        strays = {id_ for id_ in self._parts.leftovers.of_network(network) if self.journal.get(id_) is None}
+        # One that is worked on has a request of its own, which the runtime's list may be too old to know.
+        candidates = [id_ for id_ in sorted((ours | strays) - valid) if not self.busy(id_)]
+        failed = []
+        for id_ in candidates:
+            try:
+                await self.detach(id_)
+                log.info("collected", nic=str(id_), network=network)
+            except CniError as error:
+                failed.append(f"{id_}: {error}")
+        if failed:
+            raise CniError(CniError.TRY_AGAIN, f"{len(failed)} NICs could not be collected: {'; '.join(failed)}")
+
+    async def release(self, entry: Entry) -> Entry | None:
+        """Let go of the port for good, but leave the interface. Returns the entry as it is then. Raises OvnError."""
+        if entry.released_at is None:
+            log.info("port released", port=entry.attachment.port, nic=str(entry.id))
+            changed = await self.journal.change(entry.id, released_at=datetime.now(UTC))
+        else:
+            changed = self.journal.get(entry.id)
+        if changed is not None:
+            await self._port.let_go(changed)
+        return changed
+
+    async def restore(self, entry: Entry) -> None:
+        """Give an attached NIC the port back that the switch has lost. Raises CniError."""
+        async with self._nics.of(entry.id):
+            known = self.journal.get(entry.id)
+            if known is None or known.state != "Attached" or not self._port.missing(known):
+                return
+            if await self._driver(known).alive(known):
+                log.info("lost port restored", port=known.attachment.port, nic=str(known.id))
+                await self._port.do(known)
+
+    async def _add(self, request: Request) -> dict[str, Any]:
+        entry = await wanted(self._parts.pods, request)
+        if self._port.problem:
+            raise CniError(CniError.TRY_AGAIN, self._port.problem)
+        known = self.journal.get(request.id)
+        if known is not None and await self._holds(known, entry):
+            known = await self._claim(known)
+        else:
+            await self._detach(request.id)  # what a crash has left, or an earlier answer that holds no more
+            known = await self._attach(entry)
+        return result(known, request.version, await self._driver(known).observe(known))
+
+    async def _holds(self, known: Entry, entry: Entry) -> bool:
+        """Whether a NIC that we know of is what is asked for now, and whole."""
+        if known.state != "Attached" or (known.attachment, known.netns) != (entry.attachment, entry.netns):
+            return False
+        try:
+            await self._driver(known).observe(known)
+        except CniError as error:
+            log.warning("attached anew", nic=str(known.id), error=str(error))
+            return False
+        return True
+
+    async def _attach(self, entry: Entry) -> Entry:
+        """All steps; what was done is taken back when one fails.
+
+        Not when the daemon is told to end: the next one finds it in the journal, as after a crash.
+        """
+        try:
+            await self.journal.write(entry)
+            for step in self._driver(entry).plan(entry):
+                await step.do(entry)
+            return await self._attached(await self._claim(entry))
+        except Exception:
+            await self._take_back(entry.id)
+            raise
+
+    async def _attached(self, entry: Entry) -> Entry:
+        if entry.released_at is not None:
+            raise CniError(CniError.TRY_AGAIN, f"port {entry.attachment.port} was taken by a later NIC of this node")
+        return await self.journal.write(entry.model_copy(update={"state": "Attached"}))
+
+    async def _claim(self, entry: Entry) -> Entry:
+        """Have the port bound here; the entry as it is then. A NIC that has let go of its port does not get it back."""
+        async with self._ports.of(entry.attachment.port):
+            entry = self.journal.get(entry.id) or entry
+            for other in self.journal.of_port(entry.attachment.port):
+                if other.id != entry.id and entry.released_at is None:
+                    await self._take_over(other, entry)
+            await self._port.do(entry)
+        if entry.released_at is None:
+            await self._port.wait(entry, self._parts.patience)
+        return self.journal.get(entry.id) or entry
+
+    async def _take_over(self, other: Entry, entry: Entry) -> None:
+        """Let an earlier NIC of this node go, whose DEL may come later. One of a pod that lives keeps its port."""
+        if other.released_at is None and other.pod_uid != entry.pod_uid and not await over(self._parts.pods, other):
+            raise CniError(
+                CniError.TRY_AGAIN,
+                f"port {entry.attachment.port} belongs to pod {other.pod}, which runs on this node",
+                "a guest is on a node once: end that pod, or migrate to another node",
+            )
+        try:
+            await self.release(other)
+        except OvnError as error:
+            raise CniError(CniError.TRY_AGAIN, f"Open vSwitch: {error}") from error
+
+    async def _take_back(self, id_: AttachmentId) -> None:
+        try:
+            await self._detach(id_)
+        except Exception:
+            # The runtime must see the first error. The journal knows what is left for DEL, GC or the next start.
+            log.exception("could not be taken back", nic=str(id_))
+
+    async def _detach(self, id_: AttachmentId) -> None:
+        entry = await self.journal.change(id_, state="Detaching")
         if entry is None:
+            await self._parts.leftovers.remove(id_)
             return
-        self.journal.write(entry.model_copy(update={"state": "Detaching"}))
-        await self._port.undo(entry)
-        for step in reversed(self._drivers[entry.attachment.nic].steps(entry)):
+        await self._port.undo(id_)
+        for step in reversed(self._driver(entry).plan(entry)):
             await step.undo(entry)
-        self.journal.remove(id_)
+        await self.journal.remove(id_)
 
     async def _check(self, request: Request) -> None:
         entry = self.journal.get(request.id)
         if entry is None or entry.state != "Attached":
             raise CniError(CniError.UNKNOWN_CONTAINER, f"{request.id} is not attached by virtnet")
-        await self._drivers[entry.attachment.nic].observe(entry)
-        if not entry.released:
-            self._port.check(entry)
+        await self._driver(entry).observe(entry)
+        self._port.check(entry)
 
     def _status(self) -> None:
-        if not self._port.ready:
-            raise CniError(CniError.UNAVAILABLE, "Open vSwitch does not answer, or its integration bridge is missing")
+        if self._port.problem:
+            raise CniError(CniError.UNAVAILABLE, self._port.problem)
 
-    async def collect(self, valid: frozenset[AttachmentId]) -> None:
-        """Detach what the runtime does not know any more."""
-        for entry in self.journal:
-            if entry.id not in valid:
-                async with self._lock(entry.id):
-                    log.info("collected", nic=str(entry.id), port=entry.attachment.port)
-                    await self.detach(entry.id)
+    def _driver(self, entry: Entry) -> Driver:
+        return self._parts.drivers[entry.attachment.nic]
 
 
-def _attachment(pod: Mapping[str, Any], where: str, interface: str) -> Attachment:
-    text = (pod["metadata"].get("annotations") or {}).get(ATTACHMENTS)
-    if not text:
-        raise CniError(
-            CniError.NETWORK,
-            f"{where} has no annotation {ATTACHMENTS}: it was admitted without virtnet's webhook",
-            "check that the MutatingWebhookConfiguration virtnet is there, then delete the pod",
-        )
-    try:
-        attachments = _ATTACHMENTS.validate_json(text)
-    except ValidationError as error:
-        raise CniError(CniError.NETWORK, f"{where}: annotation {ATTACHMENTS} cannot be read", str(error)) from error
-    if interface not in attachments:
-        known = ", ".join(sorted(attachments)) or "none"
-        raise CniError(
-            CniError.NETWORK,
-            f"{where}: annotation {ATTACHMENTS} has no interface {interface}; it has {known}",
-            "is its NetworkAttachmentDefinition one of virtnet?",
-        )
-    return attachments[interface]
+class _Locks(WeakValueDictionary[K, asyncio.Lock]):
+    """A lock for each key, which lives as long as somebody holds or awaits it."""
 
-
-def result(entry: Entry, version: str, seen: Mapping[str, Any]) -> dict[str, Any]:
-    """The CNI result in the version that the runtime speaks."""
-    attachment, newest = entry.attachment, version == "1.1.0"
-    mtu = {"mtu": attachment.mtu} if newest else {}
-    legacy = {} if version >= "1.0.0" else {"version": "4"}
-    gateway = {"gateway": attachment.gateway} if attachment.gateway else {}
-    default = [{"dst": "0.0.0.0/0", "gw": attachment.gateway}] if attachment.gateway else []
-    return {
-        "cniVersion": version,
-        "interfaces": [
-            {"name": entry.host_name, "mac": seen["host_mac"], **mtu},
-            {"name": entry.interface, "mac": attachment.mac, "sandbox": entry.netns, **mtu},
-        ],
-        "ips": [{"address": address, "interface": 1, **gateway, **legacy} for address in attachment.addresses],
-        "routes": [*default, *({"dst": route.destination, "gw": route.gateway} for route in attachment.routes)],
-        "dns": {},
-    }
+    def of(self, key: K) -> asyncio.Lock:
+        return self.setdefault(key, asyncio.Lock())

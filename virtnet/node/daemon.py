@@ -1,34 +1,28 @@
 """The node daemon: serves the CNI plugin, follows its NodeNetwork, tidies up after crashes."""
 
 import asyncio
-import os
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import structlog
 from prometheus_client import start_http_server
-from pyroute2 import IPRoute
 
-from virtnet.kube import kinds
+from virtnet.api.names import CNI_TYPE as PLUGIN
 from virtnet.kube.client import Cluster
-from virtnet.node import links
-from virtnet.node.attach import Attacher
-from virtnet.node.handoffs import NodePart
+from virtnet.node.attach import Attacher, Parts
 from virtnet.node.journal import Journal
-from virtnet.node.netns import exists, inside
+from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics.veth import Veth
+from virtnet.node.pods import ClusterPods, Pods
+from virtnet.node.publish import OwnNodeNetwork
 from virtnet.node.server import Server, registry
 from virtnet.node.switch import SwitchPort
+from virtnet.node.tidy import Repair, tidy
 from virtnet.ovn.errors import Unavailable
 from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
-
-PLUGIN = "virtnet-cni"
 
 
 @dataclass(frozen=True)
@@ -48,34 +42,49 @@ class Settings:
     """0: none."""
 
 
-class ClusterPods:
-    """Pods from the API server."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
-    async def pod(self, namespace: str, name: str) -> Mapping[str, Any]:
-        return await self._cluster.get(kinds.PODS, name, namespace)
-
-
 async def run(settings: Settings) -> None:
-    """Serve until cancelled. What is attached stays: the data path needs nobody."""
+    """Serve until cancelled. What is attached stays: the data path needs nobody.
+
+    Raises JournalInUse, and Unavailable where there is no configuration of an API server.
+    """
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=registry)
-    here = f"/proc/{os.getpid()}/ns/net"
+    journal = Journal(settings.state_dir / "attachments")
     vswitch = await _vswitch(settings)
-    async with await Cluster.connect(agent="virtnet-node") as cluster:
-        port = SwitchPort(vswitch)
-        drivers = {"veth": Veth(here, lambda: vswitch.datapath == "netdev")}
-        journal = Journal(settings.state_dir / "attachments")
-        attacher = Attacher(journal, ClusterPods(cluster), port, drivers, patience=settings.patience)
-        await tidy(attacher, port, here)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(Server(attacher, settings.socket).run(), name="server")
-            group.create_task(NodePart(cluster, settings.node, attacher, vswitch).run(), name="node part")
-            if settings.cni_bin_dir is not None:
-                install_plugin(settings.cni_bin_dir, settings.socket)
-            log.info("serving", socket=str(settings.socket), attached=len(journal))
+    try:
+        async with await Cluster.connect(agent="virtnet-node") as cluster:
+            await _serve(settings, cluster, vswitch, journal)
+    finally:
+        await vswitch.close()
+        journal.close()
+
+
+async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal: Journal) -> None:
+    parts = parts_of(vswitch, journal, ClusterPods(cluster), patience=settings.patience)
+    attacher = Attacher(parts)
+    await tidy(attacher, parts)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Server(attacher, settings.socket).run(), name="server")
+        group.create_task(OwnNodeNetwork(cluster, settings.node, attacher, vswitch).run(), name="NodeNetwork")
+        group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
+        if settings.cni_bin_dir is not None:
+            install_plugin(settings.cni_bin_dir, settings.socket)
+        log.info("serving", socket=str(settings.socket), attached=len(journal))
+
+
+def parts_of(
+    vswitch: VSwitch, journal: Journal, pods: Pods, *, patience: float, here: str = "/proc/self/ns/net"
+) -> Parts:
+    """What the attacher works with. ``here`` is the node's network namespace, as a path."""
+    port = SwitchPort(vswitch)
+    return Parts(
+        journal=journal,
+        pods=pods,
+        port=port,
+        drivers={"veth": Veth(here, lambda: vswitch.datapath == "netdev")},
+        leftovers=Leftovers(port, here),
+        patience=patience,
+    )
 
 
 async def _vswitch(settings: Settings) -> VSwitch:
@@ -88,34 +97,17 @@ async def _vswitch(settings: Settings) -> VSwitch:
             await asyncio.sleep(1)
 
 
-async def tidy(attacher: Attacher, port: SwitchPort, here: str) -> None:
-    """What a crash or a reboot has left: NICs half attached or without a pod go, lost ports come back.
-
-    A NIC that was being attached goes: the runtime asks again, under the same name or another.
-    """
-    for entry in attacher.journal:
-        if entry.state != "Attached" or not exists(entry.netns):
-            log.info("left over", nic=str(entry.id), state=entry.state)
-            await attacher.detach(entry.id)
-    known = {entry.host_name: entry for entry in attacher.journal}
-    await port.tidy(known)
-
-    def strays(netlink: IPRoute) -> None:
-        marks = {entry.mark for entry in known.values()}
-        for index, mark in links.marked(netlink):
-            if mark not in marks:
-                log.info("stray link removed", mark=mark)
-                links.delete(netlink, index)
-
-    await inside(here, strays)
-
-
 def install_plugin(directory: Path, socket: Path) -> None:
     """Put the CNI plugin where the runtime looks, and beside it the file that says where we listen."""
     directory.mkdir(parents=True, exist_ok=True)
-    fresh = directory / f".{PLUGIN}.new"
-    with resources.as_file(resources.files("virtnet.cni") / "plugin.py") as source:
-        shutil.copyfile(source, fresh)
-    fresh.chmod(0o755)
-    (directory / f"{PLUGIN}.socket").write_text(f"{socket}\n")
-    fresh.rename(directory / PLUGIN)
+    source = resources.files("virtnet.cni") / "plugin.py"
+    _put(directory / f"{PLUGIN}.socket", f"{socket}\n".encode(), 0o644)
+    _put(directory / PLUGIN, source.read_bytes(), 0o755)
+
+
+def _put(path: Path, content: bytes, mode: int) -> None:
+    """Whole or not at all: a runtime may start it at any time."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.chmod(mode)
+    fresh.rename(path)

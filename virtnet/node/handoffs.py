@@ -1,131 +1,56 @@
-"""The node's part in handoffs, and what it publishes: its own NodeNetwork, read and answered."""
+"""The source's part in a handoff: it lets go of the port once the guest runs elsewhere, so that the target can have it.
 
-import asyncio
+The controller asks (NodeNetwork.spec.handoffs), the node answers (status.handoffs). What is asked for is done once: a
+guest that comes back to this node while the answer still stands there must not lose its new NIC. The drain of frames
+that came too late for the source belongs beside it.
+"""
+
 from datetime import UTC, datetime
-from typing import Any
 
-import structlog
-
-from virtnet.api import NodeNetwork, NodeNetworkStatus, set_condition
-from virtnet.api.meta import Metadata
-from virtnet.api.node_network import NodeHandoffStatus
-from virtnet.kube import kinds
-from virtnet.kube.client import Cluster
-from virtnet.kube.errors import AlreadyExists, ApiError
+from virtnet.api import NodeHandoff, NodeHandoffStatus, NodeNetwork
 from virtnet.node.attach import Attacher
-from virtnet.ovn.errors import OvnError
-from virtnet.ovn.vswitch import VSwitch
-
-log = structlog.get_logger()
-
-NODES = kinds.of(NodeNetwork)
-REFRESH_SECONDS = 30.0
 
 
-class NodePart:
-    """Follows the node's own NodeNetwork. The only writer of its status."""
+class Releases:
+    """Ports that this node was asked to let go of."""
 
-    def __init__(self, cluster: Cluster, node: str, attacher: Attacher, vswitch: VSwitch) -> None:
-        self._cluster = cluster
-        self._node = node
+    def __init__(self, attacher: Attacher) -> None:
         self._attacher = attacher
-        self._vswitch = vswitch
-        self._known: NodeNetwork | None = None
-        self._look = asyncio.Event()
-        vswitch.on_change(self._look.set)
+        self._done: dict[tuple[str, str], datetime] = {}
+        """By port and migration."""
 
-    async def run(self) -> None:
-        """Watch, act and publish until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(), name="own NodeNetwork")
-            group.create_task(self._act(), name="handoffs")
+    def pending(self, known: NodeNetwork) -> dict[str, NodeHandoff]:
+        """What is asked for and not done yet, by port."""
+        answered = self._answered(known)
+        asked = {port: part for port, part in known.spec.handoffs.items() if part.role == "Source" and part.release}
+        return {port: part for port, part in asked.items() if port not in answered}
 
-    async def _watch(self) -> None:
-        async for change, body in self._cluster.watch(NODES, fields=f"metadata.name={self._node}"):
-            items = body["items"] if change == "SYNC" else [body]
-            if change == "DELETED" or not items:
-                self._known = None
-            else:
-                self._known = NodeNetwork.parse(items[0])
-            self._look.set()
+    async def let_go(self, known: NodeNetwork) -> None:
+        """Do what is asked for. Raises OvnError.
 
-    async def _act(self) -> None:
-        """Level-triggered: whatever woke us, do what the object says, then say what is so."""
-        while True:
-            try:
-                async with asyncio.timeout(REFRESH_SECONDS):
-                    await self._look.wait()
-            except TimeoutError:
-                log.debug("looking again, as from time to time")
-            self._look.clear()
-            try:
-                await self._once()
-            except (ApiError, OvnError) as error:
-                log.warning("to be retried", error=str(error))
-                await asyncio.sleep(1)
-                self._look.set()
-
-    async def _once(self) -> None:
-        if self._known is None:
-            await self._create()
-            return
-        released = await self._release(self._known)
-        status = self._status(self._known, released)
-        if status != self._known.status:
-            patch = _merge_patch(self._known.status, status)
-            body = await self._cluster.patch(NODES, self._node, {"status": patch}, subresource="status")
-            self._known = NodeNetwork.parse(body)
-
-    async def _create(self) -> None:
-        manifest = NodeNetwork(metadata=Metadata(name=self._node)).manifest()
-        try:
-            self._known = NodeNetwork.parse(await self._cluster.create(NODES, manifest))
-        except AlreadyExists:
-            self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
-        self._look.set()
-
-    async def _release(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
-        """Let go of the ports whose guests run elsewhere by now; all that were let go for a handoff in course."""
-        answers = {}
-        for port, handoff in known.spec.handoffs.items():
-            if handoff.role != "Source" or not handoff.release:
-                continue
+        Only of NICs that are attached: one that is being attached waits for OVN, and the source's did that long ago.
+        """
+        for port, part in self.pending(known).items():
+            moments = []
             for entry in self._attacher.journal.of_port(port):
-                if entry.migration != handoff.migration and not entry.released:
-                    await self._attacher.release(entry)
-            before = known.status.handoffs.get(port)
-            if before is not None and before.migration == handoff.migration:
-                answers[port] = before
-            else:
-                answers[port] = NodeHandoffStatus(migration=handoff.migration, released_at=datetime.now(UTC))
+                if entry.state == "Attached" and entry.migration != part.migration:
+                    released = await self._attacher.release(entry)
+                    moments += [released.released_at] if released and released.released_at else []
+            self._done[port, part.migration] = max(moments, default=datetime.now(UTC))
+
+    def answers(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
+        """What the controller is to be told: entries of handoffs that are over are not among it."""
+        current = {(port, part.migration) for port, part in known.spec.handoffs.items()}
+        self._done = {asked: moment for asked, moment in self._done.items() if asked in current}
+        return self._answered(known)
+
+    def _answered(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
+        answers = {}
+        for port, part in known.spec.handoffs.items():
+            told = known.status.handoffs.get(port)
+            done = self._done.get((port, part.migration))
+            if done is not None:
+                answers[port] = NodeHandoffStatus(migration=part.migration, released_at=done)
+            elif told is not None and told.migration == part.migration and told.released_at is not None:
+                answers[port] = told
         return answers
-
-    def _status(self, known: NodeNetwork, handoffs: dict[str, NodeHandoffStatus]) -> NodeNetworkStatus:
-        up, datapath = self._vswitch.up, self._vswitch.datapath
-        reason, message = "Ready", ""
-        if not up:
-            reason, message = "OpenVSwitchAway", "Open vSwitch does not answer"
-        elif not datapath:
-            reason, message = "NoBridge", f"there is no bridge {self._vswitch.bridge}; is ovn-controller running?"
-        return NodeNetworkStatus(
-            chassis=self._vswitch.system_id if up else known.status.chassis,
-            encap_ips=self._vswitch.encap_ips if up else known.status.encap_ips,
-            datapath=datapath if up else known.status.datapath,
-            ports=len(self._attacher.journal),
-            handoffs=handoffs,
-            conditions=set_condition(
-                known.status.conditions,
-                "Ready",
-                status=reason == "Ready",
-                reason=reason,
-                message=message,
-                generation=known.metadata.generation,
-            ),
-        )
-
-
-def _merge_patch(before: NodeNetworkStatus, after: NodeNetworkStatus) -> dict[str, Any]:
-    """The whole status, and None for handoffs that are over."""
-    patch = after.model_dump(mode="json", by_alias=True)
-    patch["handoffs"] |= dict.fromkeys(before.handoffs.keys() - after.handoffs.keys())
-    return patch

@@ -1,10 +1,13 @@
 """The journal of attached NICs: one file each, on disk before the first change. It is all that recovery needs."""
 
-import hashlib
+import asyncio
+import fcntl
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from pydantic import ValidationError
@@ -16,11 +19,17 @@ from virtnet.node.request import AttachmentId
 log = structlog.get_logger()
 
 
+class JournalInUse(Exception):  # noqa: N818 - says what is the matter
+    """Another daemon works on these NICs."""
+
+
 class Entry(Spec):
     """One NIC, from before its first change to after its last."""
 
     container: str
     interface: str
+    network_name: str
+    """The name in the network configuration: a GC is about the NICs of one."""
     netns: str
     pod_namespace: str
     pod_name: str
@@ -29,8 +38,8 @@ class Entry(Spec):
     """UID of the VMIM that the pod is the target of; it stays when the migration is over."""
     attachment: Attachment
     state: Literal["Attaching", "Attached", "Detaching"] = "Attaching"
-    released: bool = False
-    """The port was let go for good: the guest lives elsewhere, or another NIC of this node has it."""
+    released_at: datetime | None = None
+    """When the port was let go for good: the guest lives elsewhere, or another NIC of this node has it."""
 
     @property
     def id(self) -> AttachmentId:
@@ -38,22 +47,35 @@ class Entry(Spec):
 
     @property
     def host_name(self) -> str:
-        """The host's end: the same for the same NIC, so that a repeated ADD finds what a crash has left."""
-        return f"vn{hashlib.sha256(f'{self.container}/{self.interface}'.encode()).hexdigest()[:11]}"
+        return self.id.host_name
 
     @property
-    def mark(self) -> str:
-        """What the host's end says in its alias: whose it is."""
-        return f"virtnet {self.container}/{self.interface}"
+    def pod(self) -> str:
+        return f"{self.pod_namespace}/{self.pod_name}"
 
 
 class Journal:
-    """Entries in a directory. Every write is on disk when it returns."""
+    """Entries in a directory. Every write is on disk when it returns; what it says counts from its call on.
+
+    Writes are done in one thread, in order: waiting for a disk must not keep other NICs waiting.
+    """
 
     def __init__(self, directory: Path) -> None:
+        """Raises JournalInUse."""
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._descriptor = os.open(directory, os.O_DIRECTORY)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise JournalInUse(f"another virtnet-node works with {directory}; end it first") from error
+        self._disk = ThreadPoolExecutor(1, "journal")
         self._entries = {entry.id: entry for entry in self._read()}
+
+    def close(self) -> None:
+        self._disk.shutdown()
+        os.close(self._descriptor)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -67,38 +89,46 @@ class Journal:
     def of_port(self, port: str) -> list[Entry]:
         return [entry for entry in self if entry.attachment.port == port]
 
-    def write(self, entry: Entry) -> Entry:
-        path = self._path(entry.id)
+    async def write(self, entry: Entry) -> Entry:
+        self._entries[entry.id] = entry
+        await self._on_disk(self._store, self._path(entry.id), entry.model_dump_json(by_alias=True))
+        return entry
+
+    async def change(self, id_: AttachmentId, **changes: Any) -> Entry | None:
+        """The entry with these fields changed, as it is by now; None, and nothing written, where there is none."""
+        entry = self._entries.get(id_)
+        return await self.write(entry.model_copy(update=changes)) if entry is not None else None
+
+    async def remove(self, id_: AttachmentId) -> None:
+        self._entries.pop(id_, None)
+        await self._on_disk(self._delete, self._path(id_))
+
+    async def _on_disk(self, work: Any, *arguments: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
+
+    def _store(self, path: Path, text: str) -> None:
         fresh = path.with_suffix(".new")
         with fresh.open("w") as file:
-            file.write(entry.model_dump_json(by_alias=True))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(path)
-        self._sync()
-        self._entries[entry.id] = entry
-        return entry
+        os.fsync(self._descriptor)
 
-    def remove(self, id_: AttachmentId) -> None:
-        self._path(id_).unlink(missing_ok=True)
-        self._sync()
-        self._entries.pop(id_, None)
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._directory, os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _delete(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        os.fsync(self._descriptor)
 
     def _path(self, id_: AttachmentId) -> Path:
-        return self._directory / f"{hashlib.sha256(f'{id_.container}/{id_.interface}'.encode()).hexdigest()[:32]}.json"
+        return self._directory / f"{id_.digest[:32]}.json"
 
     def _read(self) -> Iterator[Entry]:
+        for path in self._directory.glob("*.new"):
+            path.unlink()  # never became true
         for path in sorted(self._directory.glob("*.json")):
             try:
                 yield Entry.model_validate_json(path.read_bytes())
             except ValidationError as error:
-                # Not ours to guess: set aside for a person; its link and port carry our marks and are collected.
+                # Not ours to guess: set aside for a person. Its port and link carry our marks: see leftovers.py.
                 log.exception("journal unreadable", path=str(path), error=str(error))
                 path.rename(path.with_suffix(".unreadable"))

@@ -1,4 +1,4 @@
-"""Links of the host: what the daemon asks the kernel for, by rtnetlink and ethtool."""
+"""Links: what the daemon asks the kernel for, by rtnetlink and ethtool, in the namespace of the calling thread."""
 
 import array
 import errno
@@ -7,41 +7,66 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any, Self
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
-_ALIAS_MARK = "virtnet "
+_ADDRESSES_BY_NOBODY = 1
 
 
 class NameTaken(Exception):  # noqa: N818 - says what is the matter
     """There is already an interface of this name."""
 
 
-def find(netlink: IPRoute, name: str) -> int | None:
-    """The index of a link, None where there is none."""
-    found = netlink.link_lookup(ifname=name)
-    return int(found[0]) if found else None
+@dataclass(frozen=True)
+class Link:
+    """One link, as it is now."""
+
+    name: str
+    index: int
+    mac: str
+    alias: str
+    leads_elsewhere: bool
+    """Whether its other end is in another namespace: the kernel deletes both when that one goes."""
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        return cls(
+            name=str(message.get_attr("IFLA_IFNAME")),
+            index=int(message["index"]),
+            mac=str(message.get_attr("IFLA_ADDRESS") or ""),
+            alias=str(message.get_attr("IFLA_IFALIAS") or ""),
+            leads_elsewhere=message.get_attr("IFLA_LINK_NETNSID") is not None,
+        )
 
 
-def set_alias(netlink: IPRoute, index: int, mark: str) -> None:
-    """The kernel takes no alias with a new link, so this is a change of its own."""
-    netlink.link("set", index=index, ifalias=mark)
+def find(netlink: IPRoute, name: str) -> Link | None:
+    """The link of this name; None where there is none."""
+    try:
+        messages = list(netlink.link("get", ifname=name))
+    except NetlinkError as error:
+        if error.code == errno.ENODEV:
+            return None
+        raise
+    found = Link.of(messages[0])
+    return found if found.name == name else None  # the kernel finds alternative names too
 
 
-def alias(netlink: IPRoute, index: int) -> str:
-    return str(netlink.get_links(index)[0].get_attr("IFLA_IFALIAS") or "")
-
-
-def mac(netlink: IPRoute, index: int) -> str:
-    return str(netlink.get_links(index)[0].get_attr("IFLA_ADDRESS") or "")
+def all_links(netlink: IPRoute) -> Iterator[Link]:
+    for message in netlink.get_links():
+        yield Link.of(message)
 
 
 def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: str, mtu: int) -> None:
-    """A pair with one end here and the other, under its final name, in the namespace. Raises NameTaken."""
+    """A pair with one end here and the other in the namespace, at once under its final name and MAC.
+
+    So nothing is ever renamed or moved, and a name that is taken there, also as an alternative one, is refused by the
+    kernel itself. Raises NameTaken, and FileNotFoundError where there is no namespace.
+    """
     descriptor = os.open(netns, os.O_RDONLY)
     try:
         peer = {"ifname": name, "net_ns_fd": descriptor, "address": address, "mtu": mtu}
@@ -54,6 +79,15 @@ def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: 
         os.close(descriptor)
 
 
+def set_alias(netlink: IPRoute, index: int, alias: str) -> None:
+    """The kernel takes no alias with a new link, so this is a change of its own."""
+    netlink.link("set", index=index, ifalias=alias)
+
+
+def set_up(netlink: IPRoute, index: int) -> None:
+    netlink.link("set", index=index, state="up")
+
+
 def delete(netlink: IPRoute, index: int) -> None:
     """Delete a link; one that is gone already is fine."""
     try:
@@ -63,25 +97,23 @@ def delete(netlink: IPRoute, index: int) -> None:
             raise
 
 
-def marked(netlink: IPRoute) -> Iterator[tuple[int, str]]:
-    """Index and mark of every link here that carries our mark."""
-    for link in netlink.get_links():
-        text = link.get_attr("IFLA_IFALIAS") or ""
-        if text.startswith(_ALIAS_MARK):
-            yield int(link["index"]), str(text)
+def silence(netlink: IPRoute, index: int) -> None:
+    """Give a link no IPv6 address of its own, before it is up: then the kernel says nothing on it, not even MLD.
 
-
-def silence(name: str) -> None:
-    """Keep the kernel from speaking IPv6 on a link before it is up. In the namespace of the calling thread."""
-    switch = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
-    if switch.exists():  # not on a kernel without IPv6
-        switch.write_text("1")
+    By netlink, because /proc/sys is read-only in a container that is not privileged.
+    """
+    mode = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", _ADDRESSES_BY_NOBODY]]}]]}
+    try:
+        netlink.link("set", index=index, IFLA_AF_SPEC=mode)
+    except NetlinkError as error:
+        if error.code != errno.EAFNOSUPPORT:  # no IPv6 in this kernel, or none at so small an MTU
+            raise
 
 
 def leave_checksums_to_software(name: str) -> None:
-    """Turn the transmit checksum offload off: an OVS in userspace sends frames on whose checksums nobody has filled in.
+    """Turn the transmit checksum offload off: an OVS in userspace sends on frames whose checksums nobody has filled in.
 
-    In the namespace of the calling thread.
+    Segmentation offload goes with it.
     """
     value = array.array("B", struct.pack("II", _ETHTOOL_STXCSUM, 0))
     request = struct.pack("16sP", name.encode(), value.buffer_info()[0])

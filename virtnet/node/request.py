@@ -1,15 +1,23 @@
 """A CNI request as the daemon understands it: validated here, believed everywhere else (CNI 1.1.0)."""
 
+import hashlib
 import json
-import re
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
 
-VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+NEWEST = VERSIONS[-1]
 COMMANDS = ("ADD", "DEL", "CHECK", "STATUS", "GC")
+_MARK = "virtnet "
 
-_CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_INTERFACE = re.compile(r"[^/:\s]{1,15}")
+SINCE = {"CHECK": "0.4.0", "STATUS": "1.1.0", "GC": "1.1.0"}
+
+Container = Annotated[str, Field(max_length=200, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")]
+InterfaceName = Annotated[str, Field(pattern=r"^[^/:\s]{1,15}$")]
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class CniError(Exception):
@@ -29,7 +37,7 @@ class CniError(Exception):
 
 @dataclass(frozen=True, order=True)
 class AttachmentId:
-    """What the runtime calls one NIC of one sandbox."""
+    """What the runtime calls one NIC of one sandbox, and what we call it by that."""
 
     container: str
     interface: str
@@ -37,86 +45,161 @@ class AttachmentId:
     def __str__(self) -> str:
         return f"{self.interface} of {self.container[:12]}"
 
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(f"{self.container}/{self.interface}".encode()).hexdigest()
+
+    @property
+    def host_name(self) -> str:
+        """The host's end: known from the id alone, so that a repeated ADD or DEL finds what a crash has left."""
+        return f"vn{self.digest[:11]}"
+
+    @property
+    def mark(self) -> str:
+        """What the host's end says in its alias: whose it is."""
+        return f"{_MARK}{self.container}/{self.interface}"
+
+    @classmethod
+    def marked(cls, alias: str) -> "AttachmentId | None":
+        """Whose a link is by its alias; None where it is not ours."""
+        container, slash, interface = alias.removeprefix(_MARK).partition("/")
+        return cls(container, interface) if alias.startswith(_MARK) and slash else None
+
+
+class Given(BaseModel):
+    """What comes from outside: what we do not know is not ours to judge."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Frame(Given):
+    """What the plugin sends."""
+
+    env: dict[str, str]
+    config: str
+
+
+class Variables(Given):
+    """The CNI environment of commands that are about one NIC."""
+
+    container: Container = Field(alias="CNI_CONTAINERID")
+    interface: InterfaceName = Field(alias="CNI_IFNAME")
+    netns: str = Field(default="", alias="CNI_NETNS")
+    arguments: str = Field(default="", alias="CNI_ARGS")
+
+
+class ValidAttachment(Given):
+    """What the runtime still knows, in a GC."""
+
+    container: str = Field(alias="containerID")
+    interface: str = Field(alias="ifname")
+
+
+class NetworkConfig(Given):
+    """The network configuration, as far as it concerns the node: which addresses, the pod's annotation says."""
+
+    version: str = Field(default=VERSIONS[0], alias="cniVersion")
+    name: str = Field(max_length=253, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")
+    valid: tuple[ValidAttachment, ...] | None = Field(default=None, alias="cni.dev/valid-attachments")
+
 
 @dataclass(frozen=True)
 class Request:
-    """One request. For STATUS and GC only ``command`` and ``config`` mean anything."""
+    """One request."""
 
-    command: str
+    command: Literal["ADD", "DEL", "CHECK", "STATUS", "GC"]
     version: str
-    id: AttachmentId
+    network: str
+    """The name in the network configuration."""
+    id: AttachmentId = AttachmentId("", "")
+    """Of nothing, for STATUS and GC."""
     netns: str = ""
     pod_namespace: str = ""
     pod_name: str = ""
     pod_uid: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def valid_attachments(self) -> frozenset[AttachmentId]:
-        """GC: what the runtime still knows. Raises CniError when it does not say."""
-        entries = self.config.get("cni.dev/valid-attachments")
-        if not isinstance(entries, list):
-            raise CniError(CniError.NETWORK, "GC needs cni.dev/valid-attachments: without it everything would go")
-        try:
-            return frozenset(AttachmentId(str(e["containerID"]), str(e["ifname"])) for e in entries)
-        except (TypeError, KeyError) as error:
-            raise CniError(
-                CniError.NETWORK, "cni.dev/valid-attachments: entries need containerID and ifname"
-            ) from error
+    valid: frozenset[AttachmentId] = frozenset()
+    """GC: what the runtime still knows of this network."""
 
 
-def parse(frame: bytes) -> Request:
+def parse(frame: Frame) -> Request:
     """The request in a frame. Raises CniError for everything that is not one."""
-    try:
-        body = json.loads(frame)
-        env, text = body["env"], body["config"]
-        variables = {str(name): str(value) for name, value in env.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CniError(CniError.DECODE, "the request is no JSON object of env and config") from error
-    command = variables.get("CNI_COMMAND", "")
+    command = frame.env.get("CNI_COMMAND", "")
     if command not in COMMANDS:
-        raise CniError(CniError.ENVIRONMENT, f"CNI_COMMAND {command!r} is none of {', '.join(COMMANDS)}")
-    config = _config(text)
-    version = config.get("cniVersion", "")
-    if version not in VERSIONS:
-        raise CniError(CniError.VERSION, f"cniVersion {version!r} is not supported; use one of {', '.join(VERSIONS)}")
-    if command in ("STATUS", "GC"):
-        if version != VERSIONS[-1]:
-            raise CniError(CniError.VERSION, f"{command} needs cniVersion 1.1.0; the configuration has {version}")
-        return Request(command, version, AttachmentId("", ""), config=config)
-    arguments = _arguments(variables.get("CNI_ARGS", ""))
-    netns = variables.get("CNI_NETNS", "")
-    if command in ("ADD", "CHECK") and not netns.startswith("/"):
-        raise CniError(CniError.ENVIRONMENT, f"CNI_NETNS {netns!r} is not a path")
+        raise CniError(CniError.ENVIRONMENT, f"CNI_COMMAND {command[:80]!r} is none of {', '.join(COMMANDS)}")
+    config = _config(frame.config)
+    since = SINCE.get(command, VERSIONS[0])
+    if VERSIONS.index(config.version) < VERSIONS.index(since):
+        raise CniError(CniError.VERSION, f"{command} needs cniVersion {since}; the configuration has {config.version}")
+    if command == "STATUS":
+        return Request("STATUS", config.version, config.name)
+    if command == "GC":
+        if config.valid is None:
+            raise CniError(CniError.NETWORK, "GC needs cni.dev/valid-attachments: without it everything would go")
+        known = frozenset(AttachmentId(one.container, one.interface) for one in config.valid)
+        return Request("GC", config.version, config.name, valid=known)
+    variables = _validated(Variables, frame.env, CniError.ENVIRONMENT, "the CNI environment")
+    if variables.interface in (".", ".."):
+        raise CniError(CniError.ENVIRONMENT, f"CNI_IFNAME {variables.interface} is not a name for an interface")
+    if command != "DEL" and not variables.netns.startswith("/"):
+        raise CniError(CniError.ENVIRONMENT, f"CNI_NETNS {variables.netns[:80]!r} is not an absolute path")
+    arguments = _arguments(variables.arguments)
     return Request(
-        command=command,
-        version=version,
-        id=_id(variables),
-        netns=netns,
+        command=command,  # type: ignore[arg-type]  # one of COMMANDS
+        version=config.version,
+        network=config.name,
+        id=AttachmentId(variables.container, variables.interface),
+        netns=variables.netns,
         pod_namespace=arguments.get("K8S_POD_NAMESPACE", ""),
         pod_name=arguments.get("K8S_POD_NAME", ""),
         pod_uid=arguments.get("K8S_POD_UID", ""),
-        config=config,
     )
 
 
-def _config(text: Any) -> dict[str, Any]:
+def frame_of(body: bytes) -> Frame:
+    """What the plugin sent. Raises CniError."""
+    return _validated(Frame, _json(body, "the request"), CniError.DECODE, "the request")
+
+
+def version_of(frame: Frame) -> str:
+    """The version to answer in, as the plugin itself finds it: also for configurations that make no sense."""
     try:
-        config = json.loads(text)
-    except (ValueError, TypeError) as error:
-        raise CniError(CniError.DECODE, f"the network configuration is not JSON: {error}") from error
+        version = _config(frame.config).version
+    except CniError:
+        return NEWEST
+    return version
+
+
+def _config(text: str) -> NetworkConfig:
+    config = _json(text, "the network configuration")
     if not isinstance(config, dict):
         raise CniError(CniError.DECODE, "the network configuration is no JSON object")
-    return config
+    version = config.get("cniVersion") or VERSIONS[0]
+    if version not in VERSIONS:
+        supported = ", ".join(VERSIONS)
+        raise CniError(CniError.VERSION, f"cniVersion {str(version)[:80]!r} is not supported; use one of {supported}")
+    return _validated(NetworkConfig, {**config, "cniVersion": version}, CniError.NETWORK, "the network configuration")
 
 
-def _id(variables: dict[str, str]) -> AttachmentId:
-    container, interface = variables.get("CNI_CONTAINERID", ""), variables.get("CNI_IFNAME", "")
-    if not _CONTAINER.fullmatch(container) or len(container) > 200:
-        raise CniError(CniError.ENVIRONMENT, f"CNI_CONTAINERID {container[:80]!r} is not a container's id")
-    if not _INTERFACE.fullmatch(interface) or interface in (".", ".."):
-        raise CniError(CniError.ENVIRONMENT, f"CNI_IFNAME {interface[:80]!r} is not a name for an interface")
-    return AttachmentId(container, interface)
+def _json(text: str | bytes, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CniError(CniError.DECODE, f"{what} is not JSON: {error}") from error
+
+
+def _validated(model: type[M], value: Any, code: int, what: str) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise CniError(code, f"{what}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """One line for people: where, what is expected, and what is there."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    given = "" if first["type"] == "missing" else f", not {str(first['input'])[:80]!r}"
+    return f"{where}: {first['msg']}{given}"
 
 
 def _arguments(text: str) -> dict[str, str]:

@@ -1,29 +1,42 @@
 """A NIC's port in the switch: what it is marked with, when it is ready, and how it is let go."""
 
+from collections.abc import Iterator
+
 import structlog
 
 from virtnet.node.journal import Entry
-from virtnet.node.request import CniError
+from virtnet.node.request import AttachmentId, CniError
 from virtnet.ovn.errors import OvnError
-from virtnet.ovn.vswitch import IFACE_ID, MARK, InterfaceFailed, VSwitch
+from virtnet.ovn.vswitch import IFACE_ID, Interface, InterfaceFailed, VSwitch
 
 log = structlog.get_logger()
 
+CONTAINER = "virtnet/container"
+INTERFACE = "virtnet/ifname"
+NETNS = "virtnet/netns"
 POD_UID = "virtnet/pod-uid"
-INTERFACE = "virtnet/interface"
+NETWORK = "virtnet/network"
 
 
 class SwitchPort:
-    """The step that every NIC kind shares."""
+    """The step that every NIC kind shares, and what is left of it without a journal."""
 
     def __init__(self, vswitch: VSwitch) -> None:
         self._vswitch = vswitch
 
     @property
-    def ready(self) -> bool:
-        return self._vswitch.up and bool(self._vswitch.datapath)
+    def problem(self) -> str:
+        """Why no NIC can be attached now; empty when one can."""
+        if not self._vswitch.up:
+            return "Open vSwitch does not answer"
+        if not self._vswitch.datapath:
+            return f"Open vSwitch has no bridge {self._vswitch.bridge}; is ovn-controller running?"
+        return ""
 
     async def do(self, entry: Entry) -> None:
+        there = self._vswitch.interfaces().get(entry.host_name)
+        if there is not None and id_of(there) != entry.id:
+            raise CniError(CniError.IO, f"Open vSwitch has an interface {entry.host_name} that virtnet has not made")
         try:
             await self._vswitch.add(entry.host_name, ids(entry))
         except OvnError as error:
@@ -42,48 +55,59 @@ class SwitchPort:
                 "is the controller running? kubectl describe port shows what it waits for",
             )
 
-    async def undo(self, entry: Entry) -> None:
+    async def undo(self, id_: AttachmentId) -> None:
         """Remove the port, if it is this NIC's."""
-        interface = self._vswitch.interfaces().get(entry.host_name)
-        if interface is not None and interface.external_ids.get(MARK) == entry.container:
-            try:
-                await self._vswitch.remove(entry.host_name)
-            except OvnError as error:
-                raise CniError(CniError.TRY_AGAIN, f"Open vSwitch: {error}") from error
+        if not self._vswitch.up:
+            # What we know is old: a port that is not in it may be there.
+            raise CniError(CniError.TRY_AGAIN, "Open vSwitch does not answer")
+        there = self._vswitch.interfaces().get(id_.host_name)
+        if there is None or id_of(there) != id_:
+            return
+        try:
+            await self._vswitch.remove(id_.host_name)
+        except OvnError as error:
+            raise CniError(CniError.TRY_AGAIN, f"Open vSwitch: {error}") from error
 
-    async def release(self, entry: Entry) -> None:
-        """Let OVN unbind the port from this node."""
-        interface = self._vswitch.interfaces().get(entry.host_name)
-        if interface is not None and IFACE_ID in interface.external_ids:
+    async def let_go(self, entry: Entry) -> None:
+        """Let OVN unbind the port from this node. Raises OvnError."""
+        there = self._vswitch.interfaces().get(entry.host_name)
+        if there is not None and IFACE_ID in there.external_ids:
             await self._vswitch.change_ids(entry.host_name, remove=frozenset({IFACE_ID}))
 
     def check(self, entry: Entry) -> None:
         """Raises CniError when the port is not there as it should be."""
-        interface = self._vswitch.interfaces().get(entry.host_name)
-        if interface is None or interface.external_ids.get(IFACE_ID) != entry.attachment.port:
+        there = self._vswitch.interfaces().get(entry.host_name)
+        if there is None or (entry.released_at is None and there.external_ids.get(IFACE_ID) != entry.attachment.port):
             raise CniError(CniError.IO, f"port {entry.attachment.port} has no interface in Open vSwitch")
 
-    async def tidy(self, known: dict[str, Entry]) -> None:
-        """Make the switch hold exactly the ports of these NICs, by host name; others' are left alone."""
-        present = self._vswitch.interfaces()
-        for name, interface in present.items():
-            if MARK in interface.external_ids and name not in known:
-                log.info("stray port removed", interface=name)
-                await self._vswitch.remove(name)
-        for name, entry in known.items():
-            if name not in present:
-                log.info("lost port restored", interface=name, port=entry.attachment.port)
-                await self._vswitch.add(name, ids(entry))
+    def missing(self, entry: Entry) -> bool:
+        """Whether the switch has lost the port."""
+        return not self.problem and entry.host_name not in self._vswitch.interfaces()
+
+    def marked(self) -> Iterator[tuple[AttachmentId, Interface]]:
+        """All interfaces that are ours."""
+        for interface in self._vswitch.interfaces().values():
+            id_ = id_of(interface)
+            if id_ is not None:
+                yield id_, interface
+
+
+def id_of(interface: Interface) -> AttachmentId | None:
+    """Whose an interface is; None where it is not ours."""
+    marks = interface.external_ids
+    return AttachmentId(marks[CONTAINER], marks[INTERFACE]) if marks.keys() >= {CONTAINER, INTERFACE} else None
 
 
 def ids(entry: Entry) -> dict[str, str]:
     """The external_ids of a NIC's interface."""
-    claim = {} if entry.released else {IFACE_ID: entry.attachment.port}
+    claim = {IFACE_ID: entry.attachment.port} if entry.released_at is None else {}
     return {
         **claim,
         "attached-mac": entry.attachment.mac,
         "iface-status": "active",
-        MARK: entry.container,
+        CONTAINER: entry.container,
         INTERFACE: entry.interface,
+        NETNS: entry.netns,
         POD_UID: entry.pod_uid,
+        NETWORK: entry.network_name,
     }

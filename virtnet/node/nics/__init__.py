@@ -2,10 +2,10 @@
 
 A driver is a list of steps. The attacher writes the journal before the first of them, does them in order, and undoes
 them in reverse; each must be able to find what a crash has left of itself, so doing and undoing twice is harmless.
+A gate on the host's end, for the targets of migrations, is a further step of a driver.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from virtnet.node.journal import Entry
 
@@ -23,10 +23,14 @@ class Step(Protocol):
 class Driver(Protocol):
     """A NIC kind."""
 
-    def steps(self, entry: Entry) -> tuple[Step, ...]:
+    def plan(self, entry: Entry) -> tuple[Step, ...]:
         """What makes the NIC exist, in order; the port of the switch is not among it."""
         ...
 
-    async def observe(self, entry: Entry) -> Mapping[str, Any]:
-        """The NIC as it is: ``host_mac``. Raises CniError when it is not there as it should be."""
+    async def observe(self, entry: Entry) -> str:
+        """The MAC of the host's end. Raises CniError when the NIC is not there as it should be."""
+        ...
+
+    async def alive(self, entry: Entry) -> bool:
+        """Whether the NIC is there at all. It is gone once its sandbox is."""
         ...

@@ -1,9 +1,8 @@
 """veth: one end on the host, in Open vSwitch; the other in the pod, which bridges it to the guest's tap."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_interface
-from typing import Any
 
 from pyroute2 import IPRoute
 
@@ -23,26 +22,22 @@ class Veth:
     software_checksums: Callable[[], bool]
     """Whether the switch runs in userspace, and checksums must be filled in before it."""
 
-    def steps(self, entry: Entry) -> tuple[Step, ...]:
+    def plan(self, entry: Entry) -> tuple[Step, ...]:
         return (_Pair(self.here), _PodEnd(self), _HostEnd(self))
 
-    async def observe(self, entry: Entry) -> Mapping[str, Any]:
-        def host(netlink: IPRoute) -> str:
-            index = links.find(netlink, entry.host_name)
-            return links.mac(netlink, index) if index is not None else ""
-
-        def pod(netlink: IPRoute) -> bool:
-            return links.find(netlink, entry.interface) is not None
-
-        host_mac = await inside(self.here, host)
+    async def observe(self, entry: Entry) -> str:
+        host = await inside(self.here, lambda netlink: links.find(netlink, entry.host_name))
         try:
-            there = await inside(entry.netns, pod)
+            pod = await inside(entry.netns, lambda netlink: links.find(netlink, entry.interface))
         except NamespaceGone as error:
             raise CniError(CniError.UNKNOWN_CONTAINER, str(error)) from error
-        if not host_mac or not there:
-            missing = entry.interface if host_mac else entry.host_name
-            raise CniError(CniError.IO, f"interface {missing} is gone; delete the pod, so that it is attached anew")
-        return {"host_mac": host_mac}
+        if host is None or pod is None:
+            missing = entry.interface if host else entry.host_name
+            raise CniError(CniError.IO, f"interface {missing} is gone", "delete the pod, so that it is attached anew")
+        return host.mac
+
+    async def alive(self, entry: Entry) -> bool:
+        return await inside(self.here, lambda netlink: links.find(netlink, entry.host_name)) is not None
 
 
 @dataclass(frozen=True)
@@ -52,8 +47,6 @@ class _Pair:
     here: str
 
     async def do(self, entry: Entry) -> None:
-        if not exists(entry.netns):
-            raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} does not exist")
         attachment = entry.attachment
 
         def create(netlink: IPRoute) -> None:
@@ -66,21 +59,26 @@ class _Pair:
                     address=attachment.mac,
                     mtu=attachment.mtu,
                 )
-            index = links.find(netlink, entry.host_name)
-            if index is not None:
-                links.set_alias(netlink, index, entry.mark)
+            host = links.find(netlink, entry.host_name)
+            if host is None or host.alias not in ("", entry.id.mark):
+                raise CniError(CniError.IO, f"interface {entry.host_name} of this node is somebody else's, or vanished")
+            links.set_alias(netlink, host.index, entry.id.mark)
 
+        if not exists(entry.netns):
+            raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} does not exist")
         try:
             await inside(self.here, create)
         except links.NameTaken as error:
             raise CniError(CniError.ENVIRONMENT, str(error)) from error
+        except FileNotFoundError as error:
+            raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} went away") from error
 
     async def undo(self, entry: Entry) -> None:
         def delete(netlink: IPRoute) -> None:
-            index = links.find(netlink, entry.host_name)
+            host = links.find(netlink, entry.host_name)
             # Without a mark it is ours too: killed between making and marking it. The name is in our journal.
-            if index is not None and links.alias(netlink, index) in ("", entry.mark):
-                links.delete(netlink, index)
+            if host is not None and host.alias in ("", entry.id.mark):
+                links.delete(netlink, host.index)
 
         await inside(self.here, delete)
 
@@ -95,17 +93,17 @@ class _PodEnd:
         software = self.driver.software_checksums()
 
         def configure(netlink: IPRoute) -> None:
-            index = links.find(netlink, entry.interface)
-            if index is None:
+            link = links.find(netlink, entry.interface)
+            if link is None:
                 raise CniError(CniError.IO, f"interface {entry.interface} vanished from the pod while it was attached")
             if software:
                 links.leave_checksums_to_software(entry.interface)
             if not entry.attachment.configure:
                 # Nobody but the guest may send from its MAC: switches would learn it here before the guest is here.
-                links.silence(entry.interface)
-            netlink.link("set", index=index, state="up")
+                links.silence(netlink, link.index)
+            links.set_up(netlink, link.index)
             if entry.attachment.configure:
-                _addresses(netlink, index, entry)
+                _configure(netlink, link.index, entry)
 
         try:
             await inside(entry.netns, configure)
@@ -116,7 +114,7 @@ class _PodEnd:
         """Nothing: it goes with the pair."""
 
 
-def _addresses(netlink: IPRoute, index: int, entry: Entry) -> None:
+def _configure(netlink: IPRoute, index: int, entry: Entry) -> None:
     attachment = entry.attachment
     for text in attachment.addresses:
         address = ip_interface(text)
@@ -137,15 +135,15 @@ class _HostEnd:
         software = self.driver.software_checksums()
 
         def configure(netlink: IPRoute) -> None:
-            index = links.find(netlink, entry.host_name)
-            if index is None:
+            link = links.find(netlink, entry.host_name)
+            if link is None:
                 raise CniError(
                     CniError.UNKNOWN_CONTAINER, "the pod's network namespace went away while it was attached"
                 )
             if software:
                 links.leave_checksums_to_software(entry.host_name)
-            links.silence(entry.host_name)
-            netlink.link("set", index=index, state="up")
+            links.silence(netlink, link.index)
+            links.set_up(netlink, link.index)
 
         await inside(self.driver.here, configure)
 

@@ -1,0 +1,276 @@
+"""A node as a network namespace with a real Open vSwitch, and a daemon beside it that works in that namespace."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from virtnet.api import SubnetRef
+from virtnet.api.kubevirt import MIGRATION_JOB_UID
+from virtnet.api.names import ATTACHMENTS
+from virtnet.api.records import Attachment
+from virtnet.lab.daemon import Daemon
+from virtnet.node.daemon import install_plugin
+
+REPOSITORY = Path(__file__).parents[2]
+MAC = "02:76:6e:00:00:05"
+SECONDS = 20.0
+SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+Answer = tuple[int, Any]
+"""Exit code, and what the plugin wrote."""
+
+
+def run(*command: str, **more: Any) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, **more).stdout
+
+
+def eventually(holds: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, f"{what}: not within {SECONDS:g} s"
+        time.sleep(0.02)
+
+
+def inside(netns: str, *command: str) -> list[dict[str, Any]]:
+    """What ``ip`` tells of a namespace, given by path or name."""
+    found: list[dict[str, Any]] = json.loads(run("ip", "-n", Path(netns).name, "-j", *command))
+    return found
+
+
+def attachment(port: str = "demo/db.blue", **changes: Any) -> dict[str, Any]:
+    given = {
+        "port": port,
+        "network": "blue",
+        "nad": "demo/blue-net",
+        "subnet": SubnetRef(kind="Subnet", namespace="demo", name="blue"),
+        "mac": MAC,
+        "addresses": ("10.0.0.5/24",),
+        "mtu": 1400,
+        **changes,
+    }
+    return Attachment.model_validate(given).model_dump(mode="json", by_alias=True)
+
+
+def pod_body(
+    name: str,
+    *,
+    interface: str = "pod1",
+    migration: str = "",
+    phase: str = "Pending",
+    annotations: dict[str, str] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """A pod with one NIC, as admission has marked it."""
+    marks = {ATTACHMENTS: json.dumps({interface: attachment(**changes)})} if annotations is None else annotations
+    labels = {MIGRATION_JOB_UID: migration} if migration else {}
+    metadata = {"name": name, "namespace": "demo", "uid": str(uuid4()), "labels": labels, "annotations": marks}
+    return {"metadata": metadata, "status": {"phase": phase}}
+
+
+@dataclass
+class Node:
+    """One node: its namespace, its switch, its daemon, and the pods that the API server would know."""
+
+    name: str
+    state: Path
+    daemons: dict[str, Daemon] = field(default_factory=dict)
+    pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: int = 0
+    namespace: str = "demo"
+    """Of all its pods."""
+
+    @classmethod
+    @contextmanager
+    def running(cls, state: Path) -> Iterator["Node"]:
+        """A node whose switch runs, without its virtnet-node."""
+        node = cls(f"vna{uuid4().hex[:6]}", state)
+        run("ip", "netns", "add", node.name)
+        try:
+            node.start_switch()
+            install_plugin(state / "bin", node.socket)
+            node.write_pods()
+            yield node
+        finally:
+            for daemon in reversed(node.daemons.values()):
+                daemon.stop()
+            for path in Path("/run/netns").glob(f"{node.name}*"):
+                run("ip", "netns", "del", path.name)
+
+    @property
+    def socket(self) -> Path:
+        return self.state / "cni.sock"
+
+    @property
+    def ovsdb(self) -> str:
+        return f"unix:{self.state}/db.sock"
+
+    @property
+    def daemon(self) -> Daemon:
+        return self.daemons["virtnet"]
+
+    def background(self, name: str, *command: str, **environment: str) -> Daemon:
+        daemon = self.daemons[name] = Daemon(
+            name,
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            self.state,
+            {"OVS_RUNDIR": str(self.state), "OVN_RUNDIR": str(self.state), **environment},
+        )
+        daemon.start()
+        return daemon
+
+    def start_switch(self) -> None:
+        database = self.state / "conf.db"
+        if not database.exists():
+            run("ovsdb-tool", "create", str(database), SWITCH_SCHEMA)
+        self.start_database()
+        self.vsctl("init")
+        self.vsctl(
+            "set", "Open_vSwitch", ".", "external_ids:system-id=chassis-x", "external_ids:ovn-encap-ip=127.0.0.1"
+        )
+        self.vsctl("--may-exist", "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+        self.background(
+            "vswitchd",
+            "ip",
+            "netns",
+            "exec",
+            self.name,
+            "ovs-vswitchd",
+            self.ovsdb,
+            "--disable-system",
+            "-vconsole:warn",
+        )
+
+    def start_database(self) -> None:
+        self.background(
+            "ovsdb", "ovsdb-server", str(self.state / "conf.db"), f"--remote=p{self.ovsdb}", "-vconsole:warn"
+        )
+        eventually((self.state / "db.sock").exists, "ovsdb-server listens")
+
+    def vsctl(self, *arguments: str) -> str:
+        return run("ovs-vsctl", f"--db={self.ovsdb}", "--no-wait", *arguments).strip()
+
+    def interfaces(self) -> dict[str, dict[str, str]]:
+        """Interfaces with our marks: name -> external_ids."""
+        table = json.loads(self.vsctl("--format=json", "--columns=name,external_ids", "list", "Interface"))
+        rows = {row[0]: dict(row[1][1]) for row in table["data"]}
+        return {name: ids for name, ids in rows.items() if "virtnet/container" in ids}
+
+    def claims(self) -> dict[str, str | None]:
+        """Container -> the port that its interface claims."""
+        return {ids["virtnet/container"]: ids.get("iface-id") for ids in self.interfaces().values()}
+
+    def links(self) -> list[str]:
+        """Host ends in the node's namespace."""
+        return sorted(link["ifname"] for link in inside(self.name, "link") if link["ifname"].startswith("vn"))
+
+    def journal(self) -> list[Path]:
+        return sorted((self.state / "journal/attachments").glob("*"))
+
+    @property
+    def nothing_left(self) -> bool:
+        return not (self.interfaces() or self.links() or self.journal())
+
+    @property
+    def attached(self) -> int:
+        """How many NICs there are. Fails where the three places differ."""
+        assert len(self.interfaces()) == len(self.links()) == len(self.journal())
+        return len(self.links())
+
+    def pod(self, name: str = "launcher", **given: Any) -> str:
+        """A pod that the API server knows; returns its uid."""
+        body = self.pods[f"demo/{name}"] = pod_body(name, **given)
+        self.write_pods()
+        return str(body["metadata"]["uid"])
+
+    def forget(self, name: str) -> None:
+        del self.pods[f"demo/{name}"]
+        self.write_pods()
+
+    def write_pods(self) -> None:
+        fresh = self.state / "pods.new"
+        fresh.write_text(json.dumps(self.pods))
+        fresh.rename(self.state / "pods.json")
+
+    def sandbox(self) -> str:
+        """A pod's network namespace; returns its path."""
+        self.made += 1
+        name = f"{self.name}-p{self.made}"
+        run("ip", "netns", "add", name)
+        return f"/run/netns/{name}"
+
+    def cni(
+        self,
+        command: str,
+        *,
+        container: str = "c1",
+        interface: str = "pod1",
+        netns: str = "",
+        pod: str = "launcher",
+        uid: str = "",
+        config: str | None = None,
+        version: str = "1.1.0",
+        network: str = "blue-net",
+        valid: list[dict[str, str]] | None = None,
+    ) -> Answer:
+        """Run the plugin as the runtime does."""
+        uid = uid or self.pods.get(f"demo/{pod}", {}).get("metadata", {}).get("uid", "")
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": container,
+            "CNI_IFNAME": interface,
+            "CNI_NETNS": netns,
+            "CNI_ARGS": f"K8S_POD_NAMESPACE={self.namespace};K8S_POD_NAME={pod};K8S_POD_UID={uid}",
+            "CNI_PATH": "/opt/cni/bin",
+        }
+        given: dict[str, Any] = {"cniVersion": version, "name": network, "type": "virtnet-cni", "subnet": "blue"}
+        given |= {"cni.dev/valid-attachments": valid} if valid is not None else {}
+        done = subprocess.run(
+            [self.state / "bin/virtnet-cni"],
+            input=json.dumps(given) if config is None else config,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def add(self, container: str = "c1", *, netns: str = "", **given: Any) -> dict[str, Any]:
+        """ADD, which must succeed; its result."""
+        code, answer = self.cni("ADD", container=container, netns=netns or self.sandbox(), **given)
+        assert code == 0, answer
+        return dict(answer)
+
+    def refused(self, command: str = "ADD", **given: Any) -> dict[str, Any]:
+        """A request that must fail; its error."""
+        code, answer = self.cni(command, **given)
+        assert code == 1, answer
+        return dict(answer)
+
+    def start_daemon(self, **environment: str) -> None:
+        """Start it, and return when it serves."""
+        self.socket.unlink(missing_ok=True)
+        self.background(
+            "virtnet",
+            *(sys.executable, "-m", "tests.attach.daemon_process", self.name, str(self.state)),
+            **{"PYTHONPATH": str(REPOSITORY), **environment},
+        )
+        eventually(self.socket.exists, "the daemon serves")
+
+    def restart_daemon(self, **environment: str) -> None:
+        self.daemon.stop()
+        self.start_daemon(**environment)
+
+    def clean(self) -> None:
+        """No NIC left, whatever the test did."""
+        for network in {ids["virtnet/network"] for ids in self.interfaces().values()} | {"blue-net"}:
+            code, answer = self.cni("GC", network=network, valid=[])
+            assert code == 0, answer

@@ -1,0 +1,206 @@
+"""kill -9 between every two steps, and lost databases: afterwards there is exactly nothing, or exactly one NIC."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.attach.rig import Node, eventually, run
+from virtnet.node.request import AttachmentId
+
+STEPS = 6
+"""The pair, the pod's end, the host's end, the switch's port, the wait for OVN, the answer."""
+
+
+def killed(node: Node, at: str, command: str, netns: str) -> None:
+    node.restart_daemon(CRASH_AT=at)
+    assert node.refused(command, netns=netns)["code"] == 11
+    eventually(lambda: node.daemon.pid is None, "the daemon is dead")
+    node.start_daemon()
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_killed_at_any_step_of_add(node: Node, step: int) -> None:
+    node.pod()
+    netns = node.sandbox()
+    killed(node, f"do:{step}", "ADD", netns)
+    assert node.attached == (1 if step == STEPS - 1 else 0)
+    node.add(netns=netns)
+    assert node.attached == 1
+    assert node.cni("CHECK", netns=netns) == (0, None)
+    assert node.cni("DEL", netns=netns) == (0, None)
+    assert node.nothing_left
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_killed_in_add_and_never_asked_again(node: Node, command: str) -> None:
+    node.pod()
+    killed(node, f"do:{STEPS - 2}", "ADD", node.sandbox())
+    assert node.cni(command, valid=[]) == (0, None)
+    assert node.nothing_left
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_killed_at_any_step_of_del(node: Node, step: int) -> None:
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    killed(node, f"undo:{step}", "DEL", netns)
+    assert node.nothing_left
+    assert node.cni("DEL", netns=netns) == (0, None)
+    node.add(netns=netns)
+    assert node.attached == 1
+    assert node.cni("CHECK", netns=netns) == (0, None)
+
+
+def test_what_is_attached_outlives_the_daemon(node: Node) -> None:
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    before = node.interfaces()
+    node.daemon.kill()
+    assert node.interfaces() == before
+    node.start_daemon()
+    node.restart_daemon()
+    assert node.interfaces() == before
+    assert node.cni("CHECK", netns=netns) == (0, None)
+
+
+def test_told_to_end_in_the_middle_of_add(node: Node) -> None:
+    node.restart_daemon(OVN="sleeps", PATIENCE="60")
+    node.pod()
+    netns = node.sandbox()
+    with subprocess.Popen(
+        [node.state / "bin/virtnet-cni"],
+        env={
+            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "pod1", "CNI_NETNS": netns,
+            "CNI_ARGS": "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=launcher",
+        },
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as plugin:  # fmt: skip
+        assert plugin.stdin is not None
+        plugin.stdin.write('{"cniVersion": "1.1.0", "name": "blue-net"}')
+        plugin.stdin.close()
+        plugin.stdin = None
+        eventually(node.interfaces, "ADD waits for OVN")
+        node.daemon.stop(grace=10)
+        out, _ = plugin.communicate(timeout=10)
+        assert '"code": 11' in out
+    assert node.attached == 1, "nothing is taken back by a process that ends"
+    node.start_daemon()
+    assert node.nothing_left
+
+
+def test_sandboxes_that_went_while_the_daemon_was_away(node: Node) -> None:
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    node.daemon.kill()
+    run("ip", "netns", "del", Path(netns).name)
+    eventually(lambda: not node.links(), "the kernel deletes the pair")
+    node.start_daemon()
+    assert node.nothing_left
+
+
+def test_foreign_links_and_ports_stay(node: Node) -> None:
+    dead = AttachmentId("c9", "pod1")
+    node.daemon.stop()
+    link = ("ip", "-n", node.name, "link")
+    run(*link, "add", dead.host_name, "type", "veth", "peer", "name", "x9")
+    run(*link, "set", dead.host_name, "alias", dead.mark)
+    run(*link, "add", "foreign", "type", "veth", "peer", "name", "foreign2")
+    run(*link, "set", "foreign", "alias", "somebody's")
+    marks = ["external_ids:virtnet/container=c9", "external_ids:virtnet/ifname=pod1", "external_ids:iface-id=demo/x"]
+    node.vsctl("add-port", "br-int", dead.host_name, "--", "set", "Interface", dead.host_name, *marks)
+    node.vsctl("add-port", "br-int", "foreign", "--", "set", "Interface", "foreign", "external_ids:owner=other")
+    foreign = ("--columns=_uuid,name,type,external_ids", "list", "Interface", "foreign")
+    before = node.vsctl(*foreign)
+    node.start_daemon()
+    node.pod()
+    node.add()
+    node.clean()
+    assert node.nothing_left
+    assert node.vsctl(*foreign) == before
+    assert "foreign" in node.vsctl("list-ports", "br-int").split()
+    run(*link, "show", "foreign")
+    node.vsctl("del-port", "br-int", "foreign")
+    run(*link, "del", "foreign")
+
+
+@pytest.mark.parametrize("how", ["DEL", "GC"])
+def test_a_lost_journal_costs_no_vm_its_network(node: Node, how: str) -> None:
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    before = node.interfaces()
+    node.daemon.kill()
+    for path in node.journal():
+        path.write_text("torn")
+    node.start_daemon()
+    assert node.interfaces() == before
+    assert [path.suffix for path in node.journal()] == [".unreadable"]
+    node.journal()[0].unlink()
+    assert node.cni(how, valid=[]) == (0, None)
+    assert node.nothing_left
+
+
+def test_two_daemons_never_share_a_journal(node: Node) -> None:
+    node.pod()
+    node.add()
+    first = node.daemons.pop("virtnet")
+    try:
+        second = node.background("second", *first.command[3:], PYTHONPATH=first.environment["PYTHONPATH"])
+        eventually(lambda: second.pid is None, "the second one ends")
+        assert "end it first" in second.last_words()
+        assert node.attached == 1
+    finally:
+        node.daemons["virtnet"] = first
+
+
+def test_the_switchs_database_restarts(node: Node) -> None:
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    node.daemons["ovsdb"].kill()
+    answer = node.refused("DEL", netns=netns)
+    assert answer["code"] == 11, "a DEL that did nothing must not say that it did"
+    assert node.refused("ADD", netns=netns)["code"] == 11
+    assert node.refused("STATUS")["code"] == 50
+    node.start_database()
+    eventually(lambda: node.cni("STATUS")[0] == 0, "it has reconnected")
+    assert node.cni("DEL", netns=netns) == (0, None)
+    assert node.nothing_left
+
+
+def test_the_switchs_database_restarts_while_nobody_asks(node: Node) -> None:
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    before = node.interfaces()
+    node.daemons["ovsdb"].kill()
+    node.start_database()
+    eventually(lambda: node.cni("STATUS")[0] == 0, "it has reconnected")
+    assert node.cni("CHECK", netns=netns) == (0, None)
+    assert node.interfaces() == before
+
+
+def test_the_switchs_database_is_lost(node: Node) -> None:
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    before = node.interfaces()
+    node.daemons["vswitchd"].stop()
+    node.daemons["ovsdb"].kill()
+    (node.state / "conf.db").unlink()
+    (node.state / "db.sock").unlink()
+    node.start_switch()
+    eventually(lambda: node.interfaces() == before, "the port is back, and bound")
+    assert node.cni("CHECK", netns=netns) == (0, None)
+
+
+def test_a_port_that_somebody_removed_comes_back(node: Node) -> None:
+    node.pod()
+    node.add()
+    before = node.interfaces()
+    node.vsctl("del-port", node.links()[0])
+    eventually(lambda: node.interfaces() == before, "the port is back")

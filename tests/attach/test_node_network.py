@@ -1,0 +1,189 @@
+"""The node and the API server: its NodeNetwork, and the source's part in handoffs, asked for and answered there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.attach.rig import Node, eventually, pod_body
+from virtnet.api import NodeNetwork
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import NotFound
+from virtnet.lab.control_plane import ControlPlane
+
+NODES = kinds.of(NodeNetwork)
+PORT = "demo/db.blue"
+SECONDS = 20.0
+
+
+@dataclass
+class World:
+    """A node whose daemon speaks with an API server."""
+
+    node: Node
+    cluster: Cluster
+    kubeconfig: str
+
+    async def own(self) -> NodeNetwork:
+        return NodeNetwork.parse(await self.cluster.get(NODES, self.node.name))
+
+    async def until(self, holds: Callable[[NodeNetwork], object], what: str) -> NodeNetwork:
+        """The NodeNetwork once this holds of it."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                try:
+                    found = await self.own()
+                    if holds(found):
+                        return found
+                except NotFound:
+                    pass
+                await asyncio.sleep(0.02)
+
+    async def ask(self, **part: Any) -> None:
+        """What the controller writes for the port; nothing takes it back."""
+        patch = {"spec": {"handoffs": {PORT: part or None}}}
+        await self.cluster.patch(NODES, self.node.name, patch)
+
+    async def pod(self, name: str, **given: Any) -> str:
+        body = pod_body(name, port=PORT, **given)
+        metadata = {key: value for key, value in body["metadata"].items() if key != "uid"}
+        spec = {"containers": [{"name": "compute", "image": "none"}]}
+        made = await self.cluster.create(
+            kinds.PODS,
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {**metadata, "namespace": self.node.namespace},
+                "spec": spec,
+            },
+            self.node.namespace,
+        )
+        return str(made["metadata"]["uid"])
+
+    async def add(self, container: str, **given: Any) -> str:
+        """A pod with its NIC; returns its network namespace."""
+        uid = await self.pod(container, **given)
+        netns = self.node.sandbox()
+        await asyncio.to_thread(self.node.add, container, netns=netns, pod=container, uid=uid)
+        return netns
+
+    async def end(self, pod: str) -> None:
+        status = {"status": {"phase": "Succeeded"}}
+        await self.cluster.patch(kinds.PODS, pod, status, self.node.namespace, subresource="status")
+
+    def restart(self, **environment: str) -> None:
+        self.node.restart_daemon(KUBECONFIG=self.kubeconfig, **environment)
+
+
+@pytest.fixture
+async def world(node: Node, cluster: Cluster, namespace: str, api_server: ControlPlane) -> AsyncIterator[World]:
+    found = World(node, cluster, str(api_server.kubeconfig))
+    node.namespace = namespace
+    found.restart()
+    await found.until(lambda own: own.status.chassis, "published")
+    yield found
+    await found.ask()
+    node.namespace = "demo"
+    node.clean()
+
+
+async def eventually_async(holds: Callable[[], object], what: str) -> None:
+    await asyncio.to_thread(eventually, holds, what)
+
+
+async def test_the_node_says_what_it_has(world: World) -> None:
+    status = (await world.own()).status
+    assert (status.chassis, status.encap_ips, status.datapath) == ("chassis-x", ("127.0.0.1",), "netdev")
+    assert [(one.type, one.status) for one in status.conditions] == [("Ready", "True")]
+    await world.add("source")
+    await world.until(lambda own: own.status.ports == 1, "one NIC")
+    assert world.node.cni("DEL", container="source") == (0, None)
+    await world.until(lambda own: own.status.ports == 0, "none")
+
+
+async def test_the_node_says_what_is_wrong(world: World) -> None:
+    node = world.node
+    node.vsctl("del-br", "br-int")
+    own = await world.until(lambda own: own.status.conditions[0].status == "False", "not ready")
+    assert own.status.conditions[0].reason == "NoBridge"
+    node.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    await world.until(lambda own: own.status.conditions[0].status == "True", "ready")
+
+
+async def test_a_deleted_object_comes_back(world: World) -> None:
+    before = await world.own()
+    await world.cluster.delete(NODES, world.node.name)
+    after = await world.until(lambda own: own.status.chassis, "made anew")
+    assert after.metadata.uid != before.metadata.uid
+
+
+async def test_the_source_lets_go_when_asked(world: World) -> None:
+    node = world.node
+    netns = await world.add("source")
+    await world.ask(migration="m1", role="Source", release=False)
+    await world.ask(migration="m1", role="Source", release=True)
+    own = await world.until(lambda own: own.status.handoffs, "answered")
+    assert own.status.handoffs[PORT].migration == "m1"
+    assert own.status.handoffs[PORT].released_at is not None
+    assert node.claims() == {"source": None}
+    assert node.cni("CHECK", container="source", netns=netns) == (0, None), "the interface itself stays"
+    await world.ask()
+    await world.until(lambda own: not own.status.handoffs, "forgotten")
+    world.restart()
+    assert node.claims() == {"source": None}, "for good"
+
+
+async def test_nobody_lets_go_without_being_asked(world: World) -> None:
+    await world.add("source")
+    await world.ask(migration="m1", role="Source", release=False)
+    await world.until(lambda own: own.metadata.generation > 1, "seen")
+    await world.ask(migration="m1", role="Target", release=False)
+    world.restart()
+    assert world.node.claims() == {"source": PORT}
+    assert not (await world.own()).status.handoffs
+
+
+async def test_a_guest_that_comes_back_keeps_its_new_nic(world: World) -> None:
+    """A to B to A: the first handoff is still asked for when the second one's target is attached here."""
+    node = world.node
+    await world.add("first")
+    await world.ask(migration="m1", role="Source", release=True)
+    await world.until(lambda own: own.status.handoffs, "answered")
+    await world.end("first")
+    await world.add("third", migration="m2")
+    assert node.claims() == {"first": None, "third": PORT}
+    world.restart()
+    assert node.claims() == {"first": None, "third": PORT}
+    await world.ask(migration="m2", role="Target", release=False)
+    assert node.cni("DEL", container="first") == (0, None)
+    assert node.claims() == {"third": PORT}
+
+
+async def test_a_node_that_missed_its_part_has_no_say_later(world: World) -> None:
+    """The source's daemon was away, the controller went on without it, and the guest is back by now."""
+    node = world.node
+    await world.add("first")
+    node.daemon.kill()
+    await world.ask(migration="m1", role="Source", release=True)
+    await world.ask()
+    await world.end("first")
+    world.restart()
+    assert node.claims() == {"first": PORT}, "nobody else claims it here"
+    await world.add("third", migration="m2")
+    assert node.claims() == {"first": None, "third": PORT}
+
+
+@pytest.mark.parametrize("step", [0, 1])
+async def test_killed_while_it_lets_go(world: World, step: int) -> None:
+    node = world.node
+    await world.add("source")
+    world.restart(CRASH_AT=f"release:{step}")
+    await world.ask(migration="m1", role="Source", release=True)
+    await eventually_async(lambda: node.daemon.pid is None, "the daemon is dead")
+    world.restart()
+    own = await world.until(lambda own: own.status.handoffs, "answered")
+    assert own.status.handoffs[PORT].migration == "m1"
+    assert node.claims() == {"source": None}

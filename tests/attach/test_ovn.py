@@ -1,0 +1,59 @@
+"""With a real OVN: ADD returns when ovn-controller has bound the port, and a port that is let go is unbound."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attach.rig import Node, eventually
+from virtnet.lab.ovn_central import OvnCentral
+
+PORT = "demo/db.blue"
+
+
+@pytest.fixture(scope="module")
+def central(node_of_module: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OvnCentral]:
+    """OVN with one chassis, the node, and a logical switch with one port."""
+    ovn, node = OvnCentral(tmp_path_factory.mktemp("ovn") / "central"), node_of_module
+    try:
+        ovn.start()
+        node.vsctl(
+            *("set", "Open_vSwitch", ".", f"external_ids:ovn-remote={ovn.remote('sb')}"),
+            *("external_ids:ovn-encap-type=geneve", "external_ids:ovn-bridge-datapath-type=netdev"),
+        )
+        node.background(
+            "ovn-controller", "ip", "netns", "exec", node.name, "ovn-controller", node.ovsdb, "-vconsole:warn"
+        )
+        ovn.nbctl("ls-add", "blue", "--", "lsp-add", "blue", PORT, "--", "lsp-set-addresses", PORT, "02:76:6e:00:00:05")
+        yield ovn
+    finally:
+        ovn.destroy()
+
+
+def chassis(ovn: OvnCentral) -> str:
+    """Where the port is bound; empty for nowhere."""
+    binding = ovn.sbctl("--bare", "--columns=chassis", "find", "Port_Binding", f'logical_port="{PORT}"').strip()
+    return ovn.sbctl("--bare", "get", "Chassis", binding, "name").strip().strip('"') if binding else ""
+
+
+def test_add_returns_when_the_port_is_bound(node: Node, central: OvnCentral) -> None:
+    node.restart_daemon(OVN="real")
+    node.pod("old", phase="Running")
+    node.add("old", pod="old")
+    assert chassis(central) == "chassis-x"
+    node.pods["demo/old"]["status"]["phase"] = "Succeeded"
+    node.pod("new")
+    node.add("new", pod="new")
+    assert node.cni("DEL", container="old") == (0, None)
+    assert chassis(central) == "chassis-x"
+    assert [ids["ovn-installed"] for ids in node.interfaces().values()] == ["true"]
+    assert node.cni("DEL", container="new") == (0, None)
+    eventually(lambda: chassis(central) == "", "the port is unbound")
+
+
+def test_a_port_of_another_chassis_is_taken_back(node: Node, central: OvnCentral) -> None:
+    central.nbctl("set", "Logical_Switch_Port", PORT, "options:requested-chassis=elsewhere")
+    node.restart_daemon(OVN="real", PATIENCE="0.5")
+    node.pod()
+    assert node.refused(netns=node.sandbox())["code"] == 11
+    assert node.nothing_left
+    node.daemon.stop()

@@ -1,0 +1,143 @@
+"""The node's own NodeNetwork: made, read, answered. The daemon is the only writer of its status."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from virtnet.api import NodeHandoffStatus, NodeNetwork, NodeNetworkStatus, set_condition
+from virtnet.api.meta import Metadata
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import AlreadyExists, ApiError
+from virtnet.node.attach import Attacher
+from virtnet.node.handoffs import Releases
+from virtnet.ovn.errors import OvnError
+from virtnet.ovn.vswitch import VSwitch
+
+log = structlog.get_logger()
+
+NODES = kinds.of(NodeNetwork)
+REFRESH_SECONDS = 30.0
+COALESCE_SECONDS = 1.0
+"""A burst of new pods is one change of the status."""
+RETRY_SECONDS = 1.0
+
+
+class OwnNodeNetwork:
+    """Follows the object and says what is so."""
+
+    def __init__(self, cluster: Cluster, node: str, attacher: Attacher, vswitch: VSwitch) -> None:
+        self._cluster = cluster
+        self._node = node
+        self._attacher = attacher
+        self._releases = Releases(attacher)
+        self._vswitch = vswitch
+        self._known: NodeNetwork | None = None
+        self._look = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
+        vswitch.on_change(self._look_later)
+
+    async def run(self) -> None:
+        """Watch, act and publish until cancelled; outlasts an API server or a database that is away."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="own NodeNetwork")
+            group.create_task(self._act(), name="handoffs")
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async for change, body in self._cluster.watch(NODES, fields=f"metadata.name={self._node}"):
+                    self._note(change, body)
+            except ApiError as error:  # no such kind, or no rights: the manifests may come after us
+                log.warning("cannot watch NodeNetworks", error=str(error))
+                await asyncio.sleep(5 * RETRY_SECONDS)
+
+    def _note(self, change: str, body: dict[str, Any]) -> None:
+        items = body["items"] if change == "SYNC" else [body]
+        try:
+            self._known = NodeNetwork.parse(items[0]) if items and change != "DELETED" else None
+        except ValidationError as error:
+            log.exception("NodeNetwork cannot be read; is the controller newer?", error=str(error))
+        self._look.set()
+
+    def _look_later(self) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._look_now)
+
+    def _look_now(self) -> None:
+        self._later = None
+        self._look.set()
+
+    async def _act(self) -> None:
+        """Level-triggered: whatever woke us, do what the object says, then say what is so."""
+        while True:
+            try:
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    await self._look.wait()
+            except TimeoutError:
+                log.debug("looking again, as from time to time")
+            self._look.clear()
+            try:
+                await self._once()
+            except (ApiError, OvnError, OSError) as error:
+                log.warning("to be retried", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                self._look.set()
+
+    async def _once(self) -> None:
+        if self._known is None:
+            await self._create()
+        known = self._known
+        if known is None:
+            return
+        if self._releases.pending(known):
+            # The watch may be behind, and what it says may be over: nothing can be let go of by mistake.
+            known = self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
+            await self._releases.let_go(known)
+        status = self._status(known, self._releases.answers(known))
+        if status != known.status:
+            patch = merge_patch(known.status, status)
+            body = await self._cluster.patch(NODES, self._node, {"status": patch}, subresource="status")
+            self._known = NodeNetwork.parse(body)
+
+    async def _create(self) -> None:
+        manifest = NodeNetwork(metadata=Metadata(name=self._node)).manifest()
+        try:
+            self._known = NodeNetwork.parse(await self._cluster.create(NODES, manifest))
+        except AlreadyExists:
+            self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
+
+    def _status(self, known: NodeNetwork, handoffs: dict[str, NodeHandoffStatus]) -> NodeNetworkStatus:
+        vswitch = self._vswitch
+        up, datapath = vswitch.up, vswitch.datapath
+        reason, message = "Ready", ""
+        if not up:
+            reason, message = "OpenVSwitchAway", "Open vSwitch does not answer"
+        elif not datapath:
+            reason, message = "NoBridge", f"there is no bridge {vswitch.bridge}; is ovn-controller running?"
+        elif not vswitch.system_id:
+            reason, message = "NoChassis", "Open vSwitch has no external_ids:system-id, OVN's name for this node"
+        return NodeNetworkStatus(
+            chassis=vswitch.system_id if up else known.status.chassis,
+            encap_ips=vswitch.encap_ips if up else known.status.encap_ips,
+            datapath=datapath if up else known.status.datapath,
+            ports=len(self._attacher.journal),
+            handoffs=handoffs,
+            conditions=set_condition(
+                known.status.conditions,
+                "Ready",
+                status=reason == "Ready",
+                reason=reason,
+                message=message,
+                generation=known.metadata.generation,
+            ),
+        )
+
+
+def merge_patch(before: NodeNetworkStatus, after: NodeNetworkStatus) -> dict[str, Any]:
+    """The whole status, and None for handoffs that are over."""
+    patch = after.model_dump(mode="json", by_alias=True)
+    patch["handoffs"] |= dict.fromkeys(before.handoffs.keys() - after.handoffs.keys())
+    return patch
