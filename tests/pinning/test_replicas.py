@@ -121,6 +121,23 @@ async def test_an_api_server_that_is_killed_in_the_middle(own_admission: Admissi
             assert leases[pinned(one)["blue"][0]] == leases[macs(one)["blue"]] == f"{name}.blue"
 
 
+async def test_without_the_api_server_the_answer_is_to_try_again(own_admission: Admission) -> None:
+    server = own_admission.server
+    async with await Cluster.connect(str(server.kubeconfig)) as cluster:
+        tenant = await settle(cluster)
+        await tenant.create(vm("known", annotations={"virtnet.dev/addresses": '{"blue": ["10.0.0.9"]}'}))
+        server.apiserver.kill()
+        asked = {**vm("db"), "metadata": {"name": "db", "namespace": tenant.namespace}}
+        resource = {"group": "kubevirt.io", "version": "v1", "resource": "virtualmachines"}
+        review = {"uid": "1", "operation": "CREATE", "resource": resource, "object": asked, "userInfo": {}}
+        _, answer = await own_admission.replicas["a"].post("pin-vm", {"request": review})
+        server.start()
+    status = answer["response"]["status"]
+    assert status["code"] == 503
+    assert status["message"].startswith(f"virtnet cannot claim addresses now (API server {server.server}: POST ")
+    assert status["message"].endswith("; try again")
+
+
 async def test_nothing_is_admitted_while_no_replica_lives(own_admission: Admission) -> None:
     async with await Cluster.connect(str(own_admission.server.kubeconfig)) as cluster:
         tenant = await settle(cluster)

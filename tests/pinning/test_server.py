@@ -6,6 +6,7 @@ import os
 import signal
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.pinning.conftest import Admission, Replica, Tenant, pinned, replica, vm
@@ -120,6 +121,28 @@ async def test_it_ends_at_once_when_told_to(spare: Replica) -> None:
                 break
             await asyncio.sleep(0.01)
     assert json.loads(spare.daemon.log.read_text().splitlines()[-1])["event"] == "ended"
+
+
+async def test_what_is_under_way_is_answered_before_the_end(spare: Replica, tenant: Tenant) -> None:
+    await spare.start()
+    pid = spare.daemon.pid
+    assert pid is not None
+
+    async def ask(n: int) -> bool | None:
+        body = {**vm(f"vm{n}"), "metadata": {"name": f"vm{n}", "namespace": tenant.namespace}}
+        try:
+            _, answer = await spare.post("pin-vm", review(VM, object=body, dryRun=True))
+        except aiohttp.ClientConnectorError:  # came too late
+            return None
+        allowed: bool = answer["response"]["allowed"]
+        return allowed
+
+    asking = [asyncio.create_task(ask(n)) for n in range(60)]
+    await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+    os.kill(pid, signal.SIGTERM)
+    answers = await asyncio.gather(*asking)
+    assert set(answers) <= {True, None}
+    assert answers.count(True) > 1
 
 
 async def test_a_renewed_certificate_is_served_without_a_pause(admission: Admission, tmp_path: Any) -> None:
