@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from standin_lab import StandinLab, standin_lab
 
+from tests.lab.standin_lab import StandinLab, standin_lab
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from virtnet.kube.kinds import NADS, PODS, VMIMS, VMIS, VMS, Kind
