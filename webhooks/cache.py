@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from sys import intern
+from typing import Any, Self
 
 import structlog
 
@@ -27,6 +29,26 @@ def nad_subnet(body: Mapping[str, Any]) -> SubnetRef | InvalidNetwork | None:
         return error
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What is kept of an AddressLease: a tenth of the whole, and there are two for every NIC."""
+
+    name: str
+    address: str
+    subnet: str
+    """The Subnet, as its reference prints."""
+    port: str
+    """Key of the Port that holds it."""
+    holder: str
+    """Whoever that is, for people."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        lease = AddressLease.parse(body)
+        spec = lease.spec
+        return cls(lease.name, spec.address, intern(str(spec.subnet)), intern(spec.holder.key), str(spec.holder))
+
+
 class Cache:
     """All tables, and when they are whole."""
 
@@ -35,7 +57,7 @@ class Cache:
         self.nads: Table[SubnetRef | InvalidNetwork | None] = Table(nad_subnet)
         self.subnets = Table(Subnet.parse)
         self.cluster_subnets = Table(ClusterSubnet.parse)
-        self.leases = Table(AddressLease.parse, lambda lease: [lease.spec.holder.key, str(lease.spec.subnet)])
+        self.leases = Table(Lease.of, lambda lease: [lease.port, lease.subnet])
         self.vpcs = Table(Vpc.parse)
         self.cluster_vpcs = Table(ClusterVpc.parse)
         self.underway = Underway()
@@ -72,6 +94,10 @@ class Cache:
         if not self.ready.is_set() and all(table.synced for table in tables):
             log.info("ready", subnets=len(self.subnets) + len(self.cluster_subnets), leases=len(self.leases))
             self.ready.set()
+
+    def held(self, port: str, subnet: SubnetRef) -> list[str]:
+        """The addresses of a Subnet that a Port has leases of."""
+        return [lease.address for lease in self.leases.of(port) if lease.subnet == str(subnet)]
 
     def subnet(self, ref: SubnetRef) -> Subnet | ClusterSubnet | None:
         return self.subnets.get(ref.key) if ref.kind == "Subnet" else self.cluster_subnets.get(ref.key)

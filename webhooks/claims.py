@@ -22,7 +22,7 @@ from virtnet.api.records import PinnedNic
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
-from webhooks.cache import Cache
+from webhooks.cache import Cache, Lease
 
 log = structlog.get_logger()
 
@@ -86,10 +86,10 @@ class Claims:
         return PinnedNic(network_attachment_definition=want.nad, subnet=want.subnet, mac=mac, addresses=(address,))
 
     async def _insist(self, want: Want, wish: Wish) -> None:
-        holder = await self._claim(want, wish.exactly)
-        if holder is not None:
+        lease = await self._claim(want, wish.exactly)
+        if lease is not None:
             raise Refused(
-                f"{want.subnet}: {wish.exactly} is held by {holder.spec.holder}; choose another or remove the request",
+                f"{want.subnet}: {wish.exactly} is held by {lease.holder}; choose another or remove the request",
                 code=409,
             )
 
@@ -119,13 +119,13 @@ class Claims:
         taken = _Taken(self.cache, want)
         return (mac for n in range(MAC_ATTEMPTS) if (mac := generate(want.seed, n)) not in taken)
 
-    async def _claim(self, want: Want, address: str) -> AddressLease | None:
+    async def _claim(self, want: Want, address: str) -> Lease | None:
         """Claim one address. None: it is this Port's now; else the lease of whoever holds it."""
         name = lease_name(address, want.subnet)
         known = self.cache.leases.get(name)
-        if known is not None and known.spec.holder.key != want.holder.key:
+        if known is not None and known.port != want.holder.key:
             known = await self._live(name)  # nothing is refused for the sake of what was freed a moment ago
-        if known is not None and known.spec.holder.key != want.holder.key:
+        if known is not None and known.port != want.holder.key:
             return known
         if known is not None and await self._kept(want, known):
             return None
@@ -145,16 +145,16 @@ class Claims:
                 self.made.append(AddressLease.parse(body))
         return None
 
-    async def _other(self, want: Want, name: str) -> AddressLease | None:
+    async def _other(self, want: Want, name: str) -> Lease | None:
         """Whoever has the lease that memory did not know of; None where it is this Port."""
         found = await self._live(name)
-        if found is not None and found.spec.holder.key != want.holder.key:
+        if found is not None and found.port != want.holder.key:
             return found
         if found is None or not await self._kept(want, found):
             raise Refused(f"{want.subnet}: lease {name} is just being freed; try again", code=503)
         return None
 
-    async def _live(self, name: str) -> AddressLease | None:
+    async def _live(self, name: str) -> Lease | None:
         """A lease as the API server has it."""
         try:
             self.cache.leases.put(await self.cluster.get(LEASES, name))
@@ -162,13 +162,13 @@ class Claims:
             self.cache.leases.remove(name)
         return self.cache.leases.get(name)
 
-    async def _kept(self, want: Want, lease: AddressLease) -> bool:
+    async def _kept(self, want: Want, lease: Lease) -> bool:
         """Whether a lease of this Port stays its own.
 
         What no stored manifest speaks for may be about to be freed, for an earlier owner of the same name or because it
         was given up a moment ago. So the lease is touched: whoever frees it has then to look again.
         """
-        if not self.dry_run and lease.spec.address not in want.settled:
+        if not self.dry_run and lease.address not in want.settled:
             patch = {"metadata": {"annotations": {CLAIMED_AT: datetime.now(UTC).isoformat()}}}
             try:
                 self.cache.leases.put(await self.cluster.patch(LEASES, lease.name, patch))

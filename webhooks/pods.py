@@ -90,7 +90,7 @@ class PodMarker:
                 subnet=member.subnet.ref,
                 pool=member.pool,
                 past=Past(),
-                held=self._cache.leases.of(f"{namespace}/{port_of(owner, interface)}"),
+                held=self._cache.held(f"{namespace}/{port_of(owner, interface)}", member.subnet.ref),
             )
             for interface, member in members.items()
         )

@@ -46,9 +46,7 @@ class SubnetChecker:
                 )
         lease = self._cache.leases.get(lease_name(str(pool.gateway), subnet.ref))
         if lease is not None:
-            raise Refused(
-                f"{subnet.ref}: gateway {pool.gateway} is held by {lease.spec.holder}; choose another", code=409
-            )
+            raise Refused(f"{subnet.ref}: gateway {pool.gateway} is held by {lease.holder}; choose another", code=409)
         vpc = self._vpc(subnet)
         if vpc and subnet.namespace not in vpc:
             raise Refused(
@@ -70,7 +68,7 @@ class SubnetChecker:
         leases = self._cache.leases.of(str(subnet.ref))
         if leases:
             raise Refused(
-                f"{subnet.ref} is in use: {len(leases)} leases, one of them {leases[0].spec.address} of "
-                f"{leases[0].spec.holder}; delete its VMs first",
+                f"{subnet.ref} is in use: {len(leases)} leases, one of them {leases[0].address} of "
+                f"{leases[0].holder}; delete its VMs first",
                 code=409,
             )

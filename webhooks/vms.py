@@ -90,7 +90,7 @@ class VmPinner:
                 subnet=ref,
                 pool=pools[ref],
                 past=past,
-                held=self._cache.leases.of(f"{namespace}/{port_of(owner, nic.network)}"),
+                held=self._cache.held(f"{namespace}/{port_of(owner, nic.network)}", ref),
             )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from virtnet.addressing.mac import normalise
 from virtnet.addressing.pool import Pool
-from virtnet.api import AddressLease, Holder, Owner, SubnetRef
+from virtnet.api import Holder, Owner, SubnetRef
 from virtnet.api.names import PINNED, port_name
 from virtnet.api.records import PinnedNic, PinnedRecord
 
@@ -97,19 +97,19 @@ def want(
     subnet: SubnetRef,
     pool: Pool,
     past: Past,
-    held: Iterable[AddressLease],
+    held: Iterable[str],
 ) -> Want:
     """What the NIC of an owner wants.
 
-    In this order: what it asks for, what was pinned, what its Port holds a lease of (``held``), what is reserved for
-    its VM, any. Raises Refused.
+    In this order: what it asks for, what was pinned, what its Port has a lease of in this Subnet (``held``), what is
+    reserved for its VM, any. Raises Refused.
     """
     key = "" if owner.kind == "Pod" else f"{namespace}/{owner.name}"  # reservations are for VMs
     before = past.nic(asked.network)
     kept = before if before is not None and before.subnet == subnet else None
     if kept is not None and past.stored is None:
         kept = _admissible(kept, asked, pool, key)
-    leased = [lease.spec.address for lease in held if lease.spec.subnet == subnet]
+    leased = tuple(held)
     mac = _mac(asked.mac, asked, subnet)
     if mac in past.macs_of_others():
         mac = ""
