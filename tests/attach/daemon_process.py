@@ -35,7 +35,7 @@ from virtnet.ovn.vswitch import IFACE_ID, VSwitch
 AT, _, NUMBER = os.environ.get("CRASH_AT", "").partition(":")
 PATIENCE = float(os.environ.get("PATIENCE", "10"))
 OVN = os.environ.get("OVN", "works")
-STEPS_OF_VETH = 3
+STEPS_OF_VETH = 2
 
 
 def die_at(what: str, number: int) -> None:

@@ -28,7 +28,8 @@ Answer = tuple[int, Any]
 
 
 def run(*command: str, **more: Any) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, **more).stdout
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, **more)
+    return str(done.stdout)
 
 
 def eventually(holds: Callable[[], object], what: str) -> None:

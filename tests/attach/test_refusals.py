@@ -102,7 +102,8 @@ def test_an_interface_of_somebody_else_is_not_touched(node: Node, taken: str) ->
     before = inside(netns, "link")
     answer = node.refused(netns=netns)
     assert answer["code"] == 4
-    assert "already has an interface pod1" in answer["msg"]
+    assert "interface pod1 of the pod" in answer["msg"]
+    assert "is somebody else's" in answer["msg"]
     assert inside(netns, "link") == before
     assert node.nothing_left
 

@@ -117,7 +117,8 @@ class Attacher:
         if known is not None and await self._holds(known, entry):
             known = await self._claim(known)
         else:
-            await self._detach(request.id)  # what a crash has left, or an earlier answer that holds no more
+            if known is not None:
+                await self._detach(request.id)  # what a crash has left, or an earlier answer that holds no more
             known = await self._attach(entry)
         return result(known, request.version, await self._driver(known).observe(known))
 

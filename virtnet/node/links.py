@@ -73,7 +73,7 @@ def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: 
         netlink.link("add", ifname=host, kind="veth", mtu=mtu, peer=peer)
     except NetlinkError as error:
         if error.code == errno.EEXIST:
-            raise NameTaken(f"the pod already has an interface {name}, which virtnet has not made") from error
+            raise NameTaken(f"the kernel refuses the pair {host} and {name}: {error}") from error
         raise
     finally:
         os.close(descriptor)

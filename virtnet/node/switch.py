@@ -82,7 +82,7 @@ class SwitchPort:
 
     def missing(self, entry: Entry) -> bool:
         """Whether the switch has lost the port."""
-        return not self.problem and entry.host_name not in self._vswitch.interfaces()
+        return entry.host_name not in self._vswitch.interfaces()
 
     def marked(self) -> Iterator[tuple[AttachmentId, Interface]]:
         """All interfaces that are ours."""

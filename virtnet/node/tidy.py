@@ -10,6 +10,8 @@ from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
 
+RETRY_SECONDS = 1.0
+
 
 async def tidy(attacher: Attacher, parts: Parts) -> None:
     """What a crash or a reboot has left: NICs that are half attached, or without a sandbox, go.
@@ -51,11 +53,19 @@ class Repair:
         while True:
             await self._look.wait()
             self._look.clear()
-            lost = [
-                entry for entry in self._parts.journal if entry.state == "Attached" and self._parts.port.missing(entry)
-            ]
-            for entry in lost:
-                try:
+            if not await self._restored():
+                await asyncio.sleep(RETRY_SECONDS)
+                self._look.set()
+
+    async def _restored(self) -> bool:
+        """Whether all that is attached has its port, as far as anybody can tell."""
+        if self._parts.port.problem:
+            return False
+        try:
+            for entry in self._parts.journal:
+                if entry.state == "Attached" and self._parts.port.missing(entry):
                     await self._attacher.restore(entry)
-                except CniError as error:  # the next change of the switch wakes us again
-                    log.warning("lost port not restored", nic=str(entry.id), error=str(error))
+        except CniError as error:
+            log.warning("lost port not restored yet", error=str(error))
+            return False
+        return True

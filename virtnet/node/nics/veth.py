@@ -1,5 +1,6 @@
 """veth: one end on the host, in Open vSwitch; the other in the pod, which bridges it to the guest's tap."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_interface
@@ -23,15 +24,20 @@ class Veth:
     """Whether the switch runs in userspace, and checksums must be filled in before it."""
 
     def plan(self, entry: Entry) -> tuple[Step, ...]:
-        return (_Pair(self.here), _PodEnd(self), _HostEnd(self))
+        return (_Pair(self), _PodEnd(self))
 
     async def observe(self, entry: Entry) -> str:
-        host = await inside(self.here, lambda netlink: links.find(netlink, entry.host_name))
-        try:
-            pod = await inside(entry.netns, lambda netlink: links.find(netlink, entry.interface))
-        except NamespaceGone as error:
-            raise CniError(CniError.UNKNOWN_CONTAINER, str(error)) from error
-        if host is None or pod is None:
+        host, pod = await asyncio.gather(
+            inside(self.here, lambda netlink: links.find(netlink, entry.host_name)),
+            inside(entry.netns, lambda netlink: links.find(netlink, entry.interface)),
+            return_exceptions=True,
+        )
+        for found in (host, pod):
+            if isinstance(found, NamespaceGone):
+                raise CniError(CniError.UNKNOWN_CONTAINER, str(found)) from found
+            if isinstance(found, BaseException):
+                raise found
+        if not isinstance(host, links.Link) or not isinstance(pod, links.Link):
             missing = entry.interface if host else entry.host_name
             raise CniError(CniError.IO, f"interface {missing} is gone", "delete the pod, so that it is attached anew")
         return host.mac
@@ -42,45 +48,54 @@ class Veth:
 
 @dataclass(frozen=True)
 class _Pair:
-    """The two ends. They come and go together."""
+    """The two ends, which come and go together. The host's is the switch's, and up; nothing leaves it before a port."""
 
-    here: str
+    driver: Veth
 
     async def do(self, entry: Entry) -> None:
-        attachment = entry.attachment
+        attachment, software = entry.attachment, self.driver.software_checksums()
 
         def create(netlink: IPRoute) -> None:
-            if links.find(netlink, entry.host_name) is None:
-                links.create_veth(
-                    netlink,
-                    entry.host_name,
-                    netns=entry.netns,
-                    name=entry.interface,
-                    address=attachment.mac,
-                    mtu=attachment.mtu,
-                )
+            _delete(netlink, entry)  # a stray end may lead into another namespace
+            links.create_veth(
+                netlink,
+                entry.host_name,
+                netns=entry.netns,
+                name=entry.interface,
+                address=attachment.mac,
+                mtu=attachment.mtu,
+            )
             host = links.find(netlink, entry.host_name)
-            if host is None or host.alias not in ("", entry.id.mark):
-                raise CniError(CniError.IO, f"interface {entry.host_name} of this node is somebody else's, or vanished")
+            if host is None:
+                raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} went away")
             links.set_alias(netlink, host.index, entry.id.mark)
+            if software:
+                links.leave_checksums_to_software(entry.host_name)
+            links.silence(netlink, host.index)
+            links.set_up(netlink, host.index)
 
         if not exists(entry.netns):
             raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} does not exist")
         try:
-            await inside(self.here, create)
+            await inside(self.driver.here, create)
         except links.NameTaken as error:
-            raise CniError(CniError.ENVIRONMENT, str(error)) from error
+            problem = f"interface {entry.interface} of the pod, or {entry.host_name} of the node, is somebody else's"
+            raise CniError(CniError.ENVIRONMENT, problem, str(error)) from error
         except FileNotFoundError as error:
             raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} went away") from error
 
     async def undo(self, entry: Entry) -> None:
-        def delete(netlink: IPRoute) -> None:
-            host = links.find(netlink, entry.host_name)
-            # Without a mark it is ours too: killed between making and marking it. The name is in our journal.
-            if host is not None and host.alias in ("", entry.id.mark):
-                links.delete(netlink, host.index)
+        await inside(self.driver.here, lambda netlink: _delete(netlink, entry))
 
-        await inside(self.here, delete)
+
+def _delete(netlink: IPRoute, entry: Entry) -> None:
+    """Delete the pair if it is there and ours.
+
+    One without a mark is ours too: killed between making and marking it. The name is in our journal.
+    """
+    host = links.find(netlink, entry.host_name)
+    if host is not None and host.alias in ("", entry.id.mark):
+        links.delete(netlink, host.index)
 
 
 @dataclass(frozen=True)
@@ -123,29 +138,3 @@ def _configure(netlink: IPRoute, index: int, entry: Entry) -> None:
         netlink.route("replace", dst="default", gateway=attachment.gateway, oif=index)
     for route in attachment.routes:
         netlink.route("replace", dst=route.destination, gateway=route.gateway, oif=index)
-
-
-@dataclass(frozen=True)
-class _HostEnd:
-    """The host's end: up, and nothing else; it belongs to the switch."""
-
-    driver: Veth
-
-    async def do(self, entry: Entry) -> None:
-        software = self.driver.software_checksums()
-
-        def configure(netlink: IPRoute) -> None:
-            link = links.find(netlink, entry.host_name)
-            if link is None:
-                raise CniError(
-                    CniError.UNKNOWN_CONTAINER, "the pod's network namespace went away while it was attached"
-                )
-            if software:
-                links.leave_checksums_to_software(entry.host_name)
-            links.silence(netlink, link.index)
-            links.set_up(netlink, link.index)
-
-        await inside(self.driver.here, configure)
-
-    async def undo(self, entry: Entry) -> None:
-        """Nothing: it goes with the pair."""

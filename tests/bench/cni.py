@@ -1,0 +1,161 @@
+"""How long CNI takes: the plugin alone, the daemon without OVN, and many pods at once. Run it alone on the machine:
+
+    python tests/bench/cni.py [--runs RUNS]
+
+The daemon works on a real Open vSwitch and in real namespaces.
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.attach.rig import Node
+from virtnet.node.daemon import install_plugin
+
+CONFIG = '{"cniVersion":"1.1.0","name":"blue-net","type":"virtnet-cni","subnet":"blue"}'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    runs = parser.parse_args().runs
+    sys.stdout.write(f"{'milliseconds':44}{'least':>8}{'median':>8}{'p95':>8}   load {os.getloadavg()[0]:.1f}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        plugin_alone(Path(folder), runs)
+        with Node.running(Path(folder)) as node:
+            daemon(node, runs)
+            at_once(node, 64)
+
+
+def report(what: str, seconds: Sequence[float]) -> None:
+    ordered = sorted(1000 * one for one in seconds)
+    p95 = ordered[int(len(ordered) * 0.95)]
+    sys.stdout.write(f"{what:44}{ordered[0]:8.1f}{statistics.median(ordered):8.1f}{p95:8.1f}\n")
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def plugin_alone(folder: Path, runs: int) -> None:
+    """What a runtime waits for beyond the daemon's own work."""
+    install_plugin(folder / "bin", folder / "noop.sock")
+    plugin = folder / "bin/virtnet-cni"
+    with noop_server(folder / "noop.sock"):
+        cases = {
+            "spawn: /bin/true": (["/bin/true"], ""),
+            "spawn: python3 -I -S -c pass": (["/usr/bin/python3", "-IS", "-c", "pass"], ""),
+            "spawn: python3 -I -S -c 'import json, socket'": (
+                ["/usr/bin/python3", "-IS", "-c", "import json, socket"],
+                "",
+            ),
+            "plugin: VERSION": ([str(plugin)], "VERSION"),
+            "plugin: ADD, a server that does nothing": ([str(plugin)], "ADD"),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in cases}
+        for _ in range(runs):  # in turn, so that what else the machine does falls on all alike
+            for name, (command, verb) in cases.items():
+                taken[name].append(timed(lambda c=command, v=verb: execute(c, v)))  # type: ignore[misc]
+    for name, seconds in taken.items():
+        report(name, seconds)
+
+
+def execute(command: list[str], verb: str) -> None:
+    subprocess.run(
+        command,
+        input=CONFIG,
+        env={"CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_IFNAME": "pod1", "CNI_NETNS": "/run/netns/x"},
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+
+
+@contextmanager
+def noop_server(path: Path) -> Iterator[None]:
+    reply = b"\0" + json.dumps({"cniVersion": "1.1.0", "interfaces": [], "ips": [], "dns": {}}).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(128)
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    client.recv(65536)
+                    client.sendall(len(reply).to_bytes(4) + reply)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def daemon(node: Node, runs: int) -> None:
+    """ADD and DEL as the daemon does them, one after the other, without the plugin and without waiting for OVN."""
+    node.start_daemon(OVN="absent")
+    netns = node.sandbox()
+    node.pod()
+    adds, dels = [], []
+    for n in range(runs):
+        adds.append(timed(lambda n=n: ask(node, "ADD", f"c{n}", netns)))  # type: ignore[misc]
+        dels.append(timed(lambda n=n: ask(node, "DEL", f"c{n}", netns)))  # type: ignore[misc]
+    report("daemon: ADD without the wait for OVN", adds)
+    report("daemon: DEL", dels)
+    adds = []
+    for n in range(runs):
+        adds.append(timed(lambda n=n: node.add(f"c{n}", netns=netns)))  # type: ignore[misc]
+        ask(node, "DEL", f"c{n}", netns)
+    report("plugin and daemon: ADD", adds)
+
+
+def ask(node: Node, command: str, container: str, netns: str) -> None:
+    uid = node.pods["demo/launcher"]["metadata"]["uid"]
+    env = {
+        "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": "pod1", "CNI_NETNS": netns,
+        "CNI_ARGS": f"K8S_POD_NAMESPACE=demo;K8S_POD_NAME=launcher;K8S_POD_UID={uid}",
+    }  # fmt: skip
+    body = json.dumps({"env": env, "config": CONFIG}).encode()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(node.socket))
+        client.sendall(len(body).to_bytes(4) + body)
+        size = int.from_bytes(client.recv(4, socket.MSG_WAITALL))
+        reply = client.recv(size, socket.MSG_WAITALL)
+    if reply[0]:
+        raise SystemExit(reply[1:].decode())
+
+
+def at_once(node: Node, pods: int) -> None:
+    """ADDs through the plugin, all started together, of as many pods; OVN is played and answers at once."""
+    node.restart_daemon(OVN="works")
+    spaces = [node.sandbox() for _ in range(pods)]
+    for n in range(pods):
+        node.pod(f"p{n}", port=f"demo/vm{n}.blue")
+    with ThreadPoolExecutor(pods) as pool:
+        began = time.perf_counter()
+        taken = list(pool.map(lambda n: timed(lambda: node.add(f"c{n}", netns=spaces[n], pod=f"p{n}")), range(pods)))
+        whole = time.perf_counter() - began
+    report(f"plugin and daemon: {pods} ADDs at once, each", taken)
+    sys.stdout.write(f"{'  all of them':44}{1000 * whole:8.1f}\n")
+    node.clean()
+
+
+if __name__ == "__main__":
+    main()
