@@ -114,9 +114,9 @@ async def play_ovn(vswitch: VSwitch) -> None:
     changed = asyncio.Event()
     vswitch.on_change(changed.set)
     while True:
-        for name, interface in vswitch.interfaces().items():
+        for interface in vswitch.interfaces():
             if IFACE_ID in interface.external_ids and not interface.installed:
-                await vswitch.change_ids(name, put={"ovn-installed": "true"})
+                await vswitch.change_ids(interface.name, put={"ovn-installed": "true"})
         await changed.wait()
         changed.clear()
 

@@ -34,7 +34,7 @@ class SwitchPort:
         return ""
 
     async def do(self, entry: Entry) -> None:
-        there = self._vswitch.interfaces().get(entry.host_name)
+        there = self._vswitch.interface(entry.host_name)
         if there is not None and id_of(there) != entry.id:
             raise CniError(CniError.IO, f"Open vSwitch has an interface {entry.host_name} that virtnet has not made")
         try:
@@ -60,7 +60,7 @@ class SwitchPort:
         if not self._vswitch.up:
             # What we know is old: a port that is not in it may be there.
             raise CniError(CniError.TRY_AGAIN, "Open vSwitch does not answer")
-        there = self._vswitch.interfaces().get(id_.host_name)
+        there = self._vswitch.interface(id_.host_name)
         if there is None or id_of(there) != id_:
             return
         try:
@@ -70,23 +70,23 @@ class SwitchPort:
 
     async def let_go(self, entry: Entry) -> None:
         """Let OVN unbind the port from this node. Raises OvnError."""
-        there = self._vswitch.interfaces().get(entry.host_name)
+        there = self._vswitch.interface(entry.host_name)
         if there is not None and IFACE_ID in there.external_ids:
             await self._vswitch.change_ids(entry.host_name, remove=frozenset({IFACE_ID}))
 
     def check(self, entry: Entry) -> None:
         """Raises CniError when the port is not there as it should be."""
-        there = self._vswitch.interfaces().get(entry.host_name)
+        there = self._vswitch.interface(entry.host_name)
         if there is None or (entry.released_at is None and there.external_ids.get(IFACE_ID) != entry.attachment.port):
             raise CniError(CniError.IO, f"port {entry.attachment.port} has no interface in Open vSwitch")
 
     def missing(self, entry: Entry) -> bool:
         """Whether the switch has lost the port."""
-        return entry.host_name not in self._vswitch.interfaces()
+        return self._vswitch.interface(entry.host_name) is None
 
     def marked(self) -> Iterator[tuple[AttachmentId, Interface]]:
         """All interfaces that are ours."""
-        for interface in self._vswitch.interfaces().values():
+        for interface in self._vswitch.interfaces():
             id_ = id_of(interface)
             if id_ is not None:
                 yield id_, interface

@@ -46,6 +46,8 @@ class VSwitch:
     def __init__(self, bridge: str) -> None:
         self.bridge = bridge
         self._rows: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in _WANTED}
+        self._interfaces: dict[str, str] = {}
+        """Name -> uuid: names are unique in the switch, and never change."""
         self._changed = asyncio.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._connection: Connection
@@ -82,16 +84,18 @@ class VSwitch:
         bridge = next((row for row in self._rows["Bridge"].values() if row["name"] == self.bridge), None)
         return (bridge["datapath_type"] or "system") if bridge else ""
 
-    def interfaces(self) -> dict[str, Interface]:
-        """All interfaces by name, ours and others'."""
-        return {
-            row["name"]: Interface(row["name"], row["external_ids"], row["error"] or "")
-            for row in self._rows["Interface"].values()
-        }
+    def interface(self, name: str) -> Interface | None:
+        """One interface; None where there is none of this name."""
+        row = self._rows["Interface"].get(self._interfaces.get(name, ""))
+        return _interface(row) if row else None
+
+    def interfaces(self) -> list[Interface]:
+        """All interfaces, ours and others'."""
+        return [_interface(row) for row in self._rows["Interface"].values()]
 
     async def add(self, name: str, external_ids: Mapping[str, str]) -> None:
         """A port of the bridge with this interface; one that is there gets the ids. Raises OvnError's subclasses."""
-        if name in self.interfaces():
+        if self.interface(name) is not None:
             await self.change_ids(name, put=external_ids)
             return
         await self._connection.transact(
@@ -129,7 +133,7 @@ class VSwitch:
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             self._changed.clear()
-            interface = self.interfaces().get(name)
+            interface = self.interface(name)
             if interface is not None and interface.error:
                 raise InterfaceFailed(f"Open vSwitch cannot open {name}: {interface.error}")
             if interface is not None and interface.installed:
@@ -149,6 +153,7 @@ class VSwitch:
             self._rows = {
                 table: {uuid: {**_PLAIN, **row} for uuid, row in news.rows.get(table, {}).items()} for table in _WANTED
             }
+            self._interfaces = {row["name"]: uuid for uuid, row in self._rows["Interface"].items()}
         else:
             for change in news:
                 self._apply(change)
@@ -158,10 +163,18 @@ class VSwitch:
 
     def _apply(self, change: RowChange) -> None:
         rows = self._rows[change.table]
-        if change.columns is None:
-            rows.pop(change.uuid, None)
-        else:
-            rows[change.uuid] = {**_PLAIN, **rows.get(change.uuid, {}), **change.columns}
+        if change.columns is not None:
+            row = rows[change.uuid] = {**_PLAIN, **rows.get(change.uuid, {}), **change.columns}
+            if change.table == "Interface":
+                self._interfaces[row["name"]] = change.uuid
+            return
+        gone = rows.pop(change.uuid, None)
+        if gone and change.table == "Interface" and self._interfaces.get(gone["name"]) == change.uuid:
+            del self._interfaces[gone["name"]]
+
+
+def _interface(row: Mapping[str, Any]) -> Interface:
+    return Interface(row["name"], row["external_ids"], row["error"] or "")
 
 
 def _map(values: Mapping[str, str]) -> list[Any]:

@@ -1,0 +1,71 @@
+"""``virtnet node`` itself, as its pod runs it, on a node whose API server is away."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.attach.rig import REPOSITORY, Node, eventually, run
+
+NOWHERE = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "x",
+    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "x", "user": {"token": "x"}}],
+}
+
+
+@pytest.fixture
+def product(node_of_module: Node) -> Iterator[Node]:
+    """The node with the product's own process."""
+    node = node_of_module
+    kubeconfig = node.state / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(NOWHERE))
+    run("ip", "-n", node.name, "link", "set", "lo", "up")
+    for path in (node.state / "bin").iterdir():
+        path.unlink()
+    node.socket.unlink(missing_ok=True)
+    node.background(
+        "virtnet",
+        *("ip", "netns", "exec", node.name, sys.executable, "-m", "virtnet.cli.main", "node"),
+        *("--node", node.name, "--socket", str(node.socket), "--state-dir", str(node.state / "journal")),
+        *("--ovsdb", node.ovsdb, "--cni-bin-dir", str(node.state / "bin"), "--metrics-port", "9404"),
+        KUBECONFIG=str(kubeconfig),
+        PYTHONPATH=str(REPOSITORY),
+    )
+    eventually(lambda: node.socket.exists() and (node.state / "bin/virtnet-cni").exists(), "it serves")
+    yield node
+    node.daemon.stop()
+
+
+def metrics(node: Node) -> str:
+    ask = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9404/metrics').read().decode())"
+    return run("ip", "netns", "exec", node.name, "python3", "-c", ask)
+
+
+def test_it_serves_without_the_api_server(product: Node) -> None:
+    assert product.cni("STATUS") == (0, None)
+    assert product.cni("DEL") == (0, None)
+    product.pod()
+    answer = product.refused(netns=product.sandbox())
+    assert (answer["code"], "cannot be looked up now" in answer["msg"]) == (11, True)
+    assert product.nothing_left
+    assert 'virtnet_cni_operation_duration_seconds_count{op="ADD",result="error"} 1.0' in metrics(product)
+
+
+def test_it_ends_when_told_to(product: Node) -> None:
+    product.daemon.stop(grace=5)
+    assert product.daemon.pid is None
+    assert "told to end" in (product.state / "virtnet.log").read_text()
+    assert Path(product.state / "bin/virtnet-cni").stat().st_mode & 0o777 == 0o755
+    assert product.refused("STATUS")["code"] == 50
+
+
+def test_killed_it_leaves_a_socket_that_the_next_one_replaces(product: Node) -> None:
+    product.daemon.kill()
+    assert product.socket.exists()
+    assert product.refused("STATUS")["code"] == 50
