@@ -34,6 +34,7 @@ class Lease:
     """What is kept of an AddressLease: a tenth of the whole, and there are two for every NIC."""
 
     name: str
+    uid: str
     address: str
     subnet: str
     """The Subnet, as its reference prints."""
@@ -46,7 +47,14 @@ class Lease:
     def of(cls, body: Mapping[str, Any]) -> Self:
         lease = AddressLease.parse(body)
         spec = lease.spec
-        return cls(lease.name, spec.address, intern(str(spec.subnet)), intern(spec.holder.key), str(spec.holder))
+        return cls(
+            lease.name,
+            lease.metadata.uid,
+            spec.address,
+            intern(str(spec.subnet)),
+            intern(spec.holder.key),
+            str(spec.holder),
+        )
 
 
 class Cache:

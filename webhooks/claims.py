@@ -169,10 +169,11 @@ class Claims:
         was given up a moment ago. So the lease is touched: whoever frees it has then to look again.
         """
         if not self.dry_run and lease.address not in want.settled:
-            patch = {"metadata": {"annotations": {CLAIMED_AT: datetime.now(UTC).isoformat()}}}
+            # The uid: another's lease of the same name, which memory does not know of yet, must not be taken for ours.
+            patch = {"metadata": {"uid": lease.uid, "annotations": {CLAIMED_AT: datetime.now(UTC).isoformat()}}}
             try:
                 self.cache.leases.put(await self.cluster.patch(LEASES, lease.name, patch))
-            except NotFound:
+            except (NotFound, Conflict):
                 self.cache.leases.remove(lease.name)
                 return False
         self.granted.add(lease.name)

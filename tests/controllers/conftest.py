@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from virtnet.api import AddressLease, NodeNetwork, Port, Subnet
+from virtnet.api import AddressLease, NodeNetwork, Port, Subnet, Vpc
 from virtnet.api.lease import lease_name
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED, port_name
 from virtnet.api.records import Attachment, PinnedNic, PinnedRecord
@@ -50,8 +50,12 @@ class World:
         return SubnetRef(kind="Subnet", namespace=self.namespace, name="blue")
 
     async def subnet(self, **spec: Any) -> None:
-        body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "Subnet", "metadata": {"name": "blue"}}
-        await self.cluster.create(SUBNETS, {**body, "spec": {"cidr": "10.0.0.0/24", **spec}}, self.namespace)
+        api, vpc = {"apiVersion": "virtnet.dev/v1alpha1"}, {"kind": "Vpc", "name": "own"}
+        await self.cluster.create(kinds.of(Vpc), {**api, "kind": "Vpc", "metadata": {"name": "own"}}, self.namespace)
+        body = {**api, "kind": "Subnet", "metadata": {"name": "blue"}}
+        await self.cluster.create(
+            SUBNETS, {**body, "spec": {"cidr": "10.0.0.0/24", "vpc": vpc, **spec}}, self.namespace
+        )
 
     async def lease(self, name: str, address: str) -> None:
         holder = {"namespace": self.namespace, "port": port_name(name, "blue"), "network": "blue"}

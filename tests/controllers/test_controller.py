@@ -3,12 +3,14 @@
 import pytest
 
 from tests.controllers.conftest import LEASES, PORTS, SUBNETS, World, until
-from virtnet.api import Subnet
+from virtnet.api import Subnet, Vpc
 from virtnet.api.lease import lease_name
+from virtnet.kube import kinds
 from virtnet.kube.kinds import PODS, VMS
 
 pytestmark = pytest.mark.system
 
+VPCS = kinds.of(Vpc)
 BOUND = {"10.0.0.5": "Bound", "02:76:6e:00:00:05": "Bound"}
 
 
@@ -106,7 +108,15 @@ async def test_a_lost_lease_comes_back_without_touching_the_port(world: World) -
     await world.subnet()
     await world.vm()
     await settled(world)
-    await world.cluster.delete(LEASES, lease_name("10.0.0.5", world.blue))
+    name = lease_name("10.0.0.5", world.blue)
+    uid = (await world.cluster.get(LEASES, name))["metadata"]["uid"]
+    await world.cluster.delete(LEASES, name)
+
+    async def claimed_anew() -> bool:
+        found, _ = await world.cluster.list(LEASES, fields=f"metadata.name={name}")
+        return bool(found) and found[0]["metadata"]["uid"] != uid
+
+    await until(claimed_anew, "the lease claimed anew")
     await settled(world)
 
 
@@ -181,6 +191,71 @@ async def test_a_port_in_use_is_not_deleted_with_its_object(world: World) -> Non
     await world.subnet()
     await world.vm()
     await settled(world)
+    uid = (await world.ports())["db.blue"].metadata.uid
     await world.cluster.delete(PORTS, "db.blue", world.namespace)
+
+    async def made_anew() -> bool:
+        port = (await world.ports()).get("db.blue")
+        return port is not None and port.metadata.uid != uid
+
+    await until(made_anew, "the Port made anew")
     await settled(world)
-    assert "db.blue" in await world.ports()
+
+
+async def test_of_two_overlapping_subnets_the_elder_is_served(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+
+    async def served() -> bool:
+        parsed = Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace))
+        return any(c.status == "True" for c in parsed.status.conditions)
+
+    await until(served, "the elder Subnet served")
+    body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "Subnet", "metadata": {"name": "late"}}
+    spec = {"cidr": "10.0.0.128/25", "vpc": {"kind": "Vpc", "name": "own"}}
+    await world.cluster.create(SUBNETS, {**body, "spec": spec}, world.namespace)
+
+    async def reason() -> str:
+        parsed = Subnet.parse(await world.cluster.get(SUBNETS, "late", world.namespace))
+        return next((f"{c.reason}: {c.message}" for c in parsed.status.conditions), "")
+
+    async def overlaps() -> bool:
+        return (await reason()).startswith("Overlaps: 10.0.0.128/25 overlaps 10.0.0.0/24")
+
+    await until(overlaps, "the younger Subnet's condition")
+    await settled(world)
+
+
+async def test_a_vpc_that_vanishes_does_not_cut_its_guests_off(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    await world.cluster.delete(VPCS, "own", world.namespace)
+
+    async def missing() -> bool:
+        parsed = Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace))
+        return any(c.reason == "VpcMissing" for c in parsed.status.conditions)
+
+    await until(missing, "the Subnet's condition")
+    await settled(world)
+    assert f"Vpc/{world.namespace}/own" in world.ovn.nbctl("list", "Logical_Router")
+
+
+async def test_a_conflict_ends_with_the_other_holder(world: World) -> None:
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    await world.vm("heir", "10.0.0.5", "02:76:6e:00:00:99", leased=False)
+
+    async def conflict() -> bool:
+        port = (await world.ports()).get("heir.blue")
+        return port is not None and port.status.phase == "Conflict"
+
+    await until(conflict, "the second VM's port in conflict")
+    await world.cluster.delete(VMS, "db", world.namespace)
+
+    async def inherited() -> bool:
+        return world.lsps() == {f"{world.namespace}/heir.blue": "02:76:6e:00:00:99 10.0.0.5"}
+
+    await until(inherited, "the second VM's port in OVN")

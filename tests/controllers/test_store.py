@@ -52,6 +52,35 @@ def test_what_we_deleted_does_not_come_back_by_old_news() -> None:
     assert vms.get("demo/a") is not None
 
 
+def test_news_of_an_earlier_object_does_not_remove_the_new_one_of_its_name() -> None:
+    vms = table()
+    vms.put(body("a", 1, uid="old"))
+    vms.bury("demo/a", "old")
+    vms.put(body("a", 3, uid="new"))
+    assert vms.note("DELETED", body("a", 2, uid="old")) == []
+    assert vms["demo/a"].uid == "new"
+
+
+def test_burying_comes_too_late_when_the_watch_was_quicker() -> None:
+    vms = table()
+    vms.put(body("a", 1, uid="old"))
+    vms.note("DELETED", body("a", 2, uid="old"))
+    vms.put(body("a", 3, uid="new"))
+    vms.bury("demo/a", "old")
+    assert vms["demo/a"].uid == "new"
+    assert vms.buried == {}
+
+
+def test_an_object_that_cannot_be_read_does_not_stop_the_others() -> None:
+    def parse(found: Any) -> str:
+        return found["spec"]["name"]
+
+    texts: Table[str] = Table(parse)
+    texts.put({**body("a", 1), "spec": {"name": "first"}})
+    texts.sync(listing(9, body("a", 2), {**body("b", 3), "spec": {"name": "second"}}))
+    assert list(texts) == ["first", "second"]
+
+
 def test_groups_follow_their_objects() -> None:
     vms = table()
     vms.put(body("a", 1, uid="u1"))

@@ -176,7 +176,7 @@ class World:
                 getattr(self, event.replace(" ", "_"))()
 
     def settle(self) -> None:
-        for _ in range(12):
+        for _ in range(16):
             self.decide()
             self.do_release()
             self.ovn()

@@ -7,7 +7,7 @@ import pytest
 
 from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState
 from virtnet.handoff.journal import Journal, State
-from virtnet.handoff.machine import RELEASE_TIMEOUT, Outcome, decide
+from virtnet.handoff.machine import RELEASE_TIMEOUT, SETTLE_TIMEOUT, Outcome, decide
 from virtnet.handoff.options import ChassisOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,8 +75,8 @@ def facts(**changes: object) -> Facts:
         pytest.param({"pods": (replace(SOURCE, terminal=True),)}, (), id="its only pod has ended"),
         pytest.param(
             {"pods": (replace(SOURCE, node="node9"),), "instance": replace(RUNNING, node="node9")},
-            (),
-            id="node unknown",
+            ("ch1",),
+            id="node unknown: what stands stays",
         ),
         pytest.param(
             {
@@ -262,6 +262,38 @@ def test_the_end_of_the_instance_ends_every_handoff(
     assert decision.options == ChassisOptions(requested=requested)
     assert decision.ended is not None
     assert decision.ended[0] is Outcome.ABANDONED
+
+
+@pytest.mark.parametrize(
+    ("state", "chassis", "outcome"),
+    [
+        pytest.param(State.COMMITTING, "ch2", Outcome.COMMITTED, id="committed"),
+        pytest.param(State.ROLLING_BACK, "ch1", Outcome.ROLLED_BACK, id="rolled back"),
+    ],
+)
+def test_a_dead_chassis_that_never_leaves_is_not_waited_for_for_ever(
+    state: State, chassis: str, outcome: Outcome
+) -> None:
+    stuck = Binding(chassis=chassis, additional=frozenset({"ch3"}))
+    assert decide(facts(options=options(state), binding=stuck)).ended is None
+    late = decide(facts(options=options(state), binding=stuck, now=NOW + SETTLE_TIMEOUT))
+    assert late.ended is not None
+    assert late.ended[0] is outcome
+
+
+def test_a_dead_chassis_does_not_keep_the_next_migration_from_arming() -> None:
+    stuck = replace(BOUND, additional=frozenset({"ch3"}))
+    assert decide(facts(binding=stuck)).options.requested == ("ch1", "ch2")
+
+
+def test_an_abort_before_the_hand_off_ends_it_though_the_target_pod_hangs() -> None:
+    hanging = replace(TARGET, deleting=True)
+    decision = decide(facts(options=options(State.ARMED), binding=BOTH, migrations=(), pods=(SOURCE, hanging)))
+    assert decision.options.requested == ("ch1",)
+
+
+def test_a_node_that_lost_its_chassis_name_keeps_what_stands() -> None:
+    assert decide(facts(chassis={}, pods=(SOURCE,), migrations=())).options == SINGLE
 
 
 def test_release_is_asked_of_the_source_only_once_the_guest_has_left_it() -> None:

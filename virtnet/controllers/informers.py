@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from virtnet.api import (
+    GROUP,
     AddressLease,
     ClusterSubnet,
     ClusterVpc,
@@ -18,7 +19,7 @@ from virtnet.api import (
     Vpc,
 )
 from virtnet.api.names import ATTACHED_LABEL
-from virtnet.controllers.store import Store, lease_owner, port_owner, subnet_id
+from virtnet.controllers.store import Store, lease_owner, port_owner, subnet_id, vpc_of
 from virtnet.controllers.views import Pod, Vm, VmMigration
 from virtnet.controllers.worker import Worker
 from virtnet.handoff.facts import Instance
@@ -98,6 +99,8 @@ class Informers:
                             changed(one)
                     ready.set()
             except NotFound:
+                if kind.group == GROUP:
+                    raise  # without our own kinds there is nothing to decide from, and everything would go
                 log.info("kind not served", kind=str(kind))
                 table.synced = True
                 ready.set()
@@ -107,6 +110,7 @@ class Informers:
         self._workers.owners.nudge([f"vm:{vm.key}"])
 
     def _instance(self, found: tuple[str, Instance]) -> None:
+        self._workers.owners.nudge([f"vm:{found[0]}"])
         self._workers.rows.nudge(port_keys(self._store.ports.of(f"vm:{found[0]}")))
 
     def _migration(self, migration: VmMigration) -> None:
@@ -118,7 +122,7 @@ class Informers:
 
     def _vpc(self, vpc: Vpc | ClusterVpc) -> None:
         id_ = vpc_id(vpc)
-        inside = [s for s in (*self._store.subnets, *self._store.cluster_subnets) if subnet_vpc(s) == id_]
+        inside = [s for s in (*self._store.subnets, *self._store.cluster_subnets) if vpc_of(s) == id_]
         keys = [id_, *(subnet_id(s.ref) for s in inside)]
         self._workers.rows.nudge([*keys, *(key for id_ in keys for key in port_keys(self._store.ports.of(id_)))])
         self._workers.reports.nudge(keys)
@@ -126,14 +130,25 @@ class Informers:
     def _subnet(self, subnet: Subnet | ClusterSubnet) -> None:
         key = subnet_id(subnet.ref)
         self._workers.rows.nudge([key, *port_keys(self._store.ports.of(key))])
-        self._workers.reports.nudge([key, subnet_vpc(subnet)])
+        # Another that this one overlapped may be served once this one is gone.
+        beside = [
+            subnet_id(s.ref)
+            for s in (*self._store.subnets, *self._store.cluster_subnets)
+            if vpc_of(s) == vpc_of(subnet)
+        ]
+        self._workers.rows.nudge([*beside, *(port for id_ in beside for port in port_keys(self._store.ports.of(id_)))])
+        self._workers.reports.nudge([key, vpc_of(subnet), *beside])
 
     def _port(self, port: Port) -> None:
         self._workers.owners.nudge([port_owner(port)])
-        self._workers.rows.nudge(port_keys([port]))
+        self._workers.rows.nudge([*port_keys([port]), subnet_id(port.spec.subnet)])
 
     def _lease(self, lease: AddressLease) -> None:
         self._workers.owners.nudge([lease_owner(lease)])
+        for port in self._store.waiting.pop(lease.name, ()):
+            known = self._store.ports.get(port)
+            if known is not None:
+                self._port(known)
         self._workers.reports.nudge([subnet_id(lease.spec.subnet)])
 
     def _node(self, node: NodeNetwork) -> None:
@@ -141,11 +156,6 @@ class Informers:
         if known != self._chassis:
             self._chassis = known
             self._workers.rows.nudge(port_keys(self._store.ports))
-
-
-def subnet_vpc(subnet: Subnet | ClusterSubnet) -> str:
-    ref = subnet.spec.vpc
-    return f"{ref.kind}/{ref.key(subnet.namespace)}"
 
 
 def subnet_of(id_: str) -> SubnetRef:

@@ -1,5 +1,6 @@
 """The reconciler of owners: VMs and pods -> Port objects and their leases."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from virtnet.api.names import OWNER_LABEL, label_value
 from virtnet.controllers.ownership import desired_ports, is_mac, pinned_leases, plan_leases, plan_ports
 from virtnet.controllers.store import Store, subnet_id
 from virtnet.controllers.worker import each
+from virtnet.handoff.machine import home_of
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, Conflict, NotFound
@@ -46,6 +48,8 @@ class Owners:
         self._changed = changed
         self._conflict = conflict
         self._again = again
+        self._cooling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Per Subnet: its list of cooling addresses is read, and written whole."""
 
     async def reconcile(self, owners: frozenset[str]) -> frozenset[str]:
         """Each owner as ``vm:ns/name`` or ``pod:ns/name``; returns those that have to be tried again."""
@@ -56,7 +60,13 @@ class Owners:
         kind, key = owner.split(":", 1)
         vm = store.vms.get(key) if kind == "vm" else None
         pods = store.pods.of(owner)
-        desired = desired_ports(key, vm, pods)
+        if not all(pod.readable for pod in pods):
+            log.warning("a pod's NICs cannot be read: nothing of its owner is touched", owner=owner)
+            return
+        instance = store.instance(key) if kind == "vm" else None
+        migrations = [one.migration for one in store.migrations.of(key)]
+        home = home_of(instance, [pod.launcher for pod in pods], migrations)
+        desired = desired_ports(key, vm, sorted(pods, key=lambda pod: pod.launcher == home))
         present = store.ports.of(owner)
         plan = plan_ports(desired, present)
         for port, spec in plan.create.items():
@@ -111,7 +121,7 @@ class Owners:
             now=datetime.now(UTC),
         )
         for lease in plan.create:
-            await self._claim(port, lease)
+            await self._claim(port, lease, uid)
         for lease in plan.bind:
             await self._bind(lease, uid)
         for lease in plan.conflicts:
@@ -121,7 +131,7 @@ class Owners:
         if plan.again is not None:
             self._again(owner, plan.again)
 
-    async def _claim(self, port: str, lease: AddressLease) -> None:
+    async def _claim(self, port: str, lease: AddressLease, uid: str) -> None:
         """Claim what the VM's manifest says it holds, though no lease says so: the lease was lost, or never made."""
         try:
             body = await self._cluster.create(LEASES, lease.manifest())
@@ -131,11 +141,16 @@ class Owners:
         found = self._store.leases[lease.name]
         if found.spec.holder.key != port:
             self._conflict(port, found)
+        else:
+            await self._bind(found, uid)
+            self._changed([port])
 
     async def _bind(self, lease: AddressLease, uid: str) -> None:
         status = {"phase": "Bound", "ownerUid": uid, "boundAt": datetime.now(UTC).isoformat()}
         try:
-            body = await self._cluster.patch(LEASES, lease.name, {"status": status}, subresource="status")
+            body = await self._cluster.patch(
+                LEASES, lease.name, {"metadata": {"uid": lease.metadata.uid}, "status": status}, subresource="status"
+            )
         except NotFound:
             self._store.leases.remove(lease.name)
             raise
@@ -161,6 +176,10 @@ class Owners:
 
     async def _cool(self, ref: SubnetRef, addresses: list[str]) -> None:
         """Write down that these addresses are not to be handed out again yet; before they are free, not after."""
+        async with self._cooling[subnet_id(ref)]:
+            await self._add_cooling(ref, addresses)
+
+    async def _add_cooling(self, ref: SubnetRef, addresses: list[str]) -> None:
         subnet = self._store.subnet(ref)
         if subnet is None or not addresses or not subnet.spec.cooldown_seconds:
             return

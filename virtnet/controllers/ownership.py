@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Port, PortSpec, SubnetRef
 from virtnet.api.lease import lease_name
@@ -18,7 +18,8 @@ def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod]) -> dict[str, Por
     """The Ports of an owner, by Port key.
 
     What a live pod was attached with holds until that pod has ended, whatever the VM's manifest says by now: the
-    guest still uses it. Otherwise the manifest decides.
+    guest still uses it. Otherwise the manifest decides. Of two pods with one port (a migration to another network) the
+    last one given counts: the one that has the guest.
     """
     namespace, name = key.split("/")
     ports = {}
@@ -111,10 +112,18 @@ def plan_leases(
 def _claimed(lease: AddressLease) -> datetime | None:
     """When admission claimed a lease whose VM has not been seen since; None where it has."""
     status, text = lease.status, lease.metadata.annotations.get(CLAIMED_AT)
-    claimed = datetime.fromisoformat(text) if text else lease.metadata.creation_timestamp
+    claimed = _time(text) or lease.metadata.creation_timestamp
     if claimed is None or (status.bound_at is not None and claimed <= status.bound_at):
         return None
     return claimed
+
+
+def _time(text: str | None) -> datetime | None:
+    """The time in an annotation; None for what is none, because anybody may have written it."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)

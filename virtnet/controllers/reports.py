@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import structlog
 
-from virtnet.addressing.pool import InvalidSubnet, Pool
-from virtnet.api import ClusterSubnet, HandoffRecord, Port, Resource, Spec, Subnet, set_condition
-from virtnet.controllers.informers import subnet_of, subnet_vpc, vpc_id
+from virtnet.addressing.pool import Pool
+from virtnet.api import HandoffRecord, Port, Resource, Spec, set_condition
+from virtnet.controllers.informers import subnet_of, vpc_id
 from virtnet.controllers.ownership import is_mac
-from virtnet.controllers.store import Store
+from virtnet.controllers.placement import obstacle
+from virtnet.controllers.store import Store, vpc_of
 from virtnet.controllers.worker import each
 from virtnet.handoff.journal import Journal
 from virtnet.handoff.machine import Outcome
@@ -42,6 +43,8 @@ class Reports:
         self._cluster = cluster
         self._store = store
         self._view = view
+        self._over: dict[str, HandoffRecord] = {}
+        """How each Port's last handoff ended: known here before it is written, and told once."""
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
         """Report on each key, ``Kind/ns/name`` or ``Kind/name``; returns those that have to be tried again."""
@@ -59,6 +62,7 @@ class Reports:
     async def _port(self, key: str) -> None:
         port = self._store.ports.get(key)
         if port is None:
+            self._over.pop(key, None)
             return
         view = self._view(key)
         nodes = {chassis: node for node, chassis in self._store.chassis().items()}
@@ -66,6 +70,8 @@ class Reports:
         handoffs = port.status.handoffs
         if view.journal is not None:
             handoffs = with_record(handoffs, record_of(view.journal, str(view.journal.state), message=view.wait))
+        if over := self._over.get(key):
+            handoffs = with_record(handoffs, over)
         status = port.status.model_copy(
             update={
                 "phase": phase,
@@ -89,14 +95,11 @@ class Reports:
         if subnet is None:
             return
         used = sum(not is_mac(lease.spec.address) for lease in self._store.leases.of(id_))
-        ready, reason, message, gateway, capacity = False, "", "", "", 0
-        try:
+        reason, message = obstacle(self._store, subnet)
+        gateway, capacity = "", 0
+        if reason != "Invalid":
             pool = Pool.of(subnet)
-        except InvalidSubnet as error:
-            reason, message = "Invalid", str(error)
-        else:
             gateway, capacity = str(pool.gateway), pool.capacity
-            ready, reason, message = self._subnet_state(subnet)
         status = subnet.status.model_copy(
             update={
                 "gateway": gateway,
@@ -106,8 +109,8 @@ class Reports:
                 "conditions": set_condition(
                     subnet.status.conditions,
                     "Ready",
-                    status=ready,
-                    reason=reason,
+                    status=not reason,
+                    reason=reason or "InOvn",
                     message=message,
                     generation=subnet.metadata.generation,
                 ),
@@ -116,18 +119,6 @@ class Reports:
         )
         await self._write(subnet, status, without=("cooling",))
 
-    def _subnet_state(self, subnet: Subnet | ClusterSubnet) -> tuple[bool, str, str]:
-        reference = subnet.spec.vpc
-        vpc = self._store.vpc(subnet_vpc(subnet))
-        if subnet.spec.provider_network:
-            return False, "UnderlayNotServed", "this version serves overlay Subnets only: remove providerNetwork"
-        if vpc is None:
-            return False, "VpcMissing", f"create {reference.kind} {reference.key(subnet.namespace)}, or name another"
-        allowed = vpc.spec.allowed_namespaces
-        if subnet.namespace and allowed and subnet.namespace not in allowed:
-            return False, "VpcNotAllowed", f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}"
-        return True, "InOvn", ""
-
     async def _vpc(self, id_: str) -> None:
         vpc = self._store.vpc(id_)
         if vpc is None:
@@ -135,7 +126,7 @@ class Reports:
         inside = sorted(
             subnet.key
             for subnet in (*self._store.subnets, *self._store.cluster_subnets)
-            if subnet_vpc(subnet) == vpc_id(vpc)
+            if vpc_of(subnet) == vpc_id(vpc)
         )
         generation = vpc.metadata.generation
         conditions = set_condition(vpc.status.conditions, "Ready", status=True, reason="InOvn", generation=generation)
@@ -163,11 +154,15 @@ class Reports:
         port = self._store.ports.get(key)
         if port is None:
             return
-        now = datetime.now(UTC)
-        message = story(journal, outcome, now)
-        record = record_of(journal, str(outcome), message=message, finished=now)
-        await self._write(port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, record)}))
-        await self.event(port, f"Handoff{outcome}", message, warning=outcome is not Outcome.COMMITTED)
+        over = self._over.get(key)
+        told = over is not None and over.migration == journal.migration
+        if over is None or not told:
+            now = datetime.now(UTC)
+            over = record_of(journal, str(outcome), message=story(journal, outcome, now), finished=now)
+            self._over[key] = over
+        await self._write(port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, over)}))
+        if not told:
+            await self.event(port, f"Handoff{outcome}", over.message, warning=outcome is not Outcome.COMMITTED)
 
     async def event(self, port: Port, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on the Port's owner."""

@@ -8,12 +8,13 @@ from typing import Any
 import structlog
 from prometheus_client import Histogram
 
-from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.addressing.pool import Pool
 from virtnet.api import ClusterSubnet, NodeHandoff, NodeNetwork, Port, Subnet
-from virtnet.controllers.informers import port_keys, subnet_of, subnet_vpc, vpc_id
+from virtnet.controllers.informers import port_keys, subnet_of, vpc_id
 from virtnet.controllers.ownership import leases_of
+from virtnet.controllers.placement import obstacle
 from virtnet.controllers.reports import PortView
-from virtnet.controllers.store import Store, port_owner, subnet_id
+from virtnet.controllers.store import Store, port_owner, subnet_id, vpc_of
 from virtnet.controllers.worker import together
 from virtnet.handoff.facts import Binding, Facts
 from virtnet.handoff.journal import Journal
@@ -22,7 +23,7 @@ from virtnet.handoff.options import ChassisOptions
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, NotFound
-from virtnet.ovn.errors import Rejected
+from virtnet.ovn.errors import Rejected, Stale
 from virtnet.ovn.northbound import Northbound
 from virtnet.ovn.southbound import Southbound
 from virtnet.topology.chassis import read_chassis
@@ -64,6 +65,8 @@ class Rows:
         self._written = written
         self._committed = committed
         self._waits: dict[str, str] = {}
+        self._placeable: dict[str, bool] = {}
+        """Per batch: whether a Subnet can be put into OVN, which is the same question for all of its ports."""
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
         """One look at each key, one transaction for all; returns the keys when it has to be tried again.
@@ -72,10 +75,10 @@ class Rows:
         """
         try:
             return await together(keys, self._reconcile)
-        except Rejected as error:
+        except (Rejected, Stale) as error:
             # One of them cannot be written, say because its name is taken: the others must not wait for it.
             if len(keys) == 1:
-                log.warning("OVN refuses", key=next(iter(keys)), error=str(error))
+                log.warning("not written", key=next(iter(keys)), error=str(error))
                 return keys
             parts = [await self.reconcile(frozenset({key})) for key in sorted(keys, key=_parents_first)]
             return frozenset().union(*parts)
@@ -83,6 +86,7 @@ class Rows:
     async def _reconcile(self, keys: frozenset[str]) -> None:
         desired: list[Row] = []
         decisions: dict[str, Decision] = {}
+        self._placeable.clear()
         for key in keys:
             match key.partition("/")[0]:
                 case "Vpc" | "ClusterVpc":
@@ -122,33 +126,37 @@ class Rows:
         return frozenset(known | {row.key.origin for row in self._northbound.observed()})
 
     def _vpc(self, id_: str) -> list[Row]:
+        """A router stays for as long as a Subnet names it, though its object be gone: guests use it."""
         vpc = self._store.vpc(id_)
-        return vpc_rows(vpc) if vpc else []
+        if vpc is not None:
+            return vpc_rows(vpc)
+        store = self._store
+        named = any(vpc_of(subnet) == id_ for subnet in (*store.subnets, *store.cluster_subnets))
+        return self._northbound.of(id_) if named else []
 
     def _subnet(self, id_: str) -> list[Row]:
+        """A switch that guests use stays, whatever becomes of the objects; its condition says what is wrong."""
         subnet = self._store.subnet(subnet_of(id_))
-        if subnet is None or not self._served(subnet):
-            return []
-        try:
-            return subnet_rows(subnet, Pool.of(subnet))
-        except InvalidSubnet:
-            return []  # the Subnet's condition says so
+        if subnet is None:
+            return self._northbound.of(id_) if self._store.ports.of(id_) else []
+        if not self._can_be_placed(subnet):
+            return self._northbound.of(id_)
+        return subnet_rows(subnet, Pool.of(subnet))
 
-    def _served(self, subnet: Subnet | ClusterSubnet) -> bool:
-        """Whether the Subnet is one that goes to OVN; its condition says why where it is not."""
-        vpc = self._store.vpc(subnet_vpc(subnet))
-        return (
-            vpc is not None
-            and not subnet.spec.provider_network
-            and allowed(vpc.spec.allowed_namespaces, subnet.namespace)
-        )
+    def _can_be_placed(self, subnet: Subnet | ClusterSubnet) -> bool:
+        id_ = subnet_id(subnet.ref)
+        if id_ not in self._placeable:
+            self._placeable[id_] = obstacle(self._store, subnet) == ("", "")
+        return self._placeable[id_]
 
     async def _port(self, key: str) -> tuple[list[Row], Decision | None]:
         port = self._store.ports.get(key)
         if port is None or self.conflict(port):
             return [], None
         subnet = self._store.subnet(port.spec.subnet)
-        if subnet is None or not self._served(subnet):
+        if subnet is None:
+            return self._northbound.of(f"Port/{key}"), None
+        if not self._can_be_placed(subnet) and not self._northbound.of(subnet_id(subnet.ref)):
             return [], None
         facts = self._facts(port)
         decision = decide(facts)
@@ -237,14 +245,14 @@ class Rows:
             body = await self._cluster.patch(NODES, node, {"spec": {"handoffs": handoffs}})
         except NotFound:
             return
+        except ApiError as error:
+            log.warning("node not asked yet", node=node, error=str(error))
+            for port in changes:
+                self._again(f"Port/{port}", REPORT_RETRY)
+            return
         self._store.nodes.put(body)
 
 
 def _parents_first(key: str) -> tuple[int, str]:
     kind = key.partition("/")[0]
     return (0 if kind.endswith("Vpc") else 1 if kind.endswith("Subnet") else 2, key)
-
-
-def allowed(namespaces: tuple[str, ...], namespace: str) -> bool:
-    """Whether a cluster object's list of allowed namespaces lets this one in; empty lists let all in."""
-    return not namespace or not namespaces or namespace in namespaces

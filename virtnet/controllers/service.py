@@ -194,6 +194,7 @@ class Controller:
         self._metrics.handoff(outcome, journal)
 
     def _conflict(self, port: str, lease: AddressLease) -> None:
+        self._store.waiting.setdefault(lease.name, set()).add(port)
         self.workers.rows.nudge([f"Port/{port}"])
 
     def _rows_changed(self, keys: frozenset[Key]) -> None:

@@ -5,6 +5,8 @@ A watch starts with a whole list (Cluster.watch yields SYNC), which also tells w
 kopf's own watches tell additions only after a lost connection, which would keep a deleted VM's addresses for ever.
 """
 
+from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from typing import Any
 
 from virtnet.api import (
@@ -37,6 +39,19 @@ def lease_owner(lease: AddressLease) -> str:
     return owner_id(holder.owner.kind, f"{holder.namespace}/{holder.owner.name}")
 
 
+def vpc_of(subnet: Subnet | ClusterSubnet) -> str:
+    """``Kind/key`` of the Vpc that a Subnet lies in."""
+    ref = subnet.spec.vpc
+    return f"{ref.kind}/{ref.key(subnet.namespace)}"
+
+
+def _age(subnet: Subnet | ClusterSubnet) -> tuple[bool, object, str]:
+    """Orders Subnets: those that are served already, then by when they were made; the uid decides within a second."""
+    served = any(c.type == "Ready" and c.status == "True" for c in subnet.status.conditions)
+    made = subnet.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC)
+    return (not served, made, subnet.metadata.uid)
+
+
 def subnet_id(ref: SubnetRef) -> str:
     """``Kind/key``, which is also what its rows in OVN are known by."""
     return f"{ref.kind}/{ref.key}"
@@ -60,6 +75,8 @@ class Store:
             lambda lease: [lease.spec.holder.key, subnet_id(lease.spec.subnet), lease_owner(lease)],
         )
         self.nodes = Table(NodeNetwork.parse)
+        self.waiting: dict[str, set[str]] = {}
+        """Name of a lease that another holds -> Ports that must have it: they look again when it changes."""
         self._tables: dict[type[Resource], Table[Any]] = {
             Vpc: self.vpcs,
             ClusterVpc: self.cluster_vpcs,
@@ -77,6 +94,15 @@ class Store:
         """By ``Kind/key``."""
         kind, _, key = id_.partition("/")
         return self.vpcs.get(key) if kind == "Vpc" else self.cluster_vpcs.get(key)
+
+    def rival(self, subnet: Subnet | ClusterSubnet) -> Subnet | ClusterSubnet | None:
+        """An elder Subnet of the same Vpc that this one overlaps; admission lets both in when they come at once."""
+        network = IPv4Network(subnet.spec.cidr)
+        others = [
+            s for s in (*self.subnets, *self.cluster_subnets) if s.ref != subnet.ref and vpc_of(s) == vpc_of(subnet)
+        ]
+        older = [s for s in others if _age(s) < _age(subnet)]
+        return next((s for s in older if IPv4Network(s.spec.cidr).overlaps(network)), None)
 
     def table(self, model: type[Resource]) -> Table[Any]:
         """The table of one of virtnet's own kinds."""

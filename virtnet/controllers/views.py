@@ -44,6 +44,8 @@ class Pod:
     """Key of the VirtualMachineInstance that it runs; empty for an ordinary pod."""
     launcher: LauncherPod
     attachments: tuple[Attachment, ...]
+    readable: bool = True
+    """Whether its attachments could be read: they may be those of a newer version."""
 
     @property
     def owner(self) -> str:
@@ -64,7 +66,10 @@ class Pod:
             migration=(metadata.get("labels") or {}).get("kubevirt.io/migrationJobUID", ""),
         )
         text = (metadata.get("annotations") or {}).get(ATTACHMENTS)
-        attachments = tuple(_ATTACHMENTS.validate_json(text).values()) if text else ()
+        try:
+            attachments = tuple(_ATTACHMENTS.validate_json(text).values()) if text else ()
+        except ValidationError:
+            return cls(key, metadata["uid"], vmi, launcher, (), readable=False)
         return cls(key, metadata["uid"], vmi, launcher, attachments)
 
 

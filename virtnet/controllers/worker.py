@@ -84,6 +84,9 @@ async def each(keys: Iterable[str], do: Callable[[str], Awaitable[None]]) -> fro
             except ApiError as error:
                 log.warning("to be retried", key=key, error=str(error))
                 return key
+            except Exception:  # one object that nobody thought of must not stop the work on all others
+                log.exception("to be retried", key=key)
+                return key
         return None
 
     return frozenset(key for key in await asyncio.gather(*map(one, keys)) if key is not None)
@@ -93,7 +96,7 @@ async def together(keys: frozenset[str], do: Callable[[frozenset[str]], Awaitabl
     """Do it for all keys in one; all of them where it could not be done now."""
     try:
         await do(keys)
-    except (ApiError, ovn.Stale, ovn.Unavailable) as error:
+    except (ApiError, ovn.Unavailable) as error:
         log.warning("to be retried", keys=len(keys), error=str(error))
         return keys
     return frozenset()

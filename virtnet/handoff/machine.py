@@ -5,16 +5,19 @@ remembered is the journal, which is itself one of the facts. See docs/handoff.md
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from virtnet.handoff.facts import Facts, LauncherPod
+from virtnet.handoff.facts import Facts, Instance, LauncherPod, Migration
 from virtnet.handoff.journal import Journal, State
 from virtnet.handoff.options import ChassisOptions
 
 RELEASE_TIMEOUT = timedelta(seconds=2)
 """How long the source may take to let go before the target becomes the only chassis anyway: its node may be dead."""
+
+SETTLE_TIMEOUT = timedelta(seconds=10)
+"""How long a chassis that is to leave is waited for: one that is dead never takes itself off the binding."""
 
 STRATEGY = "rarp"
 """The guest on the target stays cut off until QEMU announces it; the one strategy that every supported OVN knows."""
@@ -57,13 +60,13 @@ def decide(facts: Facts) -> Decision:
 
 def _single(facts: Facts) -> Decision:
     """One chassis or none: where the guest is, or will be; armed if a migration has a place to go to."""
-    home = _home(facts)
+    home = home_of(facts.instance, facts.pods, facts.migrations)
     if home is None:
         return Decision(options=ChassisOptions())
     if home.node not in facts.chassis:
-        return Decision(
-            options=ChassisOptions(), wait=f"node {home.node} has no chassis; is virtnet-node running there?"
-        )
+        # What stands stays: with no chassis requested, any that has the interface could take the port.
+        stands = ChassisOptions(requested=facts.options.requested)
+        return Decision(options=stands, wait=f"node {home.node} has no chassis; is virtnet-node running there?")
     here = ChassisOptions(requested=(facts.chassis[home.node],))
     target = _target(facts, home)
     if target is None or facts.instance is None:
@@ -71,7 +74,7 @@ def _single(facts: Facts) -> Decision:
     if target.node not in facts.chassis:
         return Decision(options=here, wait=f"node {target.node} has no chassis; is virtnet-node running there?")
     binding = facts.binding
-    if facts.options != here or binding.requested_additional or binding.additional or binding.activated:
+    if facts.options != here or binding.requested_additional or binding.activated:
         # Arming over the remains of an earlier handoff would start the target unblocked (northd keeps the flag).
         return Decision(options=here, wait="OVN to finish the previous handoff")
     journal = Journal(
@@ -88,18 +91,20 @@ def _single(facts: Facts) -> Decision:
     return Decision(options=_both(journal, STRATEGY), wait=f"OVN to bind the port on {target.node} too")
 
 
-def _home(facts: Facts) -> LauncherPod | None:
+def home_of(
+    instance: Instance | None, pods: Iterable[LauncherPod], migrations: Iterable[Migration]
+) -> LauncherPod | None:
     """The pod that has the guest: on the instance's node, or, while it starts, one that is no migration's target."""
-    instance = facts.instance
+    live = [pod for pod in pods if pod.node and not pod.terminal]
     if instance is not None and instance.state.domain_ready:
         # KubeVirt moves nodeName on a tenth of a second after the guest, and later than a handoff takes.
-        arrived = next((pod for pod in facts.live if pod.migration == instance.state.uid), None)
+        arrived = next((pod for pod in live if pod.migration == instance.state.uid), None)
         if arrived is not None:
             return arrived
     if instance is not None and instance.node:
-        return next((pod for pod in facts.live if pod.node == instance.node), None)
-    running = [m.uid for m in facts.migrations if not m.final]
-    return next((pod for pod in facts.live if pod.migration not in running), None)
+        return next((pod for pod in live if pod.node == instance.node), None)
+    running = [m.uid for m in migrations if not m.final]
+    return next((pod for pod in live if pod.migration not in running), None)
 
 
 def _target(facts: Facts, home: LauncherPod) -> LauncherPod | None:
@@ -139,9 +144,10 @@ def _cannot_arrive(facts: Facts, journal: Journal) -> str:
     """Why this migration will not bring the guest to the target; empty while it may. A missing VMIM says nothing."""
     migration = facts.migration(journal.migration)
     pod = facts.target_pod(journal.migration)
+    given_up = pod is not None and pod.deleting and migration is None
     if facts.state(journal.migration).failed or (migration is not None and migration.phase == "Failed"):
         return "the migration failed"
-    if pod is None or pod.terminal:
+    if pod is None or pod.terminal or given_up:
         return "the target pod is gone"
     return ""
 
@@ -195,28 +201,32 @@ def _releasing(facts: Facts, journal: Journal) -> Decision:
     )
 
 
-def _settled(facts: Facts, chassis: str) -> bool:
+def _settled(facts: Facts, journal: Journal, chassis: str) -> bool:
     binding = facts.binding
-    return binding.chassis == chassis and not (binding.additional or binding.requested_additional or binding.activated)
+    left = not binding.additional or facts.now - journal.since >= SETTLE_TIMEOUT
+    return binding.chassis == chassis and left and not (binding.requested_additional or binding.activated)
 
 
 def _committing(facts: Facts, journal: Journal) -> Decision:
     alone = (journal.target_chassis,)
-    if _settled(facts, journal.target_chassis):
+    if _settled(facts, journal, journal.target_chassis):
         return Decision(options=ChassisOptions(requested=alone), ended=(Outcome.COMMITTED, journal))
     return Decision(
         options=ChassisOptions(requested=alone, journal=journal.entries()),
         release=journal.source,
         wait=f"OVN to bind the port on {journal.target} alone",
+        again=SETTLE_TIMEOUT,
     )
 
 
 def _rolling_back(facts: Facts, journal: Journal) -> Decision:
     alone = (journal.source_chassis,)
-    if _settled(facts, journal.source_chassis):
+    if _settled(facts, journal, journal.source_chassis):
         return Decision(options=ChassisOptions(requested=alone), ended=(Outcome.ROLLED_BACK, journal))
     return Decision(
-        options=ChassisOptions(requested=alone, journal=journal.entries()), wait=f"OVN to leave {journal.target}"
+        options=ChassisOptions(requested=alone, journal=journal.entries()),
+        wait=f"OVN to leave {journal.target}",
+        again=SETTLE_TIMEOUT,
     )
 
 

@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import structlog
+
+log = structlog.get_logger()
+
 T = TypeVar("T")
 
 
@@ -24,6 +28,7 @@ class Table(Generic[T]):
     """What an object is also found under."""
     objects: dict[str, T] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    uids: dict[str, str] = field(default_factory=dict)
     grouped: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     buried: dict[str, str] = field(default_factory=dict)
     """Key -> uid of what we have deleted ourselves: the watch may still bring older news of it."""
@@ -46,15 +51,23 @@ class Table(Generic[T]):
         return [self.objects[key] for key in sorted(self.grouped.get(group, ()))]
 
     def put(self, body: Mapping[str, Any]) -> tuple[T | None, T | None]:
-        """Note an object; returns what was known and what is now. Older news than the known changes nothing."""
-        key = object_key(body)
+        """Note an object; returns what was known and what is now. Older news than the known changes nothing.
+
+        An object that cannot be read, say one of a newer version of its kind, changes nothing either: what was known
+        of it stays, and the others go on.
+        """
+        key, uid = object_key(body), body["metadata"]["uid"]
         version = int(body["metadata"].get("resourceVersion") or 0)
         old = self.objects.get(key)
-        if self.buried.get(key) == body["metadata"]["uid"] or (old is not None and version < self.versions[key]):
+        if self.buried.get(key) == uid or (old is not None and version < self.versions[key]):
             return old, old
-        new = self.parse(body)
+        try:
+            new = self.parse(body)
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("object cannot be read", key=key, uid=uid, error=str(error))
+            return old, old
         self._ungroup(key, old)
-        self.objects[key], self.versions[key] = new, version
+        self.objects[key], self.versions[key], self.uids[key] = new, version, uid
         for group in self.groups(new):
             self.grouped[group].add(key)
         return old, new
@@ -65,9 +78,10 @@ class Table(Generic[T]):
         return self._forget(key)
 
     def bury(self, key: str, uid: str) -> None:
-        """Forget an object that we have deleted ourselves."""
-        self.buried[key] = uid
-        self._forget(key)
+        """Forget an object that we have deleted ourselves; nothing, where the watch was quicker."""
+        if self.uids.get(key) == uid:
+            self.buried[key] = uid
+            self._forget(key)
 
     def sync(self, listing: Mapping[str, Any]) -> list[tuple[T | None, T | None]]:
         """Note a whole list; returns every change that it amounts to. What is newer than the list stays."""
@@ -85,13 +99,18 @@ class Table(Generic[T]):
         if change == "SYNC":
             return self.sync(body)
         if change == "DELETED":
-            return [(self.remove(object_key(body)), None)]
+            key, uid = object_key(body), body["metadata"]["uid"]
+            if self.uids.get(key, uid) != uid:  # old news: another of this name is there by now
+                self.buried.pop(key, None)
+                return []
+            return [(self.remove(key), None)]
         old, new = self.put(body)
         return [(old, new)] if old != new else []
 
     def _forget(self, key: str) -> T | None:
         old = self.objects.pop(key, None)
         self.versions.pop(key, None)
+        self.uids.pop(key, None)
         self._ungroup(key, old)
         return old
 

@@ -118,6 +118,8 @@ class Southbound:
             return set(self._uuids)
         if change.columns is None:
             return self._drop(change.uuid)
+        if change.uuid not in self._ports and not change.new:
+            return set()  # a change to one that is not kept
         return self._put(change.uuid, _merged(self._ports.get(change.uuid, {}), change.columns))
 
     def _put(self, uuid: str, columns: Columns) -> set[str]:

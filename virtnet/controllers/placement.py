@@ -1,0 +1,28 @@
+"""Whether a Subnet can be put into OVN, and why not. For the rows, and for the condition that people read."""
+
+from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.api import ClusterSubnet, Subnet
+from virtnet.controllers.store import Store, vpc_of
+
+
+def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
+    """What keeps a Subnet out of OVN: a reason for programs and a sentence for people; empty where nothing does.
+
+    It keeps out what is not there yet. What guests already use stays, whatever becomes of the objects.
+    """
+    reference, vpc = subnet.spec.vpc, store.vpc(vpc_of(subnet))
+    try:
+        Pool.of(subnet)
+    except InvalidSubnet as error:
+        return "Invalid", str(error)
+    if subnet.spec.provider_network:
+        return "UnderlayNotServed", "this version serves overlay Subnets only: remove providerNetwork"
+    if vpc is None:
+        return "VpcMissing", f"create {reference.kind} {reference.key(subnet.namespace)}, or name another"
+    allowed = vpc.spec.allowed_namespaces
+    if subnet.namespace and allowed and subnet.namespace not in allowed:
+        return "VpcNotAllowed", f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}"
+    rival = store.rival(subnet)
+    if rival is not None:
+        return "Overlaps", f"{subnet.spec.cidr} overlaps {rival.spec.cidr} of {rival.ref}; delete one of them"
+    return "", ""
