@@ -125,6 +125,11 @@ def box() -> Iterator[Box]:
         lab.down()
 
 
+def test_the_guest_got_its_address_and_mtu_by_dhcp(box: Box) -> None:
+    consoles = [path.read_text(errors="replace") for path in box.lab.names.state.glob("**/serial.log")]
+    assert any(f"virtnet-guest: eth0 {box.address}/24 mtu 1442 up" in text for text in consoles)
+
+
 def test_a_migration_hands_the_port_over_and_tells_its_story(box: Box) -> None:
     source = box.demo.node_of("app")
     with ThreadPoolExecutor(1) as pool:
@@ -207,11 +212,6 @@ def test_the_whole_northbound_database_is_rebuilt(box: Box) -> None:
 
     until(back, "every port back")
     until(box.settled, "the VM settled again")
-
-
-def test_the_guest_got_its_address_and_mtu_by_dhcp(box: Box) -> None:
-    consoles = [path.read_text(errors="replace") for path in box.lab.names.state.glob("**/serial.log")]
-    assert any(f"virtnet-guest: eth0 {box.address}/24 mtu 1442 up" in text for text in consoles)
 
 
 def test_subnets_of_a_vpc_reach_each_other(box: Box) -> None:
