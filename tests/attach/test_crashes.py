@@ -1,5 +1,6 @@
 """kill -9 between every two steps, and lost databases: afterwards there is exactly nothing, or exactly one NIC."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_told_to_end_in_the_middle_of_add(node: Node) -> None:
         eventually(node.interfaces, "ADD waits for OVN")
         node.daemon.stop(grace=10)
         out, _ = plugin.communicate(timeout=10)
-        assert '"code": 11' in out
+        assert json.loads(out)["code"] == 11
     assert node.attached == 1, "nothing is taken back by a process that ends"
     node.start_daemon()
     assert node.nothing_left

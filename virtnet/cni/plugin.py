@@ -40,11 +40,11 @@ def main() -> int:
     try:
         config = sys.stdin.buffer.read(LARGEST).decode(errors="replace")
         if command == "VERSION":
-            return answer({"cniVersion": version_of(config), "supportedVersions": VERSIONS})
-        code, text = ask(socket_path(sys.argv[0]), request(config))
+            code, text = 0, versions(config)
+        else:
+            code, text = ask(socket_path(sys.argv[0]), request(config))
     except DaemonAway as away:
-        problem = {"code": away_code(command), "msg": str(away), "details": "is virtnet-node running on this node?"}
-        return answer({"cniVersion": version_of(config), **problem}, code=1)
+        code, text = 1, error(config, away_code(command), str(away), "is virtnet-node running on this node?")
     finally:
         alarm(0)
     sys.stdout.write(text)
@@ -60,15 +60,26 @@ def request(config: str) -> bytes:
     return f'{{"env":{{{env}}},"config":{quoted(config)}}}'.encode()
 
 
-def version_of(config: str) -> str:
-    """The version to answer in: the configuration's; the oldest where it says none, as the specification has it."""
-    import json  # noqa: PLC0415 - only where the daemon does not answer
+def versions(config: str) -> str:
+    supported = ",".join(map(quoted, VERSIONS))
+    return f'{{"cniVersion":{quoted(version_of(config))},"supportedVersions":[{supported}]}}'
 
-    try:
-        found = json.loads(config).get("cniVersion") or VERSIONS[0]
-    except (ValueError, AttributeError, RecursionError):
-        found = ""
-    return found if found in VERSIONS else VERSIONS[-1]
+
+def error(config: str, code: int, message: str, details: str) -> str:
+    version = quoted(version_of(config))
+    return f'{{"cniVersion":{version},"code":{code},"msg":{quoted(message)},"details":{quoted(details)}}}'
+
+
+def version_of(config: str) -> str:
+    """The version to answer in: the configuration's; the oldest where it says none, as the specification has it.
+
+    Found without reading it as JSON, which the daemon does: a wrong one would only be a wrong label.
+    """
+    value = config.partition('"cniVersion"')[2].lstrip(" \t\r\n:")
+    for version in VERSIONS:
+        if value.startswith(quoted(version)):
+            return version
+    return VERSIONS[-1] if value else VERSIONS[0]
 
 
 def away_code(command: str) -> int:
@@ -113,13 +124,6 @@ def receive(connection: Socket, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
-
-
-def answer(body: dict, *, code: int = 0) -> int:  # type: ignore[type-arg]
-    import json  # noqa: PLC0415 - only where the daemon does not answer
-
-    sys.stdout.write(json.dumps(body))
-    return code
 
 
 if __name__ == "__main__":
