@@ -3,7 +3,7 @@
 import structlog
 
 from virtnet.kube.kinds import PODS, VMIS
-from virtnet.lab.standin import interfaces
+from virtnet.lab.standin import guest_agent, interfaces
 from virtnet.lab.standin.conditions import put
 from virtnet.lab.standin.kubelet import Kubelet
 from virtnet.lab.standin.kubevirt import MACHINE, Object, final, migration_in_progress, phase
@@ -13,12 +13,15 @@ from virtnet.lab.standin.sandboxes import Record, Sandboxes
 from virtnet.lab.standin.store import Key, Store, going, key_of, uid_of
 from virtnet.lab.standin.transfers import Transfers
 from virtnet.lab.standin.vmis import current_pod, pods_of
-from virtnet.lab.standin.worker import Worker
+from virtnet.lab.standin.worker import Again, Worker
 
 log = structlog.get_logger()
 
 POWER_DOWN_SECONDS = 5.0
 """A guest that has not ended by then is a guest that does not listen."""
+
+LISTEN_SECONDS = 0.5
+"""How often to look whether a guest has said something new, until it has said all."""
 
 MIGRATABLE = ("LiveMigratable", "StorageLiveMigratable")
 
@@ -78,9 +81,11 @@ class Handler:
                 return
             if phase(vmi) == "Running":
                 await self._watch(vmi, record)
-                await self._report(vmi, current)
+                await self._report(vmi, current, record)
         await self._transfers.advance(vmi, pods)
         self._dismiss(vmi, pods)
+        if self._may_say_more(key):
+            raise Again(LISTEN_SECONDS)
 
     async def _start(self, vmi: Object, pod: Object, record: Record) -> None:
         if phase(pod) != "Running" or not record.complete:
@@ -100,15 +105,22 @@ class Handler:
         log.info("a VMI is over", vmi=vmi["metadata"]["name"], end=end)
         await self._store.update(VMIS, key_of(vmi), lambda new: enter(new["status"], end), uid=uid_of(vmi))
 
-    async def _report(self, vmi: Object, pod: Object) -> None:
+    async def _report(self, vmi: Object, pod: Object, record: Record) -> None:
         """Addresses are the pod's, and so may change with it. Not before the migration is over."""
         if migration_in_progress(vmi) is None:
-            said = interfaces.running(vmi, pod)
+            said = self._launchers.said(record)
 
             def change(new: Object) -> None:
-                new["status"]["interfaces"] = said
+                new["status"]["interfaces"] = interfaces.running(new, pod)
+                guest_agent.report(new, said, self._launchers.kernel_release)
 
             await self._store.update(VMIS, key_of(vmi), change, uid=uid_of(vmi))
+
+    def _may_say_more(self, key: Key) -> bool:
+        vmi = self._store.get(VMIS, key)
+        if vmi is None or going(vmi) or phase(vmi) != "Running" or migration_in_progress(vmi):
+            return False
+        return not guest_agent.complete(vmi)
 
     def _dismiss(self, vmi: Object, pods: list[Object]) -> None:
         """Launchers whose guest has ended end, too; a migration's source only when all is written."""

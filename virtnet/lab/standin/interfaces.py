@@ -4,6 +4,9 @@ import json
 
 from virtnet.lab.standin.kubevirt import NETWORK_STATUS, Object, pod_nic
 
+TOLD = ("infoSource", "interfaceName", "ipAddress", "ipAddresses")
+"""Where the guest has a say."""
+
 
 def planned(vmi: Object) -> list[Object]:
     """What virt-controller says once the pod runs: names only."""
@@ -17,9 +20,10 @@ def planned(vmi: Object) -> list[Object]:
 
 
 def running(vmi: Object, pod: Object) -> list[Object]:
-    """What virt-handler says of a guest that runs, without a guest agent."""
+    """What virt-handler says of a guest that runs; what the guest has told of itself stays."""
     status = json.loads(pod["metadata"].get("annotations", {}).get(NETWORK_STATUS) or "[]")
     by_interface = {one["interface"]: one for one in status}
+    told = {one["name"]: one for one in vmi["status"].get("interfaces", ()) if "interfaceName" in one}
     asked = {one["name"]: one.get("macAddress") for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
     found = []
     for said in planned(vmi):
@@ -29,5 +33,6 @@ def running(vmi: Object, pod: Object) -> list[Object]:
             said |= {"ipAddress": ips[0], "ipAddresses": ips}
         if mac := asked.get(said["name"]) or made.get("mac"):
             said["mac"] = mac
-        found.append({**said, "linkState": "up", "queueCount": 1})
+        kept = {field: text for field, text in told.get(said["name"], {}).items() if field in TOLD}
+        found.append({**said, "linkState": "up", "queueCount": 1, **kept})
     return found

@@ -8,6 +8,7 @@ import structlog
 
 from virtnet.lab.standin.binding import Wire, bind
 from virtnet.lab.standin.containers import size
+from virtnet.lab.standin.guest_agent import Said
 from virtnet.lab.standin.kubevirt import Object, pod_nic
 from virtnet.lab.standin.multus import selections
 from virtnet.lab.standin.objects import guest_memory
@@ -38,6 +39,16 @@ class Launchers:
 
     def get(self, uid: str) -> Qemu | None:
         return self._running.get(uid)
+
+    @property
+    def kernel_release(self) -> str:
+        """What ``uname -r`` says in the guests."""
+        return self.boot.kernel.parent.name.removeprefix("kernel-")
+
+    def said(self, record: Record) -> Said:
+        """What a pod's guest has said on its console."""
+        console = Qemu(self._settings.pod_state(record.uid), record.netns).console
+        return Said.on(console.read_text(errors="replace") if console.exists() else "")
 
     async def adopt(self) -> None:
         """Find the QEMUs that an earlier stand-in has left; those that have ended meanwhile are reported."""
