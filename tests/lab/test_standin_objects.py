@@ -70,6 +70,30 @@ def test_a_target_pod_is_as_recorded(file):
     assert normalised(target_pod(vmi, vmim)) == normalised(expected)
 
 
+@pytest.mark.parametrize(
+    ("file", "hostname", "expected"),
+    [
+        pytest.param("launcher-pod-hostname", "my-guest-host", "vmhost", id="spec.hostname"),
+        pytest.param("launcher-pod-long-name", "short-host", "", id="over 63 characters"),
+        pytest.param("launcher-pod-vmi-only", "", "vmi1", id="no VM"),
+    ],
+)
+def test_names_of_a_pod_are_as_recorded(file, hostname, expected):
+    pod, vmi = recorded(file), recorded("vmi-running")
+    name = pod["metadata"]["ownerReferences"][0]["name"]
+    vmi["metadata"]["name"] = name
+    if hostname:
+        vmi["spec"]["hostname"] = hostname
+    made = launcher_pod(vmi)
+    assert made["metadata"]["generateName"] == pod["metadata"]["generateName"]
+    assert made["metadata"]["name"][:-5] == pod["metadata"]["name"][:-5]
+    assert made["spec"]["hostname"] == pod["spec"]["hostname"]
+    for label in ("vm.kubevirt.io/name", "vmi.kubevirt.io/id"):
+        assert made["metadata"]["labels"][label] == pod["metadata"]["labels"][label]
+    assert made["metadata"]["annotations"]["kubevirt.io/domain"] == name
+    assert expected in {"", name}
+
+
 def test_two_nics_on_one_network_differ_by_their_interface():
     vmi, expected = recorded("vmi-running"), recorded("launcher-pod-two-nics-one-nad")
     blue = {"bridge": {}, "macAddress": "02:00:00:00:00:01", "name": "blue"}
@@ -83,3 +107,11 @@ def test_an_added_node_selector_reaches_the_target():
     vmim = recorded("vmim-running")
     vmim["spec"]["addedNodeSelector"] = {"kubernetes.io/hostname": "node3"}
     assert target_pod(recorded("vmi-running"), vmim)["spec"]["nodeSelector"]["kubernetes.io/hostname"] == "node3"
+
+
+def test_an_added_node_selector_cannot_overrule_the_vm():
+    vmi, vmim = recorded("vmi-running"), recorded("vmim-running")
+    vmi["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "node2"}
+    vmim["spec"]["addedNodeSelector"] = {"kubernetes.io/hostname": "node3", "zone": "z"}
+    selector = target_pod(vmi, vmim)["spec"]["nodeSelector"]
+    assert (selector["kubernetes.io/hostname"], selector["zone"]) == ("node2", "z")

@@ -42,7 +42,7 @@ def launcher_pod(vmi: Object) -> Object:
         "kind": "Pod",
         "metadata": {
             "name": _name(metadata["name"]),
-            "generateName": f"virt-launcher-{metadata['name']}-"[:58],
+            "generateName": f"virt-launcher-{metadata['name']}-",
             "namespace": metadata["namespace"],
             "labels": {
                 **metadata.get("labels", {}),
@@ -94,7 +94,8 @@ def target_pod(vmi: Object, vmim: Object) -> Object:
     metadata["labels"][JOB_UID] = vmim["metadata"]["uid"]
     metadata["annotations"][JOB_NAME] = vmim["metadata"]["name"]
     del spec["nodeSelector"]["machine-type.node.kubevirt.io/q35"]
-    spec["nodeSelector"] |= {**TARGET_SELECTOR, **vmim["spec"].get("addedNodeSelector", {})}
+    # What is added can only narrow: where the VM itself says something, that stands.
+    spec["nodeSelector"] = {**vmim["spec"].get("addedNodeSelector", {}), **spec["nodeSelector"], **TARGET_SELECTOR}
     # Images are already known by their digests, so the containers that only fetch them are left out.
     spec["initContainers"] = [one for one in spec["initContainers"] if not one["name"].startswith("volume")]
     spec["volumes"] = [one for one in spec["volumes"] if one["name"] != "launcher-volume"]
@@ -187,4 +188,4 @@ def _name(vmi: str) -> str:
 def _label(name: str) -> str:
     if len(name) <= 63:
         return name
-    return f"{name[:54]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{name[:54]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]}"

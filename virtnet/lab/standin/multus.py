@@ -47,7 +47,7 @@ class Sandbox:
 
     def environment(self, command: str, interface: str) -> dict[str, str]:
         arguments = {
-            "IgnoreUnknown": "1",
+            "IgnoreUnknown": "true",
             "K8S_POD_NAMESPACE": self.namespace,
             "K8S_POD_NAME": self.pod,
             "K8S_POD_INFRA_CONTAINER_ID": self.container,

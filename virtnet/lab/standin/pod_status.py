@@ -5,7 +5,7 @@ from virtnet.lab.standin.kubevirt import Object
 from virtnet.lab.standin.launcher_pod import digest
 from virtnet.lab.standin.settings import Node
 
-KUBELETS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
+INIT = "initContainerStatuses"
 
 
 def accepted(pod: Object, node: Node) -> None:
@@ -33,11 +33,10 @@ def running(pod: Object, address: str) -> None:
     status["podIPs"] = [{"ip": address}]
     _conditions(pod, PodReadyToStartContainers=("True", ""), Initialized=("True", ""))
     for group, containers in _containers(pod):
-        init = group == "initContainerStatuses"
         status[group] = [
             _container(one, _exited(0), ready=True)
-            if init and one.get("restartPolicy") != "Always"
-            else _container(one, {"running": {"startedAt": now()}}, ready=init, started=True)
+            if _runs_once(group, one)
+            else _container(one, {"running": {"startedAt": now()}}, ready=group == INIT, started=True)
             for one in containers
         ]
 
@@ -79,13 +78,18 @@ def ended(pod: Object, code: int) -> None:
         ContainersReady=("False", reason),
     )
     for group, containers in _containers(pod):
-        status[group] = [_container(one, _exited(code)) for one in containers]
+        status[group] = [_container(one, _exited(code), ready=_runs_once(group, one)) for one in containers]
 
 
 def _containers(pod: Object) -> list[tuple[str, list[Object]]]:
     spec = pod["spec"]
-    groups = (("initContainerStatuses", "initContainers"), ("containerStatuses", "containers"))
+    groups = ((INIT, "initContainers"), ("containerStatuses", "containers"))
     return [(status, spec[name]) for status, name in groups if spec.get(name)]
+
+
+def _runs_once(group: str, container: Object) -> bool:
+    """Whether it was over before the pod began, and so is ready for ever."""
+    return group == INIT and container.get("restartPolicy") != "Always"
 
 
 def _container(container: Object, state: Object, *, ready: bool = False, started: bool = False) -> Object:

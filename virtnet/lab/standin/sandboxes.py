@@ -95,7 +95,8 @@ class Sandboxes:
         """CNI DEL of one NIC, while the pod goes on. Raises PluginError."""
         nic = record.nic(interface)
         if nic is not None:
-            await call("DEL", self.sandbox(record), interface, nic.config)
+            known = {"prevResult": nic.result} if nic.result else {}
+            await call("DEL", self.sandbox(record), interface, {**nic.config, **known})
             record.nics.remove(nic)
             self.save(record)
 
