@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from virtnet.lab import netns
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.image import guest_image
 from virtnet.lab.names import LabNames
@@ -54,8 +55,8 @@ class StandinLab:
         record = {
             "name": name,
             "nodes": {
-                f"node{number}": {"netns": netns, "cni_bin": str(state / "bin"), "chassis": f"chassis-node{number}"}
-                for number, netns in enumerate(self.nodes, start=1)
+                f"node{number}": {"netns": node, "cni_bin": str(state / "bin"), "chassis": f"chassis-node{number}"}
+                for number, node in enumerate(self.nodes, start=1)
             },
             "kubeconfigs": {"admin": str(kubeconfig)},
             "image": {"kernel": str(image.kernel), "initrd": str(image.initrd)},
@@ -69,19 +70,17 @@ class StandinLab:
         return json.dumps({"cniVersion": "1.1.0", "type": "test-cni", "log": str(self.plugin_log)})
 
     def up(self) -> None:
-        for netns in self.nodes:
-            subprocess.run(["ip", "netns", "add", netns], check=True)
-            subprocess.run(["ip", "-n", netns, "link", "add", "br0", "type", "bridge"], check=True)
-            subprocess.run(["ip", "-n", netns, "link", "set", "br0", "up"], check=True)
+        for node in self.nodes:
+            subprocess.run(["ip", "netns", "add", node], check=True)
+            subprocess.run(["ip", "-n", node, "link", "add", "br0", "type", "bridge"], check=True)
+            subprocess.run(["ip", "-n", node, "link", "set", "br0", "up"], check=True)
         self.process.start()
 
     def down(self) -> None:
         self.process.kill()
-        for directory in self.state.glob("pods/*"):
-            for name in ("qemu", "holder"):
-                Daemon(name, (), directory).kill()
-        for netns in self.names.existing_namespaces():
-            subprocess.run(["ip", "netns", "delete", netns], check=False)
+        netns.kill_all(self.names.existing_namespaces())
+        for namespace in self.names.existing_namespaces():
+            subprocess.run(["ip", "netns", "delete", namespace], check=False)
 
     def plugin_calls(self) -> list[list[str]]:
         return [line.split() for line in self.plugin_log.read_text().splitlines()]

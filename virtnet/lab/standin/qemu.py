@@ -11,6 +11,7 @@ from virtnet.lab.standin.binding import Wire
 from virtnet.lab.standin.qmp import Qmp, QmpError
 
 START_SECONDS = 20.0
+PRESS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,20 @@ class Qemu:
         await asyncio.to_thread(self._daemon().stop, grace=1)
 
     async def power_down(self, seconds: float) -> None:
-        """Press the power button, and pull the plug when the guest has not ended in time."""
+        """Press the power button, and pull the plug when the guest has not ended in time.
+
+        Again and again: a guest that has only begun to boot does not notice.
+        """
         self.quitting = True
-        try:
-            await self.qmp.execute("system_powerdown")
-            await asyncio.wait_for(self.qmp.closed.wait(), seconds)
-        except (QmpError, TimeoutError):
-            pass  # `quit` says the rest
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.qmp.closed.is_set():
+            try:
+                await self.qmp.execute("system_powerdown")
+                await asyncio.wait_for(self.qmp.closed.wait(), min(PRESS_SECONDS, seconds))
+            except TimeoutError:
+                continue
+            except QmpError:
+                break  # it has ended meanwhile, or cannot be asked: `quit` sees to both
         await self.quit()
 
     async def detach(self) -> None:
