@@ -12,7 +12,7 @@ from virtnet.api import AddressLease, ClusterSubnet, ClusterVpc, Subnet, SubnetR
 from virtnet.api.multus import InvalidNetwork, subnet_of_nad
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import NotFound
+from virtnet.kube.errors import NotFound, Rejected
 from virtnet.kube.table import Table
 from webhooks.underway import Underway
 
@@ -91,6 +91,9 @@ class Cache:
                 async for change, body in self._cluster.watch(kind):
                     table.note(change, body)
                     self._settle()
+            except Rejected as error:  # an API server that starts refuses all before it has loaded the roles
+                log.warning("not allowed to watch", kind=str(kind), error=str(error))
+                await asyncio.sleep(ABSENT_KIND_PAUSE)
             except NotFound:
                 log.warning("kind not served", kind=str(kind))
                 table.synced = True

@@ -25,13 +25,13 @@ from virtnet.controllers.worker import Worker
 from virtnet.handoff.facts import Instance
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import NotFound
+from virtnet.kube.errors import NotFound, Rejected
 from virtnet.kube.table import Table
 
 log = structlog.get_logger()
 
-ABSENT_KIND_PAUSE = 10.0
-"""How often to look whether a missing CRD has come: KubeVirt may be installed after virtnet."""
+ABSENT_KIND_PAUSE = 5.0
+"""How often to look whether a missing CRD or role has come: KubeVirt may be installed after virtnet."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,9 @@ class Informers:
                         for one in {id(o): o for o in (old, new) if o is not None}.values():
                             changed(one)
                     ready.set()
+            except Rejected as error:  # an API server that starts refuses all before it has loaded the roles
+                log.warning("not allowed to watch", kind=str(kind), error=str(error))
+                await asyncio.sleep(ABSENT_KIND_PAUSE)
             except NotFound:
                 if kind.group == GROUP:
                     raise  # without our own kinds there is nothing to decide from, and everything would go

@@ -22,7 +22,7 @@ from virtnet.handoff.journal import Journal
 from virtnet.handoff.machine import Outcome
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import AlreadyExists
+from virtnet.kube.errors import AlreadyExists, ApiError, NotFound, Rejected
 from virtnet.kube.leader import LeaderElection
 from virtnet.ovn.errors import Unavailable
 from virtnet.ovn.northbound import OvsdbNorthbound
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 D = TypeVar("D", OvsdbNorthbound, Southbound)
 
 REPORT_PAUSE = 0.2
+ELECTION_PAUSE = 2.0
 AUDIT_EVERY = timedelta(minutes=5)
 
 
@@ -57,8 +58,15 @@ async def run(settings: Settings) -> None:
         if not settings.leader_elect:
             await lead(cluster, settings, metrics)
             return
-        election = LeaderElection(cluster, name="virtnet-controller", namespace=settings.namespace)
-        await election.run(lambda: lead(cluster, settings, metrics))
+        while True:
+            election = LeaderElection(cluster, name="virtnet-controller", namespace=settings.namespace)
+            try:
+                await election.run(lambda: lead(cluster, settings, metrics))
+            except (NotFound, Rejected) as error:  # the namespace, or our role in it, may come after us
+                log.warning("cannot stand for election", error=str(error))
+                await asyncio.sleep(ELECTION_PAUSE)
+            else:
+                return
 
 
 async def lead(cluster: Cluster, settings: Settings, metrics: Metrics) -> None:
@@ -166,10 +174,17 @@ class Controller:
 
     async def _default_vpc(self) -> None:
         """The ClusterVpc ``default`` exists from the start."""
-        try:
-            await self._cluster.create(kinds.of(ClusterVpc), ClusterVpc(metadata=Metadata(name="default")).manifest())
-        except AlreadyExists:
-            return
+        manifest = ClusterVpc(metadata=Metadata(name="default")).manifest()
+        while True:
+            try:
+                await self._cluster.create(kinds.of(ClusterVpc), manifest)
+            except AlreadyExists:
+                return
+            except ApiError as error:  # the CRDs, or our role, may come after us
+                log.warning("ClusterVpc default not created yet", error=str(error))
+                await asyncio.sleep(ELECTION_PAUSE)
+            else:
+                return
 
     def _again(self, key: str, delay: timedelta) -> None:
         self.workers.rows.nudge_later(key, delay)
