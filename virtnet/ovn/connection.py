@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import queue
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -179,7 +180,7 @@ class Connection:
         return holds()
 
 
-class _Work:
+class _Work(ABC):
     """Work for ovsdbapp's Connection, as it takes it: ``do_commit`` in its thread, the result to ``results``."""
 
     def __init__(self, replica: Replica, loop: asyncio.AbstractEventLoop) -> None:
@@ -195,8 +196,8 @@ class _Work:
             return Unavailable("the connection was lost")
         return self._commit()
 
-    def _commit(self) -> OvnError | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _commit(self) -> OvnError | None: ...
 
     def put(self, outcome: Any) -> None:
         with contextlib.suppress(RuntimeError):
