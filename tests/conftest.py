@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from virtnet.kube.client import Cluster
 from virtnet.kube.kinds import NAMESPACES
@@ -16,6 +17,10 @@ from virtnet.lab.binaries import Missing
 from virtnet.lab.control_plane import ControlPlane, Identity
 
 REPOSITORY = Path(__file__).parents[1]
+
+# Properties hold or do not; how long an example takes says only how busy the machine is.
+settings.register_profile("virtnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("virtnet")
 
 NOBODY = Identity("nobody", user="nobody", uid="nobody", token="nobody")
 """Has a kubeconfig, and no rights at all."""

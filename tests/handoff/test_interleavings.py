@@ -183,7 +183,7 @@ class World:
             self.tick()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.booleans()), max_size=60))
 def test_the_end_is_one_chassis_and_the_right_one(events: list[tuple[str, bool]]) -> None:
     world = World()
@@ -209,7 +209,7 @@ def test_the_end_is_one_chassis_and_the_right_one(events: list[tuple[str, bool]]
         assert world.binding.chassis == home
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(EVENTS), max_size=40))
 def test_deciding_twice_from_the_same_facts_changes_nothing(events: list[str]) -> None:
     world = World()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from virtnet.ovn.fastjson import Parser
@@ -15,7 +15,6 @@ values = st.recursive(
 messages = st.dictionaries(texts, values, max_size=3)
 
 
-@settings(deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3), st.integers(1, 9), st.booleans())
 def test_messages_come_out_as_they_went_in(sent, size, ascii_only):
     stream = "".join(json.dumps(message, ensure_ascii=ascii_only) for message in sent)

@@ -125,21 +125,21 @@ def foreign_part(world):
     return keys
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(desires(), worlds())
 def test_applying_the_difference_gives_what_is_desired(desired, world):
     after = ours(apply(difference(desired, ours(world)), world))
     assert sorted(map(mine, after), key=lambda row: row.key) == sorted(map(mine, desired), key=lambda row: row.key)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(desires(), worlds())
 def test_there_is_no_difference_after_it_was_applied(desired, world):
     after = apply(difference(desired, ours(world)), world)
     assert difference(desired, ours(after)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(desires(), worlds())
 def test_nothing_of_others_is_touched(desired, world):
     after = apply(difference(desired, ours(world)), world)
