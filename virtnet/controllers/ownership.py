@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Port, PortSpec, SubnetRef
+from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Port, PortSpec
 from virtnet.api.lease import lease_name
 from virtnet.api.meta import Metadata
 from virtnet.api.names import CLAIMED_AT, port_name
@@ -155,11 +155,6 @@ def pinned_leases(vm: Vm | None) -> dict[str, frozenset[str]]:
         )
         for network, nic in vm.record.nics.items()
     }
-
-
-def counted(leases: Iterable[AddressLease], subnet: SubnetRef) -> int:
-    """How many IP addresses of a Subnet are leased."""
-    return sum(1 for lease in leases if lease.spec.subnet == subnet and not is_mac(lease.spec.address))
 
 
 def is_mac(address: str) -> bool:
