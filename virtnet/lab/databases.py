@@ -9,6 +9,8 @@ from pathlib import Path
 
 from virtnet.lab.daemon import Daemon, DaemonError
 
+SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
 READY_SECONDS = 20.0
 POLL_SECONDS = 0.02
 

@@ -20,6 +20,7 @@ from virtnet.lab.databases import wait
 from virtnet.lab.image import Image, guest_image
 from virtnet.lab.names import LabNames, NodeNames
 from virtnet.lab.nodes import Node
+from virtnet.lab.physical import Physical
 from virtnet.lab.progress import Progress
 
 T = TypeVar("T")
@@ -54,6 +55,11 @@ class Lab:
         return Central(self.names)
 
     @property
+    def physical(self) -> Physical:
+        """The physical network: what its switch has learned, and the machine outside."""
+        return Physical(self.names)
+
+    @property
     def is_up(self) -> bool:
         """Whether ``up`` has finished, and ``down`` has not begun."""
         return self.names.record.exists()
@@ -68,11 +74,13 @@ class Lab:
     @property
     def daemons(self) -> dict[str, Daemon]:
         """All processes, other than guests: ``etcd``, ``apiserver``, ``nb``, ``sb``, ``northd``, ``webhook``,
-        ``controller``, ``standin``, and of each node for example ``node1/virtnet``, ``node1/ovn-controller``,
-        ``node1/ovs-vswitchd``, ``node1/ovsdb-server``.
+        ``controller``, ``standin``, the physical switch's ``physical/ovs-vswitchd`` and ``physical/ovsdb-server``, and
+        of each node for example ``node1/virtnet``, ``node1/ovn-controller``, ``node1/ovs-vswitchd``,
+        ``node1/ovsdb-server``.
         """
         nodes = self.nodes  # first: without a lab, nothing may make certificates for it
         found = dict(self.central.daemons)
+        found |= {f"physical/{name}": daemon for name, daemon in self.physical.daemons.items()}
         for node in nodes.values():
             found |= {f"{node.name}/{name}": daemon for name, daemon in node.daemons.items()}
         return found
@@ -148,14 +156,16 @@ class Lab:
         with progress.step("networks"):
             self.names.central_state.mkdir(parents=True)
             central.wire()
+            self.physical.wire()
             for node in nodes:
                 node.wire()
+                self.physical.plug(node.names)
             # Describing them makes the authority and the certificates, which two threads would do twice.
             central.daemons  # noqa: B018
         with ThreadPoolExecutor(max_workers=2) as others:
             with progress.step("control plane"):
                 # Meanwhile: OVN waits for nobody.
-                switches = others.submit(_start_switches, central, nodes)
+                switches = others.submit(_start_switches, central, self.physical, nodes)
                 central.control_plane.start()
             with progress.step("kinds and rights"):
                 self.ask(contents.definitions)
@@ -217,7 +227,8 @@ class Lab:
             raise LabError(f"lab {self.name} is not up: `virtnet lab up --name {self.name}`")
 
 
-def _start_switches(central: Central, nodes: list[Node]) -> None:
+def _start_switches(central: Central, physical: Physical, nodes: list[Node]) -> None:
     central.start_ovn()
+    physical.start([node.names for node in nodes])
     for node in nodes:
         node.start_switch()

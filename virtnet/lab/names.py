@@ -22,6 +22,9 @@ WEBHOOK_PORT = 9443
 
 MAX_NODES = 200
 
+OTHER_MAKE = 3
+"""The node whose NIC on the physical network has another name."""
+
 NAMESPACE = "virtnet"
 """The Kubernetes namespace of the product's service accounts and Lease."""
 
@@ -55,6 +58,16 @@ class NodeNames:
     def tunnel_address(self) -> str:
         """The encap IP, on ``br-phy``."""
         return f"172.31.1.{10 + self.number}"
+
+    @property
+    def physical_nic(self) -> str:
+        """The NIC on the physical network: one node's has another name, as on machines of another make."""
+        return "enp9s0" if self.number == OTHER_MAKE else "phys1"
+
+    @property
+    def physical_addresses(self) -> tuple[str, ...]:
+        """The node's own on the physical network, with their prefixes."""
+        return f"172.31.2.{10 + self.number}/24", f"fd31:2::{10 + self.number}/64"
 
     @property
     def state(self) -> Path:
@@ -115,6 +128,11 @@ class LabNames:
         """The network namespace of everything that is not on a node."""
         return f"{self.prefix}central"
 
+    @property
+    def outside(self) -> str:
+        """The network namespace of a machine on the physical network that is not of the cluster."""
+        return f"{self.prefix}outside"
+
     def pod(self, uid: str) -> str:
         """The network namespace of a pod."""
         return f"{self.prefix}pod-{uid[:8]}"
@@ -148,6 +166,11 @@ class LabNames:
     def central_state(self) -> Path:
         """Pid files, logs and databases of OVN central, the controller, the webhook and the stand-in."""
         return self.state / "central"
+
+    @property
+    def physical_state(self) -> Path:
+        """Of the physical network's switch."""
+        return self.state / "physical"
 
     def kubeconfig(self, identity: str = "admin") -> Path:
         return self.control_plane / "kubeconfigs" / f"{identity}.yaml"

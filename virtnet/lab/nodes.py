@@ -7,10 +7,8 @@ from functools import cached_property
 
 from virtnet.lab import netns
 from virtnet.lab.daemon import Daemon
-from virtnet.lab.databases import QUIET, accepts, database, wait
+from virtnet.lab.databases import QUIET, SWITCH_SCHEMA, accepts, database, wait
 from virtnet.lab.names import MANAGEMENT_PREFIX, TUNNEL_PREFIX, NodeNames
-
-SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 MANAGEMENT_BRIDGE = "mgmt"
 PHYSICAL_BRIDGE = "phys"
