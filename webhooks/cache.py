@@ -112,3 +112,15 @@ class Cache:
 
     def subnet(self, ref: SubnetRef) -> Subnet | ClusterSubnet | None:
         return self.subnets.get(ref.key) if ref.kind == "Subnet" else self.cluster_subnets.get(ref.key)
+
+    def networks_beside(self, subnet: Subnet | ClusterSubnet) -> list[str]:
+        """The networks that its Vpc routes to from it, where its guests have to be told them."""
+        if not subnet.spec.router_addresses:
+            return []
+        every = [other for other in (*self.subnets, *self.cluster_subnets) if vpc_of(other) == vpc_of(subnet)]
+        return [other.spec.cidr for other in every if other.ref != subnet.ref and other.spec.routed]
+
+
+def vpc_of(subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
+    reference = subnet.spec.vpc
+    return reference.kind, reference.key(subnet.namespace)

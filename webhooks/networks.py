@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from virtnet.addressing.pool import InvalidSubnet, Pool
 from virtnet.addressing.wants import Refused
-from virtnet.api import ClusterSubnet, Subnet, SubnetRef
+from virtnet.api import ClusterSubnet, Route, Subnet, SubnetRef, SubnetSpec
 from virtnet.api.multus import InvalidNetwork, Selection
-from virtnet.api.records import Attachment, PinnedNic
+from virtnet.api.records import Attachment, PinnedNic, Underlay
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
@@ -20,6 +20,7 @@ class Member:
     selection: Selection
     subnet: Subnet | ClusterSubnet
     pool: Pool
+    routes: tuple[Route, ...] = ()
 
 
 class Networks:
@@ -40,8 +41,6 @@ class Networks:
         allowed = found.spec.allowed_namespaces
         if (ref.namespace and ref.namespace != namespace) or (allowed and namespace not in allowed):
             raise Refused(f"{ref} may not be used from namespace {namespace}; ask its owner to allow it", code=403)
-        if found.spec.provider_network:
-            raise Refused(f"{ref} is an underlay, which this version does not serve; use an overlay Subnet")
         return found
 
     async def _reference(self, nad: str) -> SubnetRef | None:
@@ -70,6 +69,16 @@ class Networks:
         (self._cache.subnets if ref.kind == "Subnet" else self._cache.cluster_subnets).put(body)
         return self._cache.subnet(ref)
 
+    def member(self, selection: Selection, subnet: Subnet | ClusterSubnet) -> Member:
+        """One of a pod's networks, with the routes that its Subnet tells guests. Raises Refused."""
+        return Member(selection, subnet, pool_of(subnet), subnet.spec.guest_routes(self._cache.networks_beside(subnet)))
+
+
+def underlay_of(spec: SubnetSpec) -> Underlay | None:
+    if not spec.underlay:
+        return None
+    return Underlay(provider_network=spec.provider_network, vlan=spec.vlan, conflict_detection=spec.conflict_detection)
+
 
 def pool_of(subnet: Subnet | ClusterSubnet) -> Pool:
     """The Subnet's pool. Raises Refused."""
@@ -93,7 +102,8 @@ def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, confi
         mac=nic.mac,
         addresses=tuple(f"{address}/{member.pool.network.prefixlen}" for address in nic.addresses),
         gateway=str(member.pool.gateway) if member.selection.default_route else "",
-        routes=spec.routes,
-        mtu=spec.mtu,
+        routes=member.routes,
+        mtu=spec.guest_mtu,
+        underlay=underlay_of(spec),
         configure=configure,
     )

@@ -15,7 +15,7 @@ from virtnet.kube.client import Cluster
 from webhooks.cache import Cache
 from webhooks.claims import Claims
 from webhooks.launchers import Launchers
-from webhooks.networks import Member, Networks, attachment, pool_of
+from webhooks.networks import Member, Networks, attachment
 
 Body = Mapping[str, Any]
 Attachments = dict[str, Attachment]
@@ -74,7 +74,7 @@ class PodMarker:
                 raise Refused(
                     f"annotation {NETWORKS}: two networks on interface {selection.interface}; name different ones"
                 )
-            members[selection.interface] = Member(selection, subnet, pool_of(subnet))
+            members[selection.interface] = self._networks.member(selection, subnet)
         return members
 
     async def _ordinary(self, pod: Body, members: Mapping[str, Member], *, dry_run: bool) -> Attachments:

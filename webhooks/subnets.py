@@ -8,16 +8,19 @@ from virtnet.addressing.pool import InvalidSubnet, Pool
 from virtnet.addressing.wants import Refused
 from virtnet.api import ClusterSubnet, Subnet
 from virtnet.api.lease import lease_name
-from webhooks.cache import Cache
+from webhooks.cache import Cache, vpc_of
 
 
 def parse(body: Mapping[str, Any]) -> Subnet | ClusterSubnet:
     return Subnet.parse(body) if body["kind"] == "Subnet" else ClusterSubnet.parse(body)
 
 
-def vpc_of(subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
-    reference = subnet.spec.vpc
-    return reference.kind, reference.key(subnet.namespace)
+def shared(one: Subnet | ClusterSubnet, other: Subnet | ClusterSubnet) -> str:
+    """What two Subnets have in common that must not have an address twice; empty for nothing."""
+    if vpc_of(one) == vpc_of(other):
+        return "Vpc"
+    segments = [(s.spec.provider_network, s.spec.vlan) for s in (one, other)]
+    return "VLAN" if one.spec.underlay and segments[0] == segments[1] else ""
 
 
 class SubnetChecker:
@@ -36,12 +39,11 @@ class SubnetChecker:
         except InvalidSubnet as error:
             raise Refused(f"{subnet.ref}: {error}") from error
         for other in (*self._cache.subnets, *self._cache.cluster_subnets):
-            if other.ref == subnet.ref or vpc_of(other) != vpc_of(subnet):
-                continue
-            if IPv4Network(other.spec.cidr).overlaps(pool.network):
+            where = shared(subnet, other)
+            if other.ref != subnet.ref and where and IPv4Network(other.spec.cidr).overlaps(pool.network):
                 raise Refused(
-                    f"{subnet.ref}: {pool.network} overlaps {other.spec.cidr} of {other.ref} in the same Vpc; "
-                    "choose another network or another Vpc",
+                    f"{subnet.ref}: {pool.network} overlaps {other.spec.cidr} of {other.ref} in the same {where}; "
+                    f"choose another network or another {where}",
                     code=409,
                 )
         lease = self._cache.leases.get(lease_name(str(pool.gateway), subnet.ref))

@@ -28,6 +28,8 @@ class Pool:
     ranges: tuple[Interval, ...]
     """What is handed out automatically, before anything is taken out of it."""
     excludes: tuple[Interval, ...]
+    own: frozenset[IPv4Address]
+    """What the Vpc's router and the multicast querier have beside the gateway."""
     reservations: Mapping[str, str]
     """Address -> ``namespace/name`` of the VM that it is kept for."""
     free: tuple[Interval, ...]
@@ -49,10 +51,15 @@ class Pool:
         reservations = _reservations(subnet, network)
         if str(gateway) in reservations:
             raise InvalidSubnet(f"reservations: {gateway} is the gateway; reserve another address")
-        ends = (int(network.network_address), int(network.broadcast_address), int(gateway))
+        own = _own(subnet, network, gateway)
+        if taken_twice := next((a for a in own if str(a) in reservations), None):
+            raise InvalidSubnet(
+                f"reservations: {taken_twice} is the router's or the querier's; reserve another address"
+            )
+        ends = (int(network.network_address), int(network.broadcast_address), int(gateway), *map(int, own))
         taken = [*excludes, *((n, n) for n in (*ends, *(int(IPv4Address(a)) for a in reservations)))]
         merged = _merge(ranges)
-        return cls(network, gateway, merged, _merge(excludes), reservations, _subtract(merged, _merge(taken)))
+        return cls(network, gateway, merged, _merge(excludes), own, reservations, _subtract(merged, _merge(taken)))
 
     @property
     def capacity(self) -> int:
@@ -81,6 +88,8 @@ class Pool:
             return f"{asked} is the broadcast address; choose another"
         if asked == self.gateway:
             return f"{asked} is the gateway; choose another"
+        if asked in self.own:
+            return f"{asked} is an address of the Vpc's router or of the multicast querier; choose another"
         holder = self.reservations.get(str(asked))
         if holder is not None:
             return None if holder == vm else f"{asked} is reserved for VM {holder}; choose another"
@@ -118,6 +127,27 @@ class Pool:
         for index in chain(range(start, ends[-1]), range(start)):
             place = bisect.bisect_right(ends, index)
             yield self.free[place][0] + index - (ends[place] - sizes[place])
+
+
+def _own(subnet: Subnet | ClusterSubnet, network: IPv4Network, gateway: IPv4Address) -> frozenset[IPv4Address]:
+    spec = subnet.spec
+    found: set[IPv4Address] = set()
+    for text in spec.router_addresses:
+        address = _within("routerAddresses", text, network)
+        if address == gateway:
+            raise InvalidSubnet(
+                f"routerAddresses: {address} is the gateway's, a machine outside; give the router another"
+            )
+        if found:
+            raise InvalidSubnet(f"routerAddresses: {address} is the second of its family; keep one")
+        found.add(address)
+    if spec.multicast.querier_address:
+        found.add(_within("multicast.querierAddress", spec.multicast.querier_address, network))
+    elif spec.multicast.querier and spec.physical_gateway and not found:
+        raise InvalidSubnet(
+            "multicast.querier: no address to ask from, because the gateway is outside; set multicast.querierAddress"
+        )
+    return frozenset(found)
 
 
 def _reservations(subnet: Subnet | ClusterSubnet, network: IPv4Network) -> dict[str, str]:

@@ -35,6 +35,14 @@ class PinnedRecord(Spec):
         return cls.model_validate_json(text) if text else None
 
 
+class Underlay(Spec):
+    """Where a NIC reaches a physical network."""
+
+    provider_network: str
+    vlan: int = 0
+    conflict_detection: bool = True
+
+
 class Attachment(Spec):
     """One NIC of a pod, as its node attaches it: one value of the ``virtnet.dev/attachments`` annotation."""
 
@@ -50,6 +58,8 @@ class Attachment(Spec):
     gateway: str = ""
     routes: tuple[Route, ...] = ()
     mtu: int
+    underlay: Underlay | None = None
+    """None in an overlay."""
     nic: Literal["veth"] = "veth"
     configure: bool = False
     """Whether the pod's own interface gets the addresses: an ordinary pod's does; a VM's stays bare for the guest."""

@@ -1,6 +1,8 @@
 """Subnet and ClusterSubnet: an address range with gateway, MTU and DHCP."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from ipaddress import collapse_addresses, ip_address, ip_network
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -8,6 +10,9 @@ from pydantic import Field
 from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
 from virtnet.api.references import SubnetRef, VpcRef
 from virtnet.api.vpc import NAME_RULES
+
+OVERLAY_MTU = 1442
+UNDERLAY_MTU = 1500
 
 Cidr = Annotated[
     str,
@@ -100,6 +105,23 @@ class Reservation(Spec):
     )
 
 
+class Multicast(Spec):
+    """How IP multicast is treated. Without snooping it is flooded to every NIC of the Subnet."""
+
+    snooping: bool = Field(
+        default=False, description="Whether OVN learns from IGMP and MLD reports which NICs want which groups."
+    )
+    querier: bool = Field(
+        default=False,
+        description="Whether OVN asks for reports itself; needed where no multicast router does. Needs snooping.",
+    )
+    querier_address: Ip | None = Field(
+        default=None,
+        description="The source of IGMP queries. Default: the Vpc's router in this Subnet; an underlay where that has "
+        "no address needs one of its own.",
+    )
+
+
 class Cooling(Spec):
     """A freed address that is not handed out again yet."""
 
@@ -114,7 +136,8 @@ class SubnetSpec(Spec):
     cidr: Cidr = Field(description="The network. Immutable.")
     gateway: Ip | None = Field(
         default=None,
-        description="The gateway's address, on the Vpc's router. Default: the first address of the network.",
+        description="The gateway's address: the Vpc's router, or in an underlay without logicalGateway one of "
+        "the physical network's machines. Default: the first address of the network.",
     )
     ranges: tuple[IpRange, ...] = Field(
         default=(), max_length=256, description="Where addresses are taken from. Default: the whole network."
@@ -125,8 +148,12 @@ class SubnetSpec(Spec):
     reservations: tuple[Reservation, ...] = Field(
         default=(), max_length=1024, description="Addresses kept for certain VMs."
     )
-    mtu: int = Field(
-        default=1442, ge=576, le=9000, description="The MTU of guests; 58 below the node network's for Geneve."
+    mtu: int | None = Field(
+        default=None,
+        ge=576,
+        le=9000,
+        description="The MTU of guests. Default: 1442 in an overlay, 58 below the node network's for Geneve; 1500 in "
+        "an underlay.",
     )
     dhcp: Dhcp = Field(default_factory=Dhcp, description="DHCP for guests.")
     dns: Dns = Field(default_factory=Dns, description="DNS for guests.")
@@ -140,6 +167,23 @@ class SubnetSpec(Spec):
         default="", max_length=63, description="The ProviderNetwork of an underlay ClusterSubnet; empty for an overlay."
     )
     vlan: int = Field(default=0, ge=0, le=4094, description="The VLAN on the provider network; 0 for untagged.")
+    logical_gateway: bool = Field(
+        default=False,
+        description="Underlay: whether the gateway is the Vpc's router; otherwise it is a machine of the physical "
+        "network.",
+    )
+    router_addresses: tuple[Ip, ...] = Field(
+        default=(),
+        max_length=2,
+        description="Underlay with a physical gateway: addresses of its own for the Vpc's router in this Subnet, one "
+        "of a family, so that it and the Vpc's other Subnets reach each other. Without them they do not.",
+    )
+    conflict_detection: bool = Field(
+        default=True,
+        description="Underlay: whether nodes ask the physical network for other users of an address before they "
+        "attach a NIC that has it.",
+    )
+    multicast: Multicast = Field(default_factory=Multicast, description="IP multicast.")
     cooldown_seconds: int = Field(
         default=600,
         ge=0,
@@ -147,11 +191,49 @@ class SubnetSpec(Spec):
         description="How long a freed address is not handed out again, while others are left.",
     )
 
+    @property
+    def underlay(self) -> bool:
+        """Whether the guests are on a physical network."""
+        return bool(self.provider_network)
+
+    @property
+    def physical_gateway(self) -> bool:
+        """Whether the gateway is a machine outside, whose address nothing of ours may claim."""
+        return self.underlay and not self.logical_gateway
+
+    @property
+    def routed(self) -> bool:
+        """Whether the Vpc's router has an address in it, so that the Vpc's other Subnets can reach it."""
+        return not self.physical_gateway or bool(self.router_addresses)
+
+    @property
+    def guest_mtu(self) -> int:
+        return self.mtu or (UNDERLAY_MTU if self.underlay else OVERLAY_MTU)
+
+    def guest_routes(self, others: Iterable[str]) -> tuple[Route, ...]:
+        """What guests are told to route other than by their gateway.
+
+        ``others`` are the networks of the Vpc's other Subnets that are routed. Where the gateway is outside, it knows
+        nothing of them, and the way leads by the router's own address. Networks side by side become one route.
+        """
+        told = {route.destination for route in self.routes}
+        found = list(self.routes)
+        for hop in self.router_addresses:
+            networks = [ip_network(other) for other in others]
+            same = [network for network in networks if network.version == ip_address(hop).version]
+            found += [
+                Route(destination=str(network), gateway=hop)
+                for network in collapse_addresses(same)  # type: ignore[type-var]  # of one version
+                if str(network) not in told
+            ]
+        return tuple(found)
+
 
 class SubnetStatus(Spec):
     """How full the Subnet is, and whether OVN has it."""
 
     gateway: str = Field(default="", description="The gateway in use.")
+    mtu: int = Field(default=0, description="The MTU of guests in use.")
     capacity: int = Field(default=0, description="How many addresses can be handed out.")
     used: int = Field(default=0, description="How many addresses are leased.")
     available: int = Field(default=0, description="How many are left.")
@@ -167,7 +249,7 @@ COLUMNS = (
     Column("Used", ".status.used", "integer"),
     Column("Available", ".status.available", "integer"),
     Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-    Column("MTU", ".spec.mtu", "integer", wide=True),
+    Column("MTU", ".status.mtu", "integer", wide=True),
     Column("Age", ".metadata.creationTimestamp", "date"),
 )
 RULES = (
@@ -178,6 +260,11 @@ RULES = (
         "!has(self.spec.gateway) || (cidr(self.spec.cidr).containsIP(ip(self.spec.gateway))"
         " && self.spec.cidr.split('/')[0] != self.spec.gateway)",
         "gateway must be a host address of cidr",
+    ),
+    (
+        "!has(self.spec.multicast) || !has(self.spec.multicast.querier) || !self.spec.multicast.querier"
+        " || self.spec.multicast.snooping",
+        "multicast.querier needs multicast.snooping: nothing would listen to the answers",
     ),
 )
 
@@ -198,6 +285,12 @@ class Subnet(Resource):
             (
                 "!has(self.spec.providerNetwork) || self.spec.providerNetwork == ''",
                 "only a ClusterSubnet may name a providerNetwork",
+            ),
+            ("!has(self.spec.vlan) || self.spec.vlan == 0", "vlan is for a ClusterSubnet with a providerNetwork"),
+            (
+                "(!has(self.spec.logicalGateway) || !self.spec.logicalGateway)"
+                " && (!has(self.spec.routerAddresses) || size(self.spec.routerAddresses) == 0)",
+                "logicalGateway and routerAddresses are for a ClusterSubnet with a providerNetwork",
             ),
         ),
     )
@@ -223,6 +316,17 @@ class ClusterSubnet(Resource):
             (
                 "(has(self.spec.providerNetwork) && self.spec.providerNetwork != '') || self.spec.vlan == 0",
                 "vlan needs a providerNetwork",
+            ),
+            (
+                "(has(self.spec.providerNetwork) && self.spec.providerNetwork != '')"
+                " || ((!has(self.spec.logicalGateway) || !self.spec.logicalGateway)"
+                " && (!has(self.spec.routerAddresses) || size(self.spec.routerAddresses) == 0))",
+                "logicalGateway and routerAddresses need a providerNetwork: an overlay's gateway is the Vpc's router",
+            ),
+            (
+                "!has(self.spec.logicalGateway) || !self.spec.logicalGateway"
+                " || !has(self.spec.routerAddresses) || size(self.spec.routerAddresses) == 0",
+                "with logicalGateway the router has the gateway's address: remove routerAddresses",
             ),
         ),
     )

@@ -14,6 +14,7 @@ from virtnet.api import (
     ClusterVpc,
     NodeNetwork,
     Port,
+    ProviderNetwork,
     Subnet,
     SubnetRef,
     Vpc,
@@ -69,6 +70,7 @@ class Informers:
             (k.of(ClusterVpc), s.cluster_vpcs, self._vpc, {}),
             (k.of(Subnet), s.subnets, self._subnet, {}),
             (k.of(ClusterSubnet), s.cluster_subnets, self._subnet, {}),
+            (k.of(ProviderNetwork), s.provider_networks, self._provider_network, {}),
             (k.of(Port), s.ports, self._port, {}),
             (k.of(AddressLease), s.leases, self._lease, {}),
             (k.of(NodeNetwork), s.nodes, self._node, {}),
@@ -141,6 +143,12 @@ class Informers:
         ]
         self._workers.rows.nudge([*beside, *(port for id_ in beside for port in port_keys(self._store.ports.of(id_)))])
         self._workers.reports.nudge([key, vpc_of(subnet), *beside])
+
+    def _provider_network(self, network: ProviderNetwork) -> None:
+        """Underlays may have waited for it."""
+        for subnet in self._store.cluster_subnets:
+            if subnet.spec.provider_network == network.name:
+                self._subnet(subnet)
 
     def _port(self, port: Port) -> None:
         self._workers.owners.nudge([port_owner(port)])

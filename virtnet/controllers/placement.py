@@ -2,7 +2,7 @@
 
 from virtnet.addressing.pool import InvalidSubnet, Pool
 from virtnet.api import ClusterSubnet, Subnet
-from virtnet.controllers.store import Store, vpc_of
+from virtnet.controllers.store import Store, segment, vpc_of
 
 
 def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
@@ -15,13 +15,18 @@ def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
         Pool.of(subnet)
     except InvalidSubnet as error:
         return "Invalid", str(error)
-    if subnet.spec.provider_network:
-        return "UnderlayNotServed", "this version serves overlay Subnets only: remove providerNetwork"
     if vpc is None:
         return "VpcMissing", f"create {reference.kind} {reference.key(subnet.namespace)}, or name another"
     allowed = vpc.spec.allowed_namespaces
     if subnet.namespace and allowed and subnet.namespace not in allowed:
         return "VpcNotAllowed", f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}"
+    twin = store.twin(subnet)
+    if twin is not None:
+        where = segment(subnet)
+        return "Overlaps", f"{subnet.spec.cidr} overlaps {twin.spec.cidr} of {twin.ref} on {where}; use another VLAN"
+    if subnet.spec.underlay and subnet.spec.provider_network not in store.provider_networks.objects:
+        name = subnet.spec.provider_network
+        return "ProviderNetworkMissing", f"create ProviderNetwork {name}, or name another"
     rival = store.rival(subnet)
     if rival is not None:
         return "Overlaps", f"{subnet.spec.cidr} overlaps {rival.spec.cidr} of {rival.ref}; delete one of them"

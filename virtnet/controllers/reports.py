@@ -103,6 +103,7 @@ class Reports:
         status = subnet.status.model_copy(
             update={
                 "gateway": gateway,
+                "mtu": subnet.spec.guest_mtu,
                 "capacity": capacity,
                 "used": used,
                 "available": max(0, capacity - used),

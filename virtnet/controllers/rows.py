@@ -30,6 +30,7 @@ from virtnet.topology.chassis import read_chassis
 from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
 from virtnet.topology.difference import difference
 from virtnet.topology.rows import Op, Row
+from virtnet.topology.switch import Beside
 
 log = structlog.get_logger()
 
@@ -141,7 +142,7 @@ class Rows:
             return self._northbound.of(id_) if self._store.ports.of(id_) else []
         if not self._can_be_placed(subnet):
             return self._northbound.of(id_)
-        return subnet_rows(subnet, Pool.of(subnet))
+        return subnet_rows(subnet, Pool.of(subnet), Beside.of(self._store.beside(subnet)))
 
     def _can_be_placed(self, subnet: Subnet | ClusterSubnet) -> bool:
         id_ = subnet_id(subnet.ref)

@@ -15,6 +15,7 @@ from virtnet.api import (
     ClusterVpc,
     NodeNetwork,
     Port,
+    ProviderNetwork,
     Resource,
     Subnet,
     SubnetRef,
@@ -43,6 +44,13 @@ def vpc_of(subnet: Subnet | ClusterSubnet) -> str:
     """``Kind/key`` of the Vpc that a Subnet lies in."""
     ref = subnet.spec.vpc
     return f"{ref.kind}/{ref.key(subnet.namespace)}"
+
+
+def segment(subnet: Subnet | ClusterSubnet) -> str:
+    """The piece of a physical network that an underlay is, for people; empty for an overlay."""
+    spec = subnet.spec
+    vlan = f"VLAN {spec.vlan}" if spec.vlan else "the untagged part"
+    return f"{vlan} of ProviderNetwork {spec.provider_network}" if spec.underlay else ""
 
 
 def _age(subnet: Subnet | ClusterSubnet) -> tuple[bool, object, str]:
@@ -75,6 +83,7 @@ class Store:
             lambda lease: [lease.spec.holder.key, subnet_id(lease.spec.subnet), lease_owner(lease)],
         )
         self.nodes = Table(NodeNetwork.parse)
+        self.provider_networks = Table(ProviderNetwork.parse)
         self.waiting: dict[str, set[str]] = {}
         """Name of a lease that another holds -> Ports that must have it: they look again when it changes."""
         self._tables: dict[type[Resource], Table[Any]] = {
@@ -95,13 +104,27 @@ class Store:
         kind, _, key = id_.partition("/")
         return self.vpcs.get(key) if kind == "Vpc" else self.cluster_vpcs.get(key)
 
+    def beside(self, subnet: Subnet | ClusterSubnet) -> list[Subnet | ClusterSubnet]:
+        """The other Subnets of its Vpc."""
+        every = (*self.subnets, *self.cluster_subnets)
+        return [other for other in every if other.ref != subnet.ref and vpc_of(other) == vpc_of(subnet)]
+
+    def twin(self, subnet: Subnet | ClusterSubnet) -> ClusterSubnet | None:
+        """An elder underlay on the very same piece of a physical network that this one overlaps, in whichever Vpc.
+
+        Several ranges on one piece are fine: what their switches do not know they send out, where the others hear it.
+        """
+        if not subnet.spec.underlay:
+            return None
+        network = IPv4Network(subnet.spec.cidr)
+        same = [s for s in self.cluster_subnets if s.ref != subnet.ref and segment(s) == segment(subnet)]
+        elder = [s for s in same if _age(s) < _age(subnet)]
+        return next((s for s in elder if IPv4Network(s.spec.cidr).overlaps(network)), None)
+
     def rival(self, subnet: Subnet | ClusterSubnet) -> Subnet | ClusterSubnet | None:
         """An elder Subnet of the same Vpc that this one overlaps; admission lets both in when they come at once."""
         network = IPv4Network(subnet.spec.cidr)
-        others = [
-            s for s in (*self.subnets, *self.cluster_subnets) if s.ref != subnet.ref and vpc_of(s) == vpc_of(subnet)
-        ]
-        older = [s for s in others if _age(s) < _age(subnet)]
+        older = [other for other in self.beside(subnet) if _age(other) < _age(subnet)]
         return next((s for s in older if IPv4Network(s.spec.cidr).overlaps(network)), None)
 
     def table(self, model: type[Resource]) -> Table[Any]:

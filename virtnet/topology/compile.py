@@ -7,12 +7,19 @@ from virtnet.api import ClusterSubnet, Subnet
 from virtnet.topology.dhcp4 import dhcp4_rows
 from virtnet.topology.port import port_rows
 from virtnet.topology.rows import Row
-from virtnet.topology.switch import Addressing, gateway_rows, switch_rows
+from virtnet.topology.switch import ALONE, Addressing, Beside, gateway_rows, switch_rows
+from virtnet.topology.underlay import localnet_rows, silence_rows
 from virtnet.topology.vpc import vpc_rows
 
 __all__ = ["port_rows", "subnet_rows", "vpc_rows"]
 
 
-def subnet_rows(subnet: Subnet | ClusterSubnet, pool: Addressing) -> list[Row]:
+def subnet_rows(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Beside = ALONE) -> list[Row]:
     """All rows of a Subnet. They hang on the router of its Vpc, whose rows must be there or come along."""
-    return [*switch_rows(subnet), *gateway_rows(subnet, pool), *dhcp4_rows(subnet, pool)]
+    return [
+        *switch_rows(subnet, pool),
+        *gateway_rows(subnet, pool, beside),
+        *localnet_rows(subnet),
+        *silence_rows(subnet, pool),
+        *dhcp4_rows(subnet, pool, beside),
+    ]

@@ -53,7 +53,16 @@ _IDS = {"external_ids": Column.MAP}
 
 TABLES: Mapping[str, Table] = {
     "Logical_Router": Table({"name": Column.TEXT, **_IDS}, root=True, children={"ports": "Logical_Router_Port"}),
-    "Logical_Switch": Table({"name": Column.TEXT, **_IDS}, root=True, children={"ports": "Logical_Switch_Port"}),
+    "Logical_Switch": Table(
+        {"name": Column.TEXT, "other_config": Column.MAP, **_IDS},
+        root=True,
+        children={"ports": "Logical_Switch_Port", "acls": "ACL"},
+        own={
+            "other_config": frozenset(
+                {"mcast_snoop", "mcast_querier", "mcast_eth_src", "mcast_ip4_src", "mcast_ip6_src"}
+            )
+        },
+    ),
     "DHCP_Options": Table(
         {"cidr": Column.TEXT, "options": Column.MAP, **_IDS},
         root=True,
@@ -72,7 +81,11 @@ TABLES: Mapping[str, Table] = {
             )
         },
     ),
-    "Logical_Router_Port": Table({"name": Column.TEXT, "mac": Column.TEXT, "networks": Column.SET, **_IDS}, root=False),
+    "Logical_Router_Port": Table(
+        {"name": Column.TEXT, "mac": Column.TEXT, "networks": Column.SET, "options": Column.MAP, **_IDS},
+        root=False,
+        own={"options": frozenset({"gateway_mtu"})},
+    ),
     "Logical_Switch_Port": Table(
         {
             "name": Column.TEXT,
@@ -80,12 +93,34 @@ TABLES: Mapping[str, Table] = {
             "addresses": Column.SET,
             "port_security": Column.SET,
             "dhcpv4_options": Column.REF,
+            "tag": Column.OPTIONAL,
             "options": Column.MAP,
             **_IDS,
         },
         root=False,
-        own={"options": frozenset({"router-port", "requested-chassis", "activation-strategy"})},
+        own={
+            "options": frozenset(
+                {
+                    "router-port",
+                    "requested-chassis",
+                    "activation-strategy",
+                    "network_name",
+                    "mcast_flood",
+                    "mcast_flood_reports",
+                }
+            )
+        },
         verify=frozenset({"options", "external_ids"}),
+    ),
+    "ACL": Table(
+        {
+            "direction": Column.TEXT,
+            "priority": Column.OPTIONAL,
+            "match": Column.TEXT,
+            "action": Column.TEXT,
+            **_IDS,
+        },
+        root=False,
     ),
 }
 """In the order in which rows are inserted: what is referred to comes before what refers to it."""

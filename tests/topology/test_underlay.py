@@ -1,0 +1,186 @@
+"""What an underlay becomes in OVN: a switch that is a part of a physical network."""
+
+import pytest
+
+from tests.topology.samples import NOWHERE, Range, port, subnet, underlay
+from virtnet.topology.compile import port_rows, subnet_rows
+from virtnet.topology.difference import difference
+from virtnet.topology.rows import Key, Parent
+from virtnet.topology.switch import Beside
+from virtnet.topology.tables import TABLES, Column
+
+SWITCH = Key("Logical_Switch", "ClusterSubnet/lan")
+LOCALNET = Key("Logical_Switch_Port", "ClusterSubnet/lan:localnet")
+ROUTER = Key("Logical_Router_Port", "ClusterSubnet/lan:gateway")
+DHCP = Key("DHCP_Options", "ClusterSubnet/lan:v4")
+OVERLAYS = Beside.of([subnet("blue", "10.10.0.0/24"), subnet("red", "10.20.0.0/16")])
+
+
+def rows_of(of, beside=OVERLAYS):
+    return {row.key: row for row in subnet_rows(of, Range.of(of), beside)}
+
+
+def dhcp(**spec):
+    return rows_of(underlay(**spec))[DHCP].columns["options"]
+
+
+@pytest.mark.parametrize(("vlan", "tag"), [(100, 100), (4094, 4094), (0, None)])
+def test_localnet_port_carries_the_vlan(vlan, tag):
+    row = rows_of(underlay(vlan=vlan))[LOCALNET]
+    assert row.parent == Parent(SWITCH, "ports")
+    assert (row.columns["type"], row.columns["addresses"], row.columns["tag"]) == ("localnet", {"unknown"}, tag)
+    assert row.columns["options"] == {"network_name": "rack"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "networks"),
+    [
+        pytest.param({}, None, id="physical gateway: the router stays out"),
+        pytest.param({"gateway": "10.66.0.254"}, None, id="physical gateway of the user's choice"),
+        pytest.param({"logicalGateway": True}, "10.66.0.1/24", id="the router is the gateway"),
+        pytest.param(
+            {"logicalGateway": True, "gateway": "10.66.0.254"}, "10.66.0.254/24", id="at an address of choice"
+        ),
+        pytest.param({"routerAddresses": ["10.66.0.2"]}, "10.66.0.2/24", id="beside the physical gateway"),
+    ],
+)
+def test_router_never_claims_the_physical_gateway(spec, networks):
+    row = rows_of(underlay(**spec)).get(ROUTER)
+    assert (row.columns["networks"] if row else None) == ({networks} if networks else None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "router", "routes"),
+    [
+        pytest.param({}, "10.66.0.1", None, id="nothing but the physical gateway"),
+        pytest.param({"logicalGateway": True}, "10.66.0.1", None, id="the router knows the way to all"),
+        pytest.param(
+            {"routerAddresses": ["10.66.0.2"]},
+            "10.66.0.1",
+            "{10.10.0.0/24,10.66.0.2, 10.20.0.0/16,10.66.0.2, 0.0.0.0/0,10.66.0.1}",
+            id="overlays by the router, all else by the physical gateway",
+        ),
+        pytest.param(
+            {"routerAddresses": ["10.66.0.2"], "routes": [{"destination": "10.20.0.0/16", "gateway": "10.66.0.9"}]},
+            "10.66.0.1",
+            "{10.20.0.0/16,10.66.0.9, 10.10.0.0/24,10.66.0.2, 0.0.0.0/0,10.66.0.1}",
+            id="a route of the user's own stands",
+        ),
+    ],
+)
+def test_guests_learn_the_ways(spec, router, routes):
+    told = dhcp(**spec)
+    assert (told["router"], told.get("classless_static_route")) == (router, routes)
+
+
+def test_networks_side_by_side_are_one_route():
+    of = underlay(routerAddresses=["10.66.0.2"])
+    told = of.spec.guest_routes(["10.10.0.0/24", "10.10.1.0/24", "fd00::/64"])
+    assert [(route.destination, route.gateway) for route in told] == [("10.10.0.0/23", "10.66.0.2")]
+
+
+def test_what_the_router_does_not_lead_to_is_not_told():
+    beside = Beside.of([subnet("blue", "10.10.0.0/24"), underlay("cut-off", "10.77.0.0/24", mtu=9000)])
+    assert beside == Beside(("10.10.0.0/24",), 1442)
+
+
+@pytest.mark.parametrize(
+    ("mtu", "beside", "told"),
+    [(1442, 1500, {"gateway_mtu": "1442"}), (1500, 1442, {}), (1500, 1500, {}), (1500, 0, {})],
+)
+def test_router_tells_senders_of_a_smaller_mtu(mtu, beside, told):
+    of = underlay(logicalGateway=True, mtu=mtu)
+    assert rows_of(of, Beside(mtu=beside))[ROUTER].columns["options"] == told
+
+
+@pytest.mark.parametrize(
+    ("spec", "address"),
+    [({}, None), ({"logicalGateway": True}, "10.66.0.1"), ({"routerAddresses": ["10.66.0.2"]}, "10.66.0.2")],
+)
+def test_router_is_silent_outside(spec, address):
+    rows = rows_of(underlay(**spec))
+    found = {row.columns["direction"]: row for key, row in rows.items() if key.table == "ACL"}
+    assert found.keys() == ({"from-lport", "to-lport"} if address else set())
+    for row in found.values():
+        assert (row.columns["action"], row.parent) == ("drop", Parent(SWITCH, "acls"))
+        assert address in row.columns["match"]
+        assert "ClusterSubnet/lan:localnet" in row.columns["match"]
+
+
+def test_an_overlay_has_no_part_of_it():
+    of = subnet()
+    tables = {row.key.table for row in subnet_rows(of, Range.of(of))}
+    assert tables == {"Logical_Switch", "Logical_Router_Port", "Logical_Switch_Port", "DHCP_Options"}
+
+
+@pytest.mark.parametrize(("spec", "mtu"), [({}, "1500"), ({"mtu": 9000}, "9000")])
+def test_mtu_is_the_physical_networks(spec, mtu):
+    assert dhcp(**spec)["mtu"] == mtu
+
+
+@pytest.mark.parametrize(
+    ("multicast", "spec", "config"),
+    [
+        pytest.param({}, {}, {}, id="flooded"),
+        pytest.param(
+            {"snooping": True}, {}, {"mcast_snoop": "true", "mcast_querier": "false"}, id="somebody outside asks"
+        ),
+        pytest.param(
+            {"snooping": True, "querier": True},
+            {"routerAddresses": ["10.66.0.2"]},
+            {"mcast_snoop": "true", "mcast_querier": "true", "mcast_ip4_src": "10.66.0.2"},
+            id="the router asks",
+        ),
+        pytest.param(
+            {"snooping": True, "querier": True, "querierAddress": "10.66.0.3"},
+            {},
+            {"mcast_snoop": "true", "mcast_querier": "true", "mcast_ip4_src": "10.66.0.3"},
+            id="an address of its own asks",
+        ),
+        pytest.param(
+            {"snooping": True, "querier": True},
+            {},
+            {"mcast_snoop": "true", "mcast_querier": "false"},
+            id="never in the name of the physical gateway",
+        ),
+    ],
+)
+def test_multicast(multicast, spec, config):
+    rows = rows_of(underlay(multicast=multicast, **spec))
+    found = dict(rows[SWITCH].columns["other_config"])
+    if "mcast_ip4_src" in found:
+        assert found.pop("mcast_eth_src").startswith("0a:")
+        assert found.pop("mcast_ip6_src").startswith("fe80::8")
+    assert found == config
+    flood = rows[LOCALNET].columns["options"].keys() & {"mcast_flood", "mcast_flood_reports"}
+    assert len(flood) == (2 if config else 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param({"vlan": 200}, {"tag"}, id="vlan"),
+        pytest.param({"vlan": 0}, {"tag"}, id="untagged"),
+        pytest.param({"providerNetwork": "other"}, {"options"}, id="network"),
+    ],
+)
+def test_a_change_at_run_time_is_one_of_the_localnet_port_alone(change, told):
+    (update,) = difference(rows_of(underlay(**change)).values(), rows_of(underlay()).values())
+    assert (update.key, update.columns.keys()) == (LOCALNET, told)
+
+
+def test_ports_are_as_in_an_overlay():
+    of = underlay()
+    (row,) = port_rows(port(of, 10), of, NOWHERE)
+    assert row.parent == Parent(SWITCH, "ports")
+    assert row.columns["addresses"] == row.columns["port_security"] == {"02:76:6e:03:00:0a 10.66.0.10"}
+
+
+def test_compilers_set_only_what_is_declared():
+    of = underlay(routerAddresses=["10.66.0.2"], multicast={"snooping": True, "querier": True})
+    for row in rows_of(of).values():
+        table = TABLES[row.key.table]
+        assert row.columns.keys() <= table.columns.keys()
+        for column, value in row.columns.items():
+            if table.columns[column] is Column.MAP:
+                assert all(table.owns(column, name) for name in value), column

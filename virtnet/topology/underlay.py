@@ -1,0 +1,64 @@
+"""What makes a Subnet's switch a part of a physical network (ovn-architecture(7), "Physical VLANs and localnet")."""
+
+from virtnet.api import ClusterSubnet, Subnet
+from virtnet.topology.names import part, router_mac, row_name, switch_key
+from virtnet.topology.ownership import own
+from virtnet.topology.rows import Key, Parent, Row, Value
+from virtnet.topology.switch import Addressing, gateway_key, router_address
+
+_PRIORITY = 32000
+"""Above what anybody allows, below what OVN keeps for itself."""
+
+
+def localnet_key(subnet: Subnet | ClusterSubnet) -> Key:
+    return part("Logical_Switch_Port", switch_key(subnet.ref), "localnet")
+
+
+def localnet_rows(subnet: Subnet | ClusterSubnet) -> list[Row]:
+    """The port to the physical network; nothing in an overlay."""
+    spec = subnet.spec
+    if not spec.underlay:
+        return []
+    switch, localnet = switch_key(subnet.ref), localnet_key(subnet)
+    # Routers and switches outside must see what guests join, and get what they send.
+    flood = {"mcast_flood": "true", "mcast_flood_reports": "true"} if spec.multicast.snooping else {}
+    return [
+        Row(
+            localnet,
+            {
+                "name": row_name(localnet),
+                "type": "localnet",
+                "addresses": frozenset({"unknown"}),
+                "port_security": frozenset(),
+                "dhcpv4_options": None,
+                "tag": spec.vlan or None,
+                "options": {"network_name": spec.provider_network, **flood},
+                "external_ids": own(localnet),
+            },
+            Parent(switch, "ports"),
+        )
+    ]
+
+
+def silence_rows(subnet: Subnet | ClusterSubnet, pool: Addressing) -> list[Row]:
+    """What keeps the Vpc's router for our own NICs; nothing where it has no address in an underlay.
+
+    The router is on every node. A machine outside that asked for it would be answered by all, and each of its packets
+    would be routed once by each, because no switch outside ever learns where the router's MAC is. So it is neither
+    asked nor does it ask, out there.
+    """
+    address = router_address(subnet, pool)
+    if not subnet.spec.underlay or address is None:
+        return []
+    outside = row_name(localnet_key(subnet))
+    mac = router_mac(gateway_key(subnet))
+    return [
+        _drop(subnet, "unasked", "from-lport", f'inport == "{outside}" && (eth.dst == {mac} || arp.tpa == {address})'),
+        _drop(subnet, "unasking", "to-lport", f'outport == "{outside}" && arp.spa == {address}'),
+    ]
+
+
+def _drop(subnet: Subnet | ClusterSubnet, name: str, direction: str, match: str) -> Row:
+    key = part("ACL", switch_key(subnet.ref), name)
+    columns: dict[str, Value] = {"direction": direction, "priority": _PRIORITY, "match": match, "action": "drop"}
+    return Row(key, {**columns, "external_ids": own(key)}, Parent(switch_key(subnet.ref), "acls"))
