@@ -20,6 +20,7 @@ BOUND = Binding(chassis="ch1", up=True)
 BOTH = Binding(chassis="ch1", additional=frozenset({"ch2"}), requested_additional=frozenset({"ch2"}), up=True)
 READY = MigrationState(uid="m1", domain_ready=True)
 FAILED = MigrationState(uid="m1", failed=True)
+LEFT = MigrationState(uid="m1", post_copy=True)
 
 
 def journal(state: State, **changes: object) -> Journal:
@@ -184,6 +185,57 @@ def test_does_not_arm(given: dict[str, object]) -> None:
             State.ROLLING_BACK,
             ("ch1",),
             id="armed: VMIM failed",
+        ),
+        pytest.param(
+            State.ARMED,
+            {
+                "binding": BOTH,
+                "migrations": (Migration(uid="m1", phase="Failed"),),
+                "instance": replace(RUNNING, state=MigrationState(uid="m1")),
+            },
+            State.ARMED,
+            ("ch1", "ch2"),
+            id="armed: VMIM failed, and the VMI that was handed off has yet to say so",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"binding": BOTH, "instance": replace(RUNNING, state=LEFT)},
+            State.ARMED,
+            ("ch1", "ch2"),
+            id="armed: post-copy, waits for the guest",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"binding": BOTH, "instance": replace(RUNNING, state=replace(LEFT, failed=True)), "pods": (SOURCE,)},
+            State.ARMED,
+            ("ch1", "ch2"),
+            id="armed: post-copy failed: the instance ends, not the handoff",
+        ),
+        pytest.param(
+            State.ARMED,
+            {
+                "binding": BOTH,
+                "pods": (SOURCE, replace(TARGET, terminal=True), replace(TARGET, name="later", migration="m2")),
+                "migrations": (Migration(uid="m1", phase="Failed"), Migration(uid="m2", phase="Running")),
+                "instance": replace(RUNNING, state=MigrationState(uid="m2", domain_ready=True)),
+            },
+            State.RELEASING,
+            ("ch1", "ch2"),
+            id="armed: a later migration has brought the guest there while nobody led",
+        ),
+        pytest.param(
+            State.ROLLING_BACK,
+            {"binding": BOUND, "instance": replace(RUNNING, state=READY)},
+            State.COMMITTING,
+            ("ch2",),
+            id="rolling back: the guest runs there after all",
+        ),
+        pytest.param(
+            State.ROLLING_BACK,
+            {"binding": BOUND, "instance": replace(RUNNING, state=LEFT)},
+            State.COMMITTING,
+            ("ch2",),
+            id="rolling back: the guest has left for good",
         ),
         pytest.param(State.ARMED, {"pods": (SOURCE,)}, State.ROLLING_BACK, ("ch1",), id="armed: target pod gone"),
         pytest.param(

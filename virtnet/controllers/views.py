@@ -85,6 +85,7 @@ def instance_of(body: Body) -> Instance:
             uid=state.get("migrationUid") or "",
             domain_ready=bool(state.get("targetNodeDomainReadyTimestamp")),
             failed=bool(state.get("failed")),
+            post_copy=state.get("mode") == "PostCopy",
         ),
     )
 

@@ -45,6 +45,8 @@ class MigrationState:
     """targetNodeDomainReadyTimestamp is set: the guest runs on the target."""
     failed: bool = False
     """Comes together with completed, so it must be asked first."""
+    post_copy: bool = False
+    """mode PostCopy: the source has stopped for good, though the target may not have told yet that the guest runs."""
 
 
 @dataclass(frozen=True, kw_only=True)

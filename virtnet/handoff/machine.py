@@ -60,7 +60,7 @@ def decide(facts: Facts) -> Decision:
 
 def _single(facts: Facts) -> Decision:
     """One chassis or none: where the guest is, or will be; armed if a migration has a place to go to."""
-    home = home_of(facts.instance, facts.pods, facts.migrations)
+    home = _gone_for_good(facts) or home_of(facts.instance, facts.pods, facts.migrations)
     if home is None:
         return Decision(options=ChassisOptions())
     if home.node not in facts.chassis:
@@ -107,6 +107,12 @@ def home_of(
     return next((pod for pod in live if pod.migration not in running), None)
 
 
+def _gone_for_good(facts: Facts) -> LauncherPod | None:
+    """Where a post-copy migration has begun to run the guest: should the database be lost then, there is no source."""
+    state = facts.instance.state if facts.instance else None
+    return next((pod for pod in facts.live if state and state.post_copy and pod.migration == state.uid), None)
+
+
 def _target(facts: Facts, home: LauncherPod) -> LauncherPod | None:
     """The pod that the guest will move to. The VMIM's phase is not waited for: CNI ADD comes before it moves on."""
     running = [m.uid for m in facts.migrations if not m.final and not facts.state(m.uid).failed]
@@ -134,18 +140,33 @@ def _observe(facts: Facts, journal: Journal) -> Journal:
 
 
 def _runs_on_target(facts: Facts, journal: Journal) -> bool:
-    """Whether the guest certainly runs on the target; then it never goes back."""
-    state = facts.state(journal.migration)
+    """Whether the guest certainly runs on the target; then it never goes back.
+
+    Another migration may have brought it: one to the same node, begun and done while nobody led.
+    """
+    home = home_of(facts.instance, facts.pods, facts.migrations)
     moved = facts.instance is not None and facts.instance.node == journal.target
-    return state.domain_ready or moved
+    return moved or facts.state(journal.migration).domain_ready or (home is not None and home.node == journal.target)
+
+
+def _no_way_back(facts: Facts, journal: Journal) -> bool:
+    """Whether the source has stopped for good, in post-copy, though nobody has said yet that the guest runs."""
+    gone = _gone_for_good(facts)
+    return facts.state(journal.migration).post_copy or (gone is not None and gone.node == journal.target)
 
 
 def _cannot_arrive(facts: Facts, journal: Journal) -> str:
-    """Why this migration will not bring the guest to the target; empty while it may. A missing VMIM says nothing."""
-    migration = facts.migration(journal.migration)
+    """Why this migration will not bring the guest to the target; empty while it may. A missing VMIM says nothing.
+
+    Nor does a failed one while the VMI, once it was handed off, does not say so: it may have more to say by then.
+    """
+    migration, state = facts.migration(journal.migration), facts.state(journal.migration)
     pod = facts.target_pod(journal.migration)
     given_up = pod is not None and pod.deleting and migration is None
-    if facts.state(journal.migration).failed or (migration is not None and migration.phase == "Failed"):
+    handed_off = facts.instance is not None and facts.instance.state.uid == journal.migration
+    if _no_way_back(facts, journal):
+        return ""
+    if state.failed or (migration is not None and migration.phase == "Failed" and not handed_off):
         return "the migration failed"
     if pod is None or pod.terminal or given_up:
         return "the target pod is gone"
@@ -178,6 +199,8 @@ def _waiting(facts: Facts, journal: Journal) -> str:
         return f"OVN to accept chassis {journal.target_chassis} of {journal.target}"
     if journal.bound is None:
         return f"OVN to bind the port on {journal.target} too"
+    if _no_way_back(facts, journal):
+        return f"the guest, which left {journal.source} for good (post-copy), to run on {journal.target} or to fail"
     return f"the guest to run on {journal.target}"
 
 
@@ -220,6 +243,9 @@ def _committing(facts: Facts, journal: Journal) -> Decision:
 
 
 def _rolling_back(facts: Facts, journal: Journal) -> Decision:
+    if _runs_on_target(facts, journal) or _no_way_back(facts, journal):
+        # What was seen late turns it round: the guest runs there, whatever a failure seen earlier let us think.
+        return _committing(facts, journal.enter(State.COMMITTING, facts.now))
     alone = (journal.source_chassis,)
     if _settled(facts, journal, journal.source_chassis):
         return Decision(options=ChassisOptions(requested=alone), ended=(Outcome.ROLLED_BACK, journal))
