@@ -20,6 +20,7 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound, Unavailable
 from virtnet.node.attach import Attacher
 from virtnet.node.daemon import parts_of
+from virtnet.node.gates import Gates
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics import Step
@@ -35,7 +36,7 @@ from virtnet.ovn.vswitch import IFACE_ID, VSwitch
 AT, _, NUMBER = os.environ.get("CRASH_AT", "").partition(":")
 PATIENCE = float(os.environ.get("PATIENCE", "10"))
 OVN = os.environ.get("OVN", "works")
-STEPS_OF_VETH = 2
+STEPS_OF_VETH = 3
 
 
 def die_at(what: str, number: int) -> None:
@@ -132,13 +133,14 @@ async def main(namespace: str, state: Path) -> None:
 async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None) -> None:
     vswitch = await VSwitch.connect(f"unix:{state}/db.sock", "br-int")
     here = f"/run/netns/{namespace}"
+    gates = Gates(here)
     journal = CrashingJournal(state / "journal/attachments")
     port = CrashingPort(vswitch)
     parts = replace(
-        parts_of(vswitch, journal, pods, patience=PATIENCE, here=here),
+        parts_of(vswitch, journal, pods, gates, patience=PATIENCE),
         port=port,
         leftovers=Leftovers(port, here),
-        drivers={"veth": CrashingVeth(here, lambda: vswitch.datapath == "netdev")},
+        drivers={"veth": CrashingVeth(here, lambda: vswitch.datapath == "netdev", gates)},
     )
     attacher = Attacher(parts)
     await tidy(attacher, parts)
@@ -148,7 +150,7 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
         if OVN == "works":
             group.create_task(play_ovn(vswitch))
         if cluster is not None:
-            group.create_task(OwnNodeNetwork(cluster, namespace, attacher, vswitch).run())
+            group.create_task(OwnNodeNetwork(cluster, namespace, attacher, vswitch, gates).run())
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import pytest
 from tests.attach.rig import Node, eventually, run
 from virtnet.node.request import AttachmentId
 
-STEPS = 5
-"""The pair, the pod's end, the switch's port, the wait for OVN, the answer."""
+STEPS = 6
+"""The pair, the gate, the pod's end, the switch's port, the wait for OVN, the answer."""
 
 
 def killed(node: Node, at: str, command: str, netns: str) -> None:
@@ -41,7 +41,7 @@ def test_killed_in_add_and_never_asked_again(node: Node, command: str) -> None:
     assert node.nothing_left
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", range(STEPS - 1))
 def test_killed_at_any_step_of_del(node: Node, step: int) -> None:
     node.pod()
     netns = node.sandbox()

@@ -164,6 +164,39 @@ async def test_the_whole_way(migration: Migration, disturb: Disturb) -> None:
     record = await migration.record()
     assert (record.source, record.target, record.migration) == ("node1", "node2", migration.uid)
     assert record.armed_at <= record.domain_ready_at <= record.finished_at
+    assert record.gateless == "node2 does not say that it can"
+
+
+async def test_a_target_with_a_gate_needs_no_strategy(migration: Migration) -> None:
+    world = migration.world
+    await world.cluster.patch(NODES, "node2", {"status": {"handoff": {"gate": True}}}, subresource="status")
+    try:
+        await migration.migrate()
+        await migration.requested("ch1,ch2")
+        assert world.option("db.blue", "activation-strategy") == ""
+        migration.bind("ch1", "ch2")
+        answer = {migration.port: {"migration": migration.uid, "openedAt": READY}}
+        await world.cluster.patch(NODES, "node2", {"status": {"handoffs": answer}}, subresource="status")
+
+        async def seen() -> bool:
+            record = await migration.record()
+            return record is not None and record.activated_at is not None
+
+        await until(seen, "the guest that opened its gate")
+        assert not (await migration.asked("node2"))["open"]
+        await migration.state(targetNodeDomainReadyTimestamp=READY)
+
+        async def told() -> bool:
+            return bool((await migration.asked("node2")).get("open"))
+
+        await until(told, "the target told to hold nothing back")
+        migration.bind("", "ch2")
+        await migration.requested("ch2")
+        migration.bind("ch2")
+        await migration.over("ch2", "Committed")
+        assert (await migration.record()).gateless == ""
+    finally:
+        await world.cluster.patch(NODES, "node2", {"status": {"handoff": None}}, subresource="status")
 
 
 async def test_a_source_that_is_dead_is_not_waited_for_for_ever(migration: Migration) -> None:

@@ -106,10 +106,30 @@ def test_without_a_migration_the_port_is_where_the_guest_is(
 def test_arms_as_soon_as_the_target_pod_has_a_node() -> None:
     decision = decide(facts(migrations=(Migration(uid="m1", phase="Pending"),)))
     assert decision.options.requested == ("ch1", "ch2")
-    assert decision.options.strategy == "rarp"
+    assert decision.options.strategy == ""
     written = Journal.read(decision.options.journal)
     assert written is not None
     assert (written.state, written.source, written.target) == (State.ARMED, "node1", "node2")
+
+
+def test_a_target_without_a_gate_is_armed_with_the_strategy_that_every_ovn_knows() -> None:
+    decision = decide(facts(gateless={"node2": "an old kernel"}))
+    assert decision.options.strategy == "rarp"
+    written = Journal.read(decision.options.journal)
+    assert written is not None
+    assert written.gateless == "an old kernel"
+
+
+def test_a_source_without_a_gate_does_not_matter() -> None:
+    assert decide(facts(gateless={"node1": "an old kernel"})).options.strategy == ""
+
+
+def test_a_guest_that_opens_its_gate_is_seen() -> None:
+    armed = ChassisOptions(requested=("ch1", "ch2"), journal=journal(State.ARMED).entries())
+    decision = decide(facts(options=armed, binding=BOTH, opened=frozenset({"m1"})))
+    written = Journal.read(decision.options.journal)
+    assert written is not None
+    assert (written.state, written.activated) == (State.ARMED, NOW)
 
 
 @pytest.mark.parametrize(

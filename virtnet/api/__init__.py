@@ -2,7 +2,14 @@
 
 from virtnet.api.lease import AddressLease, AddressLeaseSpec, AddressLeaseStatus, Holder
 from virtnet.api.meta import GROUP, VERSION, Condition, Metadata, Resource, Spec, set_condition
-from virtnet.api.node_network import NodeHandoff, NodeHandoffStatus, NodeNetwork, NodeNetworkSpec, NodeNetworkStatus
+from virtnet.api.node_network import (
+    HandoffSupport,
+    NodeHandoff,
+    NodeHandoffStatus,
+    NodeNetwork,
+    NodeNetworkSpec,
+    NodeNetworkStatus,
+)
 from virtnet.api.port import HandoffRecord, Owner, Port, PortSpec, PortStatus
 from virtnet.api.provider_network import ProviderNetwork, ProviderNetworkSpec
 from virtnet.api.references import SubnetRef, VpcRef
@@ -34,6 +41,7 @@ __all__ = [
     "Dhcp",
     "Dns",
     "HandoffRecord",
+    "HandoffSupport",
     "Holder",
     "Metadata",
     "NodeHandoff",

@@ -16,6 +16,9 @@ class NodeHandoff(Spec):
     release: bool = Field(
         default=False, description="On the source: the guest runs elsewhere, so this node lets go of the port."
     )
+    open: bool = Field(
+        default=False, description="On the target: the guest runs here, so nothing is held back from it."
+    )
 
 
 class NodeNetworkSpec(Spec):
@@ -31,6 +34,20 @@ class NodeHandoffStatus(Spec):
 
     migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
     released_at: datetime | None = Field(default=None, description="When the source let go of the port.")
+    opened_at: datetime | None = Field(
+        default=None, description="When the guest sent its first frame on the target, and so opened its gate."
+    )
+
+
+class HandoffSupport(Spec):
+    """What the node can do for live migrations."""
+
+    gate: bool = Field(
+        default=False,
+        description="Whether it can hold back what goes to a migrating guest until that is there. "
+        "Where it cannot, OVN's activation strategy does it.",
+    )
+    gate_message: str = Field(default="", description="Why it cannot.")
 
 
 class NodeNetworkStatus(Spec):
@@ -44,6 +61,9 @@ class NodeNetworkStatus(Spec):
     ports: int = Field(default=0, description="How many NICs are attached.")
     handoffs: dict[str, NodeHandoffStatus] = Field(
         default_factory=dict, description="Handoffs that this node has answered, by namespace/name of the Port."
+    )
+    handoff: HandoffSupport = Field(
+        default_factory=HandoffSupport, description="What the node can do for live migrations."
     )
     conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
 
@@ -60,6 +80,7 @@ class NodeNetwork(Resource):
             Column("Encap", ".status.encapIps[0]"),
             Column("Datapath", ".status.datapath"),
             Column("Ports", ".status.ports", "integer"),
+            Column("Gate", ".status.handoff.gate", "boolean", wide=True),
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),

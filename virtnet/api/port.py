@@ -38,6 +38,10 @@ class HandoffRecord(Spec):
     source: str = Field(description="The node that it left.")
     target: str = Field(description="The node that it went to.")
     state: str = Field(description="How far it is: Armed, Releasing, Committing, Committed or RolledBack.")
+    gateless: str = Field(
+        default="",
+        description="Why OVN's activation strategy was used in place of the target's gate, so that more is lost.",
+    )
     armed_at: datetime | None = Field(default=None, description="When the port belonged to both nodes.")
     bound_at: datetime | None = Field(default=None, description="When OVN had claimed it on the target as well.")
     activated_at: datetime | None = Field(default=None, description="When the guest announced itself on the target.")

@@ -167,6 +167,7 @@ class Informers:
         if known != self._chassis:
             self._chassis = known
             self._workers.rows.nudge(port_keys(self._store.ports))
+        self._workers.rows.nudge(f"Port/{port}" for port in node.status.handoffs)
 
 
 def subnet_of(id_: str) -> SubnetRef:

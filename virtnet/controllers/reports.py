@@ -200,6 +200,7 @@ def record_of(journal: Journal, state: str, *, message: str, finished: datetime 
         source=journal.source,
         target=journal.target,
         state=state,
+        gateless=journal.gateless,
         armed_at=journal.armed,
         bound_at=journal.bound,
         activated_at=journal.activated,

@@ -186,6 +186,8 @@ class Rows:
             binding=self._southbound.binding(port.key) or Binding(),
             options=self._options(port.key),
             chassis=store.chassis(),
+            gateless=store.gateless(),
+            opened=store.opened(port.key),
             now=datetime.now(UTC),
         )
 
@@ -232,7 +234,9 @@ class Rows:
                 release = bool(decision.release)
                 source = NodeHandoff(migration=journal.migration, role="Source", release=release)
                 wanted.setdefault(journal.source, {})[port] = source
-                wanted.setdefault(journal.target, {})[port] = NodeHandoff(migration=journal.migration, role="Target")
+                wanted.setdefault(journal.target, {})[port] = NodeHandoff(
+                    migration=journal.migration, role="Target", open=journal.ready is not None
+                )
         for node in list(self._store.nodes):
             part = wanted.get(node.name, {})
             changes = {port: entry for port, entry in part.items() if node.spec.handoffs.get(port) != entry}

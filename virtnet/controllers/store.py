@@ -135,6 +135,19 @@ class Store:
         """Node name -> chassis name, of the nodes that have said theirs."""
         return {node.name: node.status.chassis for node in self.nodes if node.status.chassis}
 
+    def gateless(self) -> dict[str, str]:
+        """Node name -> why it has no gates for guests that are to arrive."""
+        return {
+            node.name: node.status.handoff.gate_message or f"{node.name} does not say that it can"
+            for node in self.nodes
+            if not node.status.handoff.gate
+        }
+
+    def opened(self, port: str) -> frozenset[str]:
+        """UIDs of migrations whose guest has opened its gate for this port."""
+        answers = (node.status.handoffs.get(port) for node in self.nodes)
+        return frozenset(answer.migration for answer in answers if answer is not None and answer.opened_at is not None)
+
     def instance(self, key: str) -> Instance | None:
         found = self.instances.get(key)
         return found[1] if found else None

@@ -88,6 +88,10 @@ class Facts:
     """What the port has now."""
     chassis: Mapping[str, str] = field(default_factory=dict)
     """Node name -> chassis name."""
+    gateless: Mapping[str, str] = field(default_factory=dict)
+    """Node name -> why it cannot hold frames back from a guest that is to arrive."""
+    opened: frozenset[str] = frozenset()
+    """UIDs of migrations whose guest has opened its gate on the target."""
     now: datetime
 
     @property

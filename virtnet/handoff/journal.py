@@ -47,6 +47,8 @@ class Journal:
     since: datetime
     """When this state was entered."""
     armed: datetime
+    gateless: str = ""
+    """Why OVN's activation strategy is used; empty where the target's gate does it better."""
     bound: datetime | None = None
     activated: datetime | None = None
     ready: datetime | None = None
@@ -59,7 +61,7 @@ class Journal:
         return {
             f.name: value.isoformat() if isinstance(value, datetime) else str(value)
             for f in fields(self)
-            if (value := getattr(self, f.name)) is not None
+            if (value := getattr(self, f.name))
         }
 
     @classmethod
@@ -73,6 +75,7 @@ class Journal:
         try:
             times = {name: _time(entries[name]) for name in _TIMES if name in entries}
             words = {name: entries[name] for name in _WORDS}
+            words["gateless"] = entries.get("gateless", "")
             return cls(**words, **times, state=State(entries["state"]))  # type: ignore[arg-type]  # names match by construction
         except (KeyError, ValueError, TypeError):
             return None

@@ -11,6 +11,7 @@ from prometheus_client import start_http_server
 from virtnet.api.names import CNI_TYPE as PLUGIN
 from virtnet.kube.client import Cluster
 from virtnet.node.attach import Attacher, Parts
+from virtnet.node.gates import Gates
 from virtnet.node.journal import Journal
 from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics.veth import Veth
@@ -23,6 +24,8 @@ from virtnet.ovn.errors import Unavailable
 from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
+
+HERE = "/proc/self/ns/net"
 
 
 @dataclass(frozen=True)
@@ -60,28 +63,27 @@ async def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal: Journal) -> None:
-    parts = parts_of(vswitch, journal, ClusterPods(cluster), patience=settings.patience)
+    gates = Gates(HERE)
+    parts = parts_of(vswitch, journal, ClusterPods(cluster), gates, patience=settings.patience)
     attacher = Attacher(parts)
     await tidy(attacher, parts)
     async with asyncio.TaskGroup() as group:
         group.create_task(Server(attacher, settings.socket).run(), name="server")
-        group.create_task(OwnNodeNetwork(cluster, settings.node, attacher, vswitch).run(), name="NodeNetwork")
+        group.create_task(OwnNodeNetwork(cluster, settings.node, attacher, vswitch, gates).run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
         if settings.cni_bin_dir is not None:
             install_plugin(settings.cni_bin_dir, settings.socket)
         log.info("serving", socket=str(settings.socket), attached=len(journal))
 
 
-def parts_of(
-    vswitch: VSwitch, journal: Journal, pods: Pods, *, patience: float, here: str = "/proc/self/ns/net"
-) -> Parts:
-    """What the attacher works with. ``here`` is the node's network namespace, as a path."""
-    port = SwitchPort(vswitch)
+def parts_of(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, patience: float) -> Parts:
+    """What the attacher works with."""
+    port, here = SwitchPort(vswitch), gates.here
     return Parts(
         journal=journal,
         pods=pods,
         port=port,
-        drivers={"veth": Veth(here, lambda: vswitch.datapath == "netdev")},
+        drivers={"veth": Veth(here, lambda: vswitch.datapath == "netdev", gates)},
         leftovers=Leftovers(port, here),
         patience=patience,
     )

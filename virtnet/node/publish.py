@@ -6,12 +6,13 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from virtnet.api import NodeHandoffStatus, NodeNetwork, NodeNetworkStatus, set_condition
+from virtnet.api import HandoffSupport, NodeHandoffStatus, NodeNetwork, NodeNetworkStatus, set_condition
 from virtnet.api.meta import Metadata
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError
 from virtnet.node.attach import Attacher
+from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import VSwitch
@@ -28,16 +29,19 @@ RETRY_SECONDS = 1.0
 class OwnNodeNetwork:
     """Follows the object and says what is so."""
 
-    def __init__(self, cluster: Cluster, node: str, attacher: Attacher, vswitch: VSwitch) -> None:
+    def __init__(self, cluster: Cluster, node: str, attacher: Attacher, vswitch: VSwitch, gates: Gates) -> None:
         self._cluster = cluster
         self._node = node
         self._attacher = attacher
         self._releases = Releases(attacher)
+        self._gates = gates
+        self._support: HandoffSupport | None = None
         self._vswitch = vswitch
         self._known: NodeNetwork | None = None
         self._look = asyncio.Event()
         self._later: asyncio.TimerHandle | None = None
         vswitch.on_change(self._look_later)
+        gates.on_open(self._look.set)
 
     async def run(self) -> None:
         """Watch, act and publish until cancelled; outlasts an API server or a database that is away."""
@@ -96,7 +100,12 @@ class OwnNodeNetwork:
             # The watch may be behind, and what it says may be over: nothing can be let go of by mistake.
             known = self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
             await self._releases.let_go(known)
-        status = self._status(known, self._releases.answers(known))
+        await self._gates.follow(known.spec.handoffs)
+        if self._support is None:
+            obstacle = await self._gates.obstacle()
+            self._support = HandoffSupport(gate=not obstacle, gate_message=obstacle)
+        answers = self._releases.answers(known) | self._gates.answers(known.spec.handoffs)
+        status = self._status(known, answers, self._support)
         if status != known.status:
             patch = merge_patch(known.status, status)
             body = await self._cluster.patch(NODES, self._node, {"status": patch}, subresource="status")
@@ -109,7 +118,9 @@ class OwnNodeNetwork:
         except AlreadyExists:
             self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
 
-    def _status(self, known: NodeNetwork, handoffs: dict[str, NodeHandoffStatus]) -> NodeNetworkStatus:
+    def _status(
+        self, known: NodeNetwork, handoffs: dict[str, NodeHandoffStatus], support: HandoffSupport
+    ) -> NodeNetworkStatus:
         vswitch = self._vswitch
         up, datapath = vswitch.up, vswitch.datapath
         reason, message = "Ready", ""
@@ -125,6 +136,7 @@ class OwnNodeNetwork:
             datapath=datapath if up else known.status.datapath,
             ports=len(self._attacher.journal),
             handoffs=handoffs,
+            handoff=support,
             conditions=set_condition(
                 known.status.conditions,
                 "Ready",

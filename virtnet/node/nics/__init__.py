@@ -2,7 +2,6 @@
 
 A driver is a list of steps. The attacher writes the journal before the first of them, does them in order, and undoes
 them in reverse; each must be able to find what a crash has left of itself, so doing and undoing twice is harmless.
-A gate on the host's end, for the targets of migrations, is a further step of a driver.
 """
 
 from typing import Protocol

@@ -8,6 +8,7 @@ from ipaddress import ip_interface
 from pyroute2 import IPRoute
 
 from virtnet.node import links
+from virtnet.node.gates import Gates
 from virtnet.node.journal import Entry
 from virtnet.node.netns import NamespaceGone, exists, inside
 from virtnet.node.nics import Step
@@ -22,9 +23,10 @@ class Veth:
     """The daemon's own namespace, as a path."""
     software_checksums: Callable[[], bool]
     """Whether the switch runs in userspace, and checksums must be filled in before it."""
+    gates: Gates
 
     def plan(self, entry: Entry) -> tuple[Step, ...]:
-        return (_Pair(self), _PodEnd(self))
+        return (_Pair(self), _Gate(self.gates), _PodEnd(self))
 
     async def observe(self, entry: Entry) -> str:
         host, pod = await asyncio.gather(
@@ -96,6 +98,20 @@ def _delete(netlink: IPRoute, entry: Entry) -> None:
     host = links.find(netlink, entry.host_name)
     if host is not None and host.alias in ("", entry.id.mark):
         links.delete(netlink, host.index)
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """For the target of a migration: nothing to the guest before it is there. Put up while nothing could pass yet."""
+
+    gates: Gates
+
+    async def do(self, entry: Entry) -> None:
+        if entry.migration:
+            await self.gates.shut(entry)
+
+    async def undo(self, entry: Entry) -> None:
+        await self.gates.forget(entry.id)
 
 
 @dataclass(frozen=True)

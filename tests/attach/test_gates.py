@@ -1,0 +1,186 @@
+"""The gate of a migration's target, in the real kernel: who opens it, and that nothing of it outlives its daemon."""
+
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.attach.rig import MAC, Node, attachment, eventually, inside, run
+from virtnet.api import NodeHandoff
+from virtnet.api.records import Attachment
+from virtnet.node.gates import FORGOTTEN_SECONDS, Gates
+from virtnet.node.journal import Entry
+from virtnet.node.netns import inside as within
+
+PEER = "02:76:6e:00:00:99"
+PORT = "demo/db.blue"
+
+
+def tables(node: Node) -> list[str]:
+    """Names of nftables tables in the node's namespace."""
+    found = json.loads(run("ip", "netns", "exec", node.name, "nft", "-j", "list", "tables"))
+    return [item["table"]["name"] for item in found["nftables"] if "table" in item]
+
+
+def frame(source: str, target: str) -> bytes:
+    return bytes.fromhex((target + source).replace(":", "")) + b"\x88\xb5" + bytes(50)
+
+
+async def send(netns: str, device: str, data: bytes) -> None:
+    def work(_: Any) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+            link.bind((device, 0))
+            with contextlib.suppress(OSError):  # ENOBUFS: what a gate drops
+                link.send(data)
+
+    await within(netns, work)
+
+
+class Pod:
+    """A target's pod, attached, and what reaches it."""
+
+    def __init__(self, node: Node, name: str, netns: str) -> None:
+        self.node = node
+        self.name = name
+        self.netns = netns
+        self.here = f"/run/netns/{node.name}"
+
+    @property
+    def host(self) -> str:
+        return self.node.links()[0]
+
+    @property
+    def received(self) -> int:
+        link = next(one for one in inside(self.netns, "-s", "link") if one["ifname"] == "pod1")
+        return int(link["stats64"]["rx"]["packets"])
+
+    async def reached(self) -> bool:
+        """Whether a peer's frame gets to the guest."""
+        before = self.received
+        await send(self.here, self.host, frame(PEER, MAC))
+        return self.received > before
+
+
+@pytest.fixture
+async def target(node: Node) -> Pod:
+    node.pod("target", migration="m1")
+    netns = node.sandbox()
+    node.add("target", netns=netns, pod="target")
+    return Pod(node, "target", netns)
+
+
+async def test_nothing_reaches_a_guest_that_is_not_there(target: Pod) -> None:
+    assert tables(target.node) == [f"virtnet-{target.host}"]
+    assert not await target.reached()
+
+
+async def test_the_guest_opens_it_by_its_first_frame(target: Pod) -> None:
+    assert not await target.reached()
+    await send(target.netns, "pod1", frame(MAC, "ff:ff:ff:ff:ff:ff"))
+    assert await target.reached()
+    eventually(lambda: tables(target.node) == [], "nothing is left of an open gate")
+
+
+async def test_others_do_not_open_it(target: Pod) -> None:
+    await send(target.netns, "pod1", frame(PEER, "ff:ff:ff:ff:ff:ff"))
+    await send(target.here, target.host, frame(MAC, PEER))
+    assert not await target.reached()
+
+
+async def test_it_dies_with_its_daemon(target: Pod) -> None:
+    target.node.daemon.kill()
+    assert tables(target.node) == []
+    assert await target.reached()
+    target.node.start_daemon()
+    assert tables(target.node) == []
+
+
+async def test_it_goes_with_its_nic(target: Pod) -> None:
+    assert target.node.cni("DEL", container="target") == (0, None)
+    assert tables(target.node) == []
+
+
+async def test_other_pods_have_none(node: Node) -> None:
+    node.pod()
+    node.add()
+    assert tables(node) == []
+
+
+@pytest.fixture
+async def gates(node: Node) -> AsyncIterator[Gates]:
+    """Gates of this process on the host's end of a NIC that a daemon has made."""
+    made = Gates(f"/run/netns/{node.name}")
+    node.pod()
+    node.add()
+    await made.shut(entry("m1"))
+    yield made
+    await made.forget(entry("m1").id)
+
+
+def entry(migration: str) -> Entry:
+    return Entry(
+        container="c1",
+        interface="pod1",
+        network_name="blue-net",
+        netns="/run/netns/none",
+        pod_namespace="demo",
+        pod_name="launcher",
+        pod_uid="u1",
+        migration=migration,
+        attachment=Attachment.model_validate(attachment()),
+    )
+
+
+TARGET = NodeHandoff(migration="m1", role="Target")
+
+
+@pytest.mark.parametrize(
+    ("told", "shut"),
+    [
+        pytest.param([{}], True, id="not spoken of yet"),
+        pytest.param([{PORT: TARGET}], True, id="under way"),
+        pytest.param([{PORT: TARGET.model_copy(update={"open": True})}], False, id="the guest is known to be here"),
+        pytest.param([{PORT: TARGET}, {}], False, id="over"),
+        pytest.param([{PORT: TARGET}, {PORT: NodeHandoff(migration="m2", role="Target")}], False, id="another's turn"),
+        pytest.param([{PORT: NodeHandoff(migration="m0", role="Target")}], True, id="an earlier one is not ours"),
+        pytest.param([{"demo/other.blue": TARGET.model_copy(update={"open": True})}], True, id="another port"),
+    ],
+)
+async def test_the_controller_opens_it(
+    gates: Gates, node: Node, told: list[dict[str, NodeHandoff]], *, shut: bool
+) -> None:
+    for handoffs in told:
+        await gates.follow(handoffs)
+    assert bool(tables(node)) is shut
+
+
+async def test_a_handoff_that_nobody_speaks_of_does_not_keep_it_shut(
+    gates: Gates, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates._shut = {id_: replace(gate, since=gate.since - FORGOTTEN_SECONDS) for id_, gate in gates._shut.items()}
+    await gates.follow({})
+    assert tables(node) == []
+
+
+async def test_the_moment_is_told_for_as_long_as_the_controller_asks(gates: Gates, node: Node) -> None:
+    opened: list[bool] = []
+    gates.on_open(lambda: opened.append(True))
+    assert gates.answers({PORT: TARGET}) == {}
+    netns = f"{node.name}-p{node.made}"
+    await send(f"/run/netns/{netns}", "pod1", frame(MAC, PEER))
+    while not opened:
+        await within("/proc/self/ns/net", lambda _: None)
+    answer = gates.answers({PORT: TARGET})[PORT]
+    assert answer.migration == "m1"
+    assert answer.opened_at is not None
+    assert gates.answers({PORT: TARGET})
+    assert gates.answers({}) == {}
+    assert gates.answers({PORT: TARGET}) == {}
+
+
+async def test_a_node_that_can_says_so(gates: Gates) -> None:
+    assert await gates.obstacle() == ""

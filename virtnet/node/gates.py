@@ -1,0 +1,188 @@
+"""Gates on the host's ends of NICs that await a migrating guest: nothing is let out to one until its guest is there.
+
+The source's guest answers until it stops; without a gate the target's queue would hold all of that, and the guest would
+answer it a second time. The guest opens the gate itself, within the kernel, by the first frame it sends; QEMU sends one
+as soon as it goes on. Nobody else has the guest's MAC: the pod's end is silent.
+
+A gate is a socket of this process (see nft.py): where the daemon dies or is replaced, gates are gone at once, and the
+worst that comes of it are duplicates. So no gate is ever put up anew, and none has to be found after a crash.
+"""
+
+import array
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from virtnet.api import NodeHandoff, NodeHandoffStatus
+from virtnet.node import nft
+from virtnet.node.journal import Entry
+from virtnet.node.netns import inside
+from virtnet.node.request import AttachmentId
+
+log = structlog.get_logger()
+
+FORGOTTEN_SECONDS = 30.0
+"""How long a gate stays shut for a handoff of which the controller says nothing."""
+
+_ANY_MAC = "02:00:00:00:00:00"
+_ALL_PROTOCOLS = 0x0003
+_ATTACH_FILTER = 26
+_OUTGOING = 4
+
+
+@dataclass(eq=False)
+class _Gate:
+    port: str
+    migration: str
+    table: socket.socket
+    """What keeps it shut."""
+    guest: socket.socket
+    """What hears the guest."""
+    since: float
+    asked: bool = False
+    """Whether the controller has spoken of the handoff."""
+
+
+@dataclass
+class Gates:
+    """The gates of this node. Used from one event loop."""
+
+    here: str
+    """The node's network namespace, as a path."""
+    _shut: dict[AttachmentId, _Gate] = field(default_factory=dict)
+    _opened: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """When a guest has opened its gate, by port and migration."""
+    _callbacks: list[Callable[[], None]] = field(default_factory=list)
+    _removals: set[asyncio.Future[None]] = field(default_factory=set)
+
+    async def obstacle(self) -> str:
+        """Why there can be no gates on this node; empty when there can."""
+        try:
+            trial = await inside(self.here, lambda _: nft.gate("lo", _ANY_MAC, shut=False))
+        except OSError as error:
+            return f"the kernel takes no nftables gate (it needs egress hooks, Linux 5.16): {error.strerror}"
+        await asyncio.to_thread(trial.close)
+        return ""
+
+    async def shut(self, entry: Entry) -> None:
+        """Hold back what goes to the NIC until its guest has sent something. Where that cannot be, say so and go on."""
+        name, mac = entry.host_name, entry.attachment.mac
+        await self.forget(entry.id)
+
+        def make() -> tuple[socket.socket, socket.socket]:
+            guest = _listener(name, mac)
+            try:
+                return nft.gate(name, mac), guest
+            except BaseException:
+                guest.close()
+                raise
+
+        try:
+            table, guest = await inside(self.here, lambda _: make())
+        except OSError as error:
+            log.warning("no gate: the guest may get frames twice", port=entry.attachment.port, error=str(error))
+            return
+        loop = asyncio.get_running_loop()
+        self._shut[entry.id] = _Gate(entry.attachment.port, entry.migration, table, guest, loop.time())
+        loop.add_reader(guest, self._heard, entry.id)
+        log.info("gate shut", port=entry.attachment.port, nic=str(entry.id))
+
+    async def forget(self, id_: AttachmentId) -> None:
+        """Take the NIC's gate away, if it has one."""
+        await self._remove(self._shut.pop(id_, None))
+
+    async def follow(self, handoffs: dict[str, NodeHandoff]) -> None:
+        """Open the gates of guests that are known to be here, and of handoffs that are over."""
+        now = asyncio.get_running_loop().time()
+        for id_, gate in list(self._shut.items()):
+            part = handoffs.get(gate.port)
+            current = part is not None and (part.migration, part.role) == (gate.migration, "Target")
+            gate.asked = gate.asked or current
+            waits = not gate.asked and now - gate.since < FORGOTTEN_SECONDS
+            if not waits and not (current and part is not None and not part.open):
+                log.info("gate opened, as told", port=gate.port, nic=str(id_))
+                await self.forget(id_)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any gate is shut, so that the controller's word is worth looking for."""
+        return bool(self._shut)
+
+    def answers(self, handoffs: dict[str, NodeHandoff]) -> dict[str, NodeHandoffStatus]:
+        """What the controller is to be told of handoffs to this node."""
+        current = {(port, part.migration) for port, part in handoffs.items() if part.role == "Target"}
+        waiting = {(gate.port, gate.migration) for gate in self._shut.values()}
+        self._opened = {key: moment for key, moment in self._opened.items() if key in current | waiting}
+        return {
+            port: NodeHandoffStatus(migration=migration, opened_at=moment)
+            for (port, migration), moment in self._opened.items()
+            if (port, migration) in current
+        }
+
+    def on_open(self, callback: Callable[[], None]) -> None:
+        """Call back when a guest has opened its gate."""
+        self._callbacks.append(callback)
+
+    def _heard(self, id_: AttachmentId) -> None:
+        """A frame from the guest's MAC has come in: the kernel has opened the gate already."""
+        gate = self._shut[id_]
+        try:
+            _, address = gate.guest.recvfrom(1)
+        except BlockingIOError:
+            return
+        except OSError as error:  # the device is down, or gone
+            log.info("gate not listened at any more", port=gate.port, error=str(error))
+            asyncio.get_running_loop().remove_reader(gate.guest)
+            return
+        if address[2] == _OUTGOING:
+            return
+        self._opened[gate.port, gate.migration] = datetime.now(UTC)
+        log.info("gate opened by the guest", port=gate.port, nic=str(id_))
+        removal = asyncio.ensure_future(self._remove(self._shut.pop(id_)))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+        for callback in self._callbacks:
+            callback()
+
+    @staticmethod
+    async def _remove(gate: _Gate | None) -> None:
+        if gate is None:
+            return
+        asyncio.get_running_loop().remove_reader(gate.guest)
+        gate.guest.close()
+        await asyncio.to_thread(gate.table.close)  # the kernel waits for all that is under way
+
+
+def _listener(device: str, mac: str) -> socket.socket:
+    """A socket that hears frames from a MAC on a device. Raises OSError."""
+    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    try:
+        _hear_only(listener, bytes.fromhex(mac.replace(":", "")))
+        listener.bind((device, _ALL_PROTOCOLS))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _hear_only(listener: socket.socket, mac: bytes) -> None:
+    """Let the kernel filter for frames with this source (a struct sock_fprog of classic BPF)."""
+    load_word, load_half, equal, end = 0x20, 0x28, 0x15, 0x06
+    high, low = struct.unpack("!IH", mac)
+    program = array.array("B")
+    for code, if_true, if_false, value in (
+        (load_word, 0, 0, 6),
+        (equal, 0, 3, high),
+        (load_half, 0, 0, 10),
+        (equal, 0, 1, low),
+        (end, 0, 0, 0xFFFF),
+        (end, 0, 0, 0),
+    ):
+        program.frombytes(struct.pack("=HBBI", code, if_true, if_false, value))
+    address, length = program.buffer_info()
+    listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", length // 8, address))
