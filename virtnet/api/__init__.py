@@ -9,9 +9,17 @@ from virtnet.api.node_network import (
     NodeNetwork,
     NodeNetworkSpec,
     NodeNetworkStatus,
+    NodeNic,
+    NodeProviderNetwork,
 )
 from virtnet.api.port import HandoffRecord, Owner, Port, PortSpec, PortStatus
-from virtnet.api.provider_network import ProviderNetwork, ProviderNetworkSpec
+from virtnet.api.provider_network import (
+    CustomNic,
+    NodeFailure,
+    ProviderNetwork,
+    ProviderNetworkSpec,
+    ProviderNetworkStatus,
+)
 from virtnet.api.references import SubnetRef, VpcRef
 from virtnet.api.subnet import ClusterSubnet, Cooling, Dhcp, Dns, Reservation, Route, Subnet, SubnetSpec, SubnetStatus
 from virtnet.api.vpc import ClusterVpc, Vpc, VpcSpec, VpcStatus
@@ -38,23 +46,28 @@ __all__ = [
     "ClusterVpc",
     "Condition",
     "Cooling",
+    "CustomNic",
     "Dhcp",
     "Dns",
     "HandoffRecord",
     "HandoffSupport",
     "Holder",
     "Metadata",
+    "NodeFailure",
     "NodeHandoff",
     "NodeHandoffStatus",
     "NodeNetwork",
     "NodeNetworkSpec",
     "NodeNetworkStatus",
+    "NodeNic",
+    "NodeProviderNetwork",
     "Owner",
     "Port",
     "PortSpec",
     "PortStatus",
     "ProviderNetwork",
     "ProviderNetworkSpec",
+    "ProviderNetworkStatus",
     "Reservation",
     "Resource",
     "Route",

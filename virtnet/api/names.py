@@ -62,3 +62,15 @@ def label_value(text: str) -> str:
     if len(text) <= 63:
         return text
     return f"{text[:52].rstrip('-_.')}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def provider_bridge(provider_network: str) -> str:
+    """The OVS bridge of a ProviderNetwork on a node: its name has at most 15 characters, and so ends in a hash.
+
+    >>> provider_bridge("blue")
+    'br-blue'
+    """
+    natural = f"br-{provider_network}"
+    if len(natural) <= 15:
+        return natural
+    return f"{natural[:9]}-{hashlib.sha256(provider_network.encode()).hexdigest()[:5]}"

@@ -21,8 +21,20 @@ class NodeHandoff(Spec):
     )
 
 
+class NodeNic(Spec):
+    """The NIC that reaches one ProviderNetwork from this node."""
+
+    nic: str = Field(min_length=1, max_length=15, description="The NIC's name.")
+
+
 class NodeNetworkSpec(Spec):
     """What the controller asks of the node."""
+
+    provider_networks: dict[str, NodeNic] | None = Field(
+        default=None,
+        description="Which NIC is to be plugged into which ProviderNetwork, by its name. "
+        "As long as this is not set, everything stays as it is.",
+    )
 
     handoffs: dict[str, NodeHandoff] = Field(
         default_factory=dict, description="Ports being handed over, by namespace/name of the Port."
@@ -50,6 +62,18 @@ class HandoffSupport(Spec):
     gate_message: str = Field(default="", description="Why it cannot.")
 
 
+class NodeProviderNetwork(Spec):
+    """How one ProviderNetwork is doing on this node."""
+
+    nic: str = Field(default="", description="The NIC that is plugged in; empty where none is.")
+    bridge: str = Field(default="", description="The bridge that it is plugged into, and that has its addresses.")
+    mtu: int = Field(default=0, description="The MTU of NIC and bridge.")
+    mac_address: str = Field(default="", description="The MAC address of NIC and bridge.")
+    ready: bool = Field(default=False, description="Whether the network is plugged in as it should be.")
+    reason: str = Field(default="", description="One CamelCase word for programs.")
+    message: str = Field(default="", description="A sentence for people: what, where, and what to do.")
+
+
 class NodeNetworkStatus(Spec):
     """What the node has. Written by its own daemon."""
 
@@ -64,6 +88,9 @@ class NodeNetworkStatus(Spec):
     )
     handoff: HandoffSupport = Field(
         default_factory=HandoffSupport, description="What the node can do for live migrations."
+    )
+    provider_networks: dict[str, NodeProviderNetwork] = Field(
+        default_factory=dict, description="The ProviderNetworks of this node, by their names."
     )
     conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
 

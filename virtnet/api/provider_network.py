@@ -33,10 +33,24 @@ class ProviderNetworkSpec(Spec):
     )
 
 
+class NodeFailure(Spec):
+    """Why one node does not have the network."""
+
+    node: str = Field(description="The node.")
+    nic: str = Field(default="", description="The NIC that it should use.")
+    reason: str = Field(description="One CamelCase word for programs.")
+    message: str = Field(default="", description="A sentence for people: what, where, and what to do.")
+
+
 class ProviderNetworkStatus(Spec):
     """Where the network is ready."""
 
+    nodes: int = Field(default=0, description="How many nodes are to have the network.")
+    ready: int = Field(default=0, description="How many of them have it.")
     ready_nodes: tuple[str, ...] = Field(default=(), description="Nodes on which the network is plugged in.")
+    failures: tuple[NodeFailure, ...] = Field(
+        default=(), description="Nodes that are to have the network and do not, with the reason; at most 256."
+    )
     conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
     observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
 
@@ -50,10 +64,15 @@ class ProviderNetwork(Resource):
         namespaced=False,
         columns=(
             Column("NIC", ".spec.defaultNic"),
+            Column("Nodes", ".status.nodes", "integer"),
+            Column("Plugged", ".status.ready", "integer"),
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
-        rules=(("size(self.metadata.name) <= 63", "names have at most 63 characters"),),
+        rules=(
+            ("size(self.metadata.name) <= 63", "names have at most 63 characters"),
+            ("self.metadata.name != 'int'", "its bridge would be br-int, which is OVN's own; choose another name"),
+        ),
     )
     spec: ProviderNetworkSpec
     status: ProviderNetworkStatus = Field(default_factory=ProviderNetworkStatus)
