@@ -55,7 +55,12 @@ class StandinLab:
         record = {
             "name": name,
             "nodes": {
-                f"node{number}": {"netns": node, "cni_bin": str(state / "bin"), "chassis": f"chassis-node{number}"}
+                f"node{number}": {
+                    "number": number,
+                    "netns": node,
+                    "cni_bin": str(state / "bin"),
+                    "chassis": f"chassis-node{number}",
+                }
                 for number, node in enumerate(self.nodes, start=1)
             },
             "kubeconfigs": {"admin": str(kubeconfig)},

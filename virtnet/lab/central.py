@@ -9,7 +9,7 @@ from functools import cached_property
 from virtnet.lab import netns
 from virtnet.lab.control_plane import ControlPlane, Identity
 from virtnet.lab.daemon import Daemon
-from virtnet.lab.databases import QUIET, accepts, database, wait
+from virtnet.lab.databases import wait
 from virtnet.lab.names import (
     API_PORT,
     CENTRAL_ADDRESS,
@@ -20,6 +20,7 @@ from virtnet.lab.names import (
     LabNames,
 )
 from virtnet.lab.nodes import MANAGEMENT_BRIDGE, PHYSICAL_BRIDGE
+from virtnet.lab.ovn_central import OvnCentral
 
 STANDIN = Identity("standin", user="virtnet-lab-standin", uid="standin", token="standin", groups=("system:masters",))  # noqa: S106 - known in the lab alone
 """Plays kubelets, the scheduler and all of KubeVirt, so it may what they may together."""
@@ -50,14 +51,20 @@ class Central:
         )
 
     @cached_property
+    def ovn(self) -> OvnCentral:
+        listen = {
+            "nb": f"ptcp:{NORTHBOUND_PORT}:{CENTRAL_ADDRESS}",
+            "sb": f"ptcp:{SOUTHBOUND_PORT}:{CENTRAL_ADDRESS}",
+        }
+        return OvnCentral(self.names.central_state, self.prefix, listen)
+
+    @cached_property
     def daemons(self) -> dict[str, Daemon]:
         """By their names, in the order in which they start."""
         return {
             "etcd": self.control_plane.etcd,
             "apiserver": self.control_plane.apiserver,
-            "nb": self._database("nb", NORTHBOUND_PORT),
-            "sb": self._database("sb", SOUTHBOUND_PORT),
-            "northd": self._northd,
+            **self.ovn.daemons,
             "webhook": self.webhook(),
             "controller": self._controller,
             "standin": self._standin,
@@ -75,13 +82,6 @@ class Central:
             ),
             f"address add {CENTRAL_ADDRESS}/{MANAGEMENT_PREFIX} dev {MANAGEMENT_BRIDGE}",
         )
-
-    def start_ovn(self) -> None:
-        for name in ("nb", "sb"):
-            server = self.daemons[name]
-            server.start()
-            wait(server, lambda name=name: accepts(self.names.central_state / f"{name}.sock"), "the database answers")  # type: ignore[misc]  # mypy knows no lambda with a default
-        self._northd.start()
 
     def start_webhook(self) -> None:
         webhook = self.daemons["webhook"]
@@ -122,29 +122,6 @@ class Central:
             [*self.prefix, sys.executable, *words],
             self.names.central_state,
             self._environment("standin"),
-        )
-
-    @cached_property
-    def _northd(self) -> Daemon:
-        state = self.names.central_state
-        command = [
-            *self.prefix,
-            "ovn-northd",
-            *QUIET,
-            f"--unixctl={state / 'northd.ctl'}",
-            f"--ovnnb-db=unix:{state / 'nb.sock'}",
-            f"--ovnsb-db=unix:{state / 'sb.sock'}",
-        ]
-        return Daemon("northd", command, state, {"OVN_RUNDIR": str(state), "OVS_RUNDIR": str(state)})
-
-    def _database(self, name: str, port: int) -> Daemon:
-        return database(
-            name,
-            self.names.central_state,
-            schema=f"/usr/share/ovn/ovn-{name}.ovsschema",
-            unix=self.names.central_state / f"{name}.sock",
-            listen=(f"ptcp:{port}:{CENTRAL_ADDRESS}",),
-            prefix=self.prefix,
         )
 
     def _product(self, name: str, command: str, *flags: str, identity: str) -> Daemon:

@@ -214,7 +214,12 @@ class Lab:
         record = {
             "name": self.name,
             "nodes": {
-                node.name: {"netns": node.netns, "cni_bin": str(node.cni_bin), "chassis": node.chassis}
+                node.name: {
+                    "number": node.number,
+                    "netns": node.netns,
+                    "cni_bin": str(node.cni_bin),
+                    "chassis": node.chassis,
+                }
                 for node in names
             },
             "kubeconfigs": kubeconfigs,
@@ -228,7 +233,7 @@ class Lab:
 
 
 def _start_switches(central: Central, physical: Physical, nodes: list[Node]) -> None:
-    central.start_ovn()
+    central.ovn.start()
     physical.start([node.names for node in nodes])
     for node in nodes:
         node.start_switch()

@@ -1,101 +1,91 @@
-"""OVN's central daemons for labs and tests: both databases and northd. Each can be stopped, killed and restarted.
+"""OVN's central daemons: both databases and northd. Each can be stopped, killed, frozen and restarted.
 
 Real ones, from Debian's ovn-central, in a directory of their own; nothing is shared with the machine's OVN.
 """
 
-import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-Daemon = Literal["nb", "sb", "northd"]
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.databases import QUIET, accepts, database, wait
 
-DAEMONS: tuple[Daemon, ...] = ("nb", "sb", "northd")
+Name = Literal["nb", "sb", "northd"]
+
+NAMES: tuple[Name, ...] = ("nb", "sb", "northd")
 SCHEMAS = Path("/usr/share/ovn")
-START_TIMEOUT = 20.0
-_DATABASES = {"nb": "OVN_Northbound", "sb": "OVN_Southbound"}
 
 
-class NotReadyError(Exception):
-    """A daemon did not come up; the message has the end of its log."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class OvnCentral:
-    """The three daemons. Used synchronously: starting takes a fraction of a second.
-
-    ``command`` is put before every command, such as ``("ip", "netns", "exec", "vn-lab-central")``. ``listen`` are
-    further remotes to listen on by daemon, such as ``{"nb": "ptcp:6641:172.31.0.1"}``; a unix socket is always there.
-    """
+    """The three daemons, and the tools that talk with them. Starting takes a fraction of a second."""
 
     state: Path
-    command: Sequence[str] = ()
-    listen: dict[str, str] = field(default_factory=dict)
+    prefix: Sequence[str] = ()
+    """Put before every command, such as ``("ip", "netns", "exec", "vn-lab-central")``."""
+    listen: Mapping[str, str] = field(default_factory=dict)
+    """A further remote of a database, such as ``{"nb": "ptcp:6641:172.31.0.1"}``; a unix socket is always there."""
     northd_threads: int = 1
-    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def remote(self, daemon: Daemon) -> str:
+    @cached_property
+    def daemons(self) -> dict[str, Daemon]:
+        """By their names, in the order in which they start."""
+        return {"nb": self._database("nb"), "sb": self._database("sb"), "northd": self._northd()}
+
+    def remote(self, name: Name) -> str:
         """How to reach a database through its unix socket."""
-        return f"unix:{self._socket(daemon)}"
+        return f"unix:{self._socket(name)}"
 
-    def database(self, daemon: Daemon) -> Path:
-        return self.state / f"ovn{daemon}.db"
+    def database(self, name: Name) -> Path:
+        return self.state / f"{name}.db"
 
-    def log(self, daemon: Daemon) -> Path:
-        return self.state / f"{daemon}.log"
+    def log(self, name: Name) -> Path:
+        return self.daemons[name].log
 
-    def start(self, *daemons: Daemon) -> None:
-        """Start daemons, all if none is named, on what their databases hold. Raises NotReadyError."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        for daemon in daemons or DAEMONS:
-            if self.running(daemon):
-                continue
-            self._launch(daemon)
-        for daemon in daemons or DAEMONS:
-            self._wait(daemon)
+    def start(self, *names: Name) -> None:
+        """Start daemons, all if none is named, on what their databases hold. Raises DaemonError."""
+        for name in names or NAMES:
+            self.daemons[name].start()
+        for name in names or NAMES:
+            wait(self.daemons[name], lambda name=name: self._ready(name), "it is ready")  # type: ignore[misc]  # mypy knows no lambda with a default
 
-    def stop(self, *daemons: Daemon) -> None:
+    def stop(self, *names: Name) -> None:
         """Ask daemons to end, all if none is named, and see that they do."""
-        for daemon in daemons or tuple(reversed(DAEMONS)):
-            self._end(daemon, signal.SIGTERM)
+        for name in names or tuple(reversed(NAMES)):
+            self.thaw(name)
+            self.daemons[name].stop()
 
-    def kill(self, *daemons: Daemon) -> None:
+    def kill(self, *names: Name) -> None:
         """End daemons as a crash does, all if none is named."""
-        for daemon in daemons or tuple(reversed(DAEMONS)):
-            self._end(daemon, signal.SIGKILL)
+        for name in names or tuple(reversed(NAMES)):
+            self.daemons[name].kill()
 
-    def freeze(self, daemon: Daemon) -> None:
+    def freeze(self, name: Name) -> None:
         """Let a daemon hang: its connections stay, but it answers nothing until it is thawed."""
-        self._processes[daemon].send_signal(signal.SIGSTOP)
+        self._signal(name, signal.SIGSTOP)
 
-    def thaw(self, daemon: Daemon) -> None:
-        self._processes[daemon].send_signal(signal.SIGCONT)
+    def thaw(self, name: Name) -> None:
+        self._signal(name, signal.SIGCONT)
 
-    def restart(self, *daemons: Daemon) -> None:
-        self.stop(*daemons)
-        self.start(*daemons)
+    def restart(self, *names: Name) -> None:
+        self.stop(*names)
+        self.start(*names)
 
-    def erase(self, *daemons: Daemon) -> None:
+    def erase(self, *names: Name) -> None:
         """Delete databases, as if the disk were lost. Their daemons must not run."""
-        for daemon in daemons or ("nb", "sb"):
-            for path in self.state.glob(f"{self.database(daemon).name}*"):
-                path.unlink()
-            for lock in self.state.glob(f".{self.database(daemon).name}*"):
-                lock.unlink()
+        for name in names or ("nb", "sb"):
+            for pattern in (f"{name}.db*", f".{name}.db*"):
+                for path in self.state.glob(pattern):
+                    path.unlink()
 
-    def running(self, daemon: Daemon) -> bool:
-        process = self._processes.get(daemon)
-        return process is not None and process.poll() is None
-
-    def pid(self, daemon: Daemon) -> int:
-        return self._processes[daemon].pid
+    def running(self, name: Name) -> bool:
+        return self.daemons[name].pid is not None
 
     def nbctl(self, *arguments: str) -> str:
         """Run ovn-nbctl; what it prints. Raises CalledProcessError."""
@@ -114,88 +104,42 @@ class OvnCentral:
         shutil.rmtree(self.state, ignore_errors=True)
 
     def _run(self, *command: str) -> str:
-        return subprocess.run([*self.command, *command], check=True, text=True, capture_output=True).stdout
+        return subprocess.run([*self.prefix, *command], check=True, text=True, capture_output=True).stdout
 
-    def _socket(self, daemon: str) -> Path:
-        return self.state / f"{daemon}.sock"
+    def _signal(self, name: Name, how: signal.Signals) -> None:
+        pid = self.daemons[name].pid
+        if pid is not None:
+            os.kill(pid, how)
 
-    def _launch(self, daemon: Daemon) -> None:
-        arguments = self._northd() if daemon == "northd" else self._server(daemon)
-        environment = {**os.environ, "OVN_RUNDIR": str(self.state), "OVS_RUNDIR": str(self.state)}
-        with self.log(daemon).open("ab") as log:
-            self._processes[daemon] = subprocess.Popen(
-                [*self.command, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
+    def _socket(self, name: str) -> Path:
+        return self.state / f"{name}.sock"
 
-    def _server(self, daemon: Daemon) -> list[str]:
-        database = self.database(daemon)
-        if not database.exists():
-            schema = SCHEMAS / f"ovn-{daemon}.ovsschema"
-            subprocess.run(["ovsdb-tool", "create", database, schema], check=True, capture_output=True)
-        self._socket(daemon).unlink(missing_ok=True)
-        listen = [f"--remote={remote}" for remote in (self.listen.get(daemon),) if remote]
-        return [
-            "ovsdb-server",
-            "-vconsole:info",
-            "-vsyslog:off",
-            "-vfile:off",
-            "--no-chdir",
-            f"--unixctl={self.state / f'{daemon}.ctl'}",
-            f"--remote=punix:{self._socket(daemon)}",
-            *listen,
-            str(database),
-        ]
+    def _database(self, name: Name) -> Daemon:
+        return database(
+            name,
+            self.state,
+            schema=str(SCHEMAS / f"ovn-{name}.ovsschema"),
+            unix=self._socket(name),
+            listen=[self.listen[name]] if name in self.listen else [],
+            prefix=self.prefix,
+        )
 
-    def _northd(self) -> list[str]:
-        return [
+    def _northd(self) -> Daemon:
+        command = [
+            *self.prefix,
             "ovn-northd",
-            "-vconsole:info",
-            "-vsyslog:off",
-            "-vfile:off",
-            "--no-chdir",
+            *QUIET,
             f"--unixctl={self.state / 'northd.ctl'}",
             f"--ovnnb-db={self.remote('nb')}",
             f"--ovnsb-db={self.remote('sb')}",
             f"--n-threads={self.northd_threads}",
         ]
+        return Daemon("northd", command, self.state, {"OVN_RUNDIR": str(self.state), "OVS_RUNDIR": str(self.state)})
 
-    def _wait(self, daemon: Daemon) -> None:
-        """Until the daemon does its work: a server accepts connections, northd is the one that is active."""
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._ready(daemon):
-            if not self.running(daemon) or time.monotonic() > deadline:
-                end = self.log(daemon).read_text(errors="replace")[-2000:]
-                raise NotReadyError(f"{daemon} in {self.state} did not come up:\n{end}")
-            time.sleep(0.02)
-
-    def _ready(self, daemon: Daemon) -> bool:
-        if daemon == "northd":
-            status = subprocess.run(
-                ["ovn-appctl", "-t", str(self.state / "northd.ctl"), "status"],
-                check=False,
-                text=True,
-                capture_output=True,
-            )
-            return "active" in status.stdout
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(str(self._socket(daemon)))
-            return True
-        return False
-
-    def _end(self, daemon: Daemon, how: signal.Signals) -> None:
-        process = self._processes.pop(daemon, None)
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGCONT)
-            os.kill(process.pid, how)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def _ready(self, name: Name) -> bool:
+        """A database accepts connections; northd is the one that is active."""
+        if name != "northd":
+            return accepts(self._socket(name))
+        control = str(self.state / "northd.ctl")
+        status = subprocess.run(["ovn-appctl", "-t", control, "status"], check=False, text=True, capture_output=True)
+        return "active" in status.stdout

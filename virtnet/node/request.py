@@ -23,7 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 class CniError(Exception):
     """An answer other than success. The codes are those of the CNI specification."""
 
-    VERSION, UNSUPPORTED, UNKNOWN_CONTAINER, ENVIRONMENT, IO, DECODE, NETWORK = 1, 2, 3, 4, 5, 6, 7
+    VERSION, UNKNOWN_CONTAINER, ENVIRONMENT, IO, DECODE, NETWORK = 1, 3, 4, 5, 6, 7
     TRY_AGAIN, UNAVAILABLE = 11, 50
 
     def __init__(self, code: int, message: str, details: str = "") -> None:

@@ -9,9 +9,6 @@ from virtnet.ovn.connection import Connection, Dump, RowChange
 from virtnet.ovn.errors import OvnError
 
 DATABASE = "Open_vSwitch"
-MARK = "virtnet/container"
-"""Key of external_ids on interfaces that are ours; its value is the container's id."""
-
 IFACE_ID = "iface-id"
 _WANTED = {
     "Open_vSwitch": ("external_ids",),

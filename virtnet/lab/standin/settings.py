@@ -40,8 +40,8 @@ class Settings:
         """From the record that the lab keeps in its state directory. Raises OSError, KeyError when it is not there."""
         record = json.loads((state / "lab.json").read_text())
         nodes = {
-            name: Node(name, number, node["netns"], Path(node["cni_bin"]))
-            for number, (name, node) in enumerate(sorted(record["nodes"].items()), start=1)
+            name: Node(name, node["number"], node["netns"], Path(node["cni_bin"]))
+            for name, node in record["nodes"].items()
         }
         image, kubeconfigs = record["image"], record["kubeconfigs"]
         return cls(
