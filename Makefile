@@ -7,7 +7,7 @@ export PATH
 DEMO_JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint drift unit test demo lab bench generate constraints clean
+.PHONY: help setup check lint drift unit test demo chaos lab bench generate constraints clean
 
 help: ## Show this.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test: setup ## Every test, with real daemons and virtual machines. Needs root.
 
 demo: setup ## Watch VMs keep their addresses over a live migration. Needs root; writes $DEMO_JSON.
 	@DEMO_JSON="$(DEMO_JSON)" $(PYTHON) -m virtnet.lab.demo
+
+chaos: setup ## Random faults in a lab, and what must hold after them. SEED=... FAULTS=1000 SECONDS=3600. Needs root.
+	@$(PYTHON) -m virtnet.lab.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),1000) --seconds $(or $(SECONDS),3600)
 
 lab: setup ## Leave a lab up to play with. Needs root.
 	@virtnet lab up

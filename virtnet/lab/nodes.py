@@ -83,11 +83,15 @@ class Node:
             *("add-port", "br-phy", UPLINK, "--"),
             *("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev", "fail_mode=secure"),
         )
-        netns.ip(
-            self.netns, f"address add {self.names.tunnel_address}/{TUNNEL_PREFIX} dev br-phy", "link set br-phy up"
-        )
-        netns.no_checksum_offload(self.netns, "br-phy")
+        self.address_tunnels()
         self._controller.start()
+
+    def address_tunnels(self) -> None:
+        """Give ``br-phy`` its address: a switch that starts anew makes it anew. Raises DaemonError, NetnsError."""
+        wait(self._switch, lambda: "br-phy" in netns.run("ip", "-o", "link", netns=self.netns), "it has br-phy")
+        address = f"{self.names.tunnel_address}/{TUNNEL_PREFIX}"
+        netns.ip(self.netns, f"address replace {address} dev br-phy", "link set br-phy up")
+        netns.no_checksum_offload(self.netns, "br-phy")
 
     def wait_for_virtnet(self) -> None:
         """Until the CNI plugin would be answered. Raises DaemonError."""

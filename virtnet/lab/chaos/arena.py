@@ -1,0 +1,159 @@
+"""A lab with VMs, and a pod that pings them: what faults are done to."""
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import ApiError, NotFound
+from virtnet.kube.kinds import PODS, VMIMS, VMIS, VMS, Kind
+from virtnet.lab import netns
+from virtnet.lab.chaos import plan
+from virtnet.lab.daemon import Daemon, DaemonError
+from virtnet.lab.demo import manifests
+from virtnet.lab.demo.cluster import Demo, until
+from virtnet.lab.demo.manifests import NAMESPACE
+from virtnet.lab.lab import Lab
+from virtnet.lab.nodes import Node
+
+T = TypeVar("T")
+
+PROBE = "probe"
+Object = dict[str, Any]
+
+
+@dataclass
+class Arena:
+    """Its VMs come back under the same names, whatever is done to them."""
+
+    lab: Lab
+    migrations: dict[str, str] = field(default_factory=dict)
+    """UID -> phase of every migration that was seen."""
+
+    @cached_property
+    def demo(self) -> Demo:
+        return Demo(self.lab)
+
+    @cached_property
+    def daemons(self) -> dict[str, Daemon]:
+        return self.lab.daemons
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        return self.lab.nodes
+
+    def furnish(self) -> None:
+        """The Subnet, the VMs and the pod. Raises NotInTime."""
+        for body in (manifests.namespace(), manifests.subnet(), manifests.nad(), manifests.probe("node3")):
+            self.demo.apply(body)
+        for vm in plan.VMS:
+            self.demo.apply(manifests.vm(vm))
+        until(lambda: self.demo.pod_runs(PROBE), "the pod running")
+        until(lambda: all(self.demo.node_of(vm) for vm in plan.VMS), "the VMs running")
+
+    def ask(self, work: Callable[[Cluster], Awaitable[T]]) -> T:
+        """Raises ApiError, also where there is nobody to be asked."""
+        return self.lab.ask(work)
+
+    def nbctl(self, *words: str) -> str:
+        return self._ovn("ovn-nbctl", self.lab.names.northbound, *words)
+
+    def sbctl(self, *words: str) -> str:
+        return self._ovn("ovn-sbctl", self.lab.names.southbound, *words)
+
+    def vsctl(self, node: str, *words: str) -> str:
+        names = self.nodes[node].names
+        return netns.run("ovs-vsctl", "--timeout=5", f"--db={names.ovsdb}", *words, netns=names.netns)
+
+    def table(self, ask: Callable[..., str], table: str, *columns: str) -> list[dict[str, Any]]:
+        """Rows of an OVSDB table, sets as lists and maps as dictionaries. Raises NetnsError."""
+        answer = json.loads(ask("--format=json", f"--columns={','.join(columns)}", "list", table))
+        return [dict(zip(columns, map(_plain, row), strict=True)) for row in answer["data"]]
+
+    def start_migration(self, vm: str) -> None:
+        body = {
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachineInstanceMigration",
+            "metadata": {"generateName": f"{vm}-", "namespace": NAMESPACE},
+            "spec": {"vmiName": vm},
+        }
+        self.ask(lambda cluster: cluster.create(VMIMS, body, NAMESPACE))
+
+    def underway(self, vm: str = "") -> list[Object]:
+        """Migrations that have not ended, of one VM or of all."""
+        items, _ = self.ask(lambda cluster: cluster.list(VMIMS, NAMESPACE))
+        for one in items:
+            self.migrations[one["metadata"]["uid"]] = one.get("status", {}).get("phase", "")
+        return [
+            one
+            for one in items
+            if one.get("status", {}).get("phase") not in ("Succeeded", "Failed") and vm in ("", one["spec"]["vmiName"])
+        ]
+
+    def delete(self, kind: Kind, name: str, namespace: str = NAMESPACE) -> None:
+        with suppress(NotFound):
+            self.ask(lambda cluster: cluster.delete(kind, name, namespace))
+
+    def launchers(self, vm: str) -> list[Object]:
+        pods, _ = self.ask(lambda cluster: cluster.list(PODS, NAMESPACE, labels=f"vm.kubevirt.io/name={vm}"))
+        return pods
+
+    def mend(self) -> None:
+        """Everything runs, every link is up, every VM is to run, and nothing moves any more once it can.
+
+        Raises NotInTime.
+        """
+        for daemon in self.daemons.values():
+            daemon.start()
+        self._restore_vms()
+        until(self._quiet, "no migration under way, and every VM running", seconds=120)
+
+    def _restore_vms(self) -> None:
+        def try_once() -> bool:
+            with suppress(ApiError):
+                for vm in plan.VMS:
+                    body = self.demo.get(VMS, vm)
+                    if body is None:
+                        self.demo.apply(manifests.vm(vm))
+                    elif body["spec"].get("runStrategy") != "Always" and "deletionTimestamp" not in body["metadata"]:
+                        self.demo.set_run(vm, "Always")
+                    elif "deletionTimestamp" in body["metadata"]:
+                        return False
+                return True
+            return False
+
+        until(try_once, "the VMs being there", seconds=120)
+
+    def _quiet(self) -> bool:
+        with suppress(ApiError):
+            return not self.underway() and all(self._runs(vm) for vm in plan.VMS)
+        return False
+
+    def _runs(self, vm: str) -> bool:
+        body = self.demo.get(VMIS, vm)
+        return bool(
+            body and body.get("status", {}).get("phase") == "Running" and not body["metadata"].get("deletionTimestamp")
+        )
+
+    def _ovn(self, tool: str, database: str, *words: str) -> str:
+        return netns.run(tool, "--timeout=5", f"--db={database}", *words, netns=self.lab.names.central)
+
+
+def _plain(value: Any) -> Any:
+    """OVSDB's JSON as Python's own."""
+    match value:
+        case ["map", pairs]:
+            return dict(pairs)
+        case ["set", members]:
+            return [_plain(member) for member in members]
+        case ["uuid", uuid]:
+            return uuid
+        case _:
+            return value
+
+
+REFUSALS = (ApiError, DaemonError, netns.NetnsError)
+"""What a fault may meet because of another."""

@@ -1,0 +1,110 @@
+"""How each kind of fault is done."""
+
+import os
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from virtnet.api import NodeNetwork, Port
+from virtnet.kube import kinds
+from virtnet.kube.kinds import PODS, VMIMS, VMS
+from virtnet.lab import netns
+from virtnet.lab.chaos.arena import REFUSALS, Arena
+from virtnet.lab.chaos.plan import Fault
+from virtnet.lab.daemon import Daemon
+
+JOB = "kubevirt.io/migrationJobUID"
+LINKS = {"management": "m-{}", "tunnels": "p-{}"}
+
+
+class Faults:
+    """Does faults. Two on one process wait for each other."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._kinds: dict[str, Callable[[Fault], None]] = {
+            "migrate": lambda fault: arena.start_migration(fault.victim),
+            "kill": lambda fault: self._away(fault, Daemon.kill),
+            "restart": lambda fault: self._away(fault, Daemon.stop),
+            "pause": self._pause,
+            "cut": self._cut,
+            "abort": self._abort,
+            "delete-target": self._delete_target,
+            "delete-port": lambda fault: arena.delete(kinds.of(Port), f"{fault.victim}.blue"),
+            "delete-row": self._delete_row,
+            "delete-node": lambda fault: arena.delete(kinds.of(NodeNetwork), fault.victim, ""),
+            "delete-switch": self._delete_switch,
+            "crash-guest": self._crash_guest,
+            "halt": lambda fault: arena.demo.set_run(fault.victim, "Halted"),
+            "replace": lambda fault: arena.delete(VMS, fault.victim),
+        }
+
+    def play(self, batch: list[Fault]) -> None:
+        """The faults of a batch at their times. Returns when all have been done, and what they hold is let go."""
+        began = time.monotonic()
+
+        def one(fault: Fault) -> None:
+            time.sleep(max(0.0, began + fault.at - time.monotonic()))
+            with suppress(*REFUSALS):  # what one fault needs another may have taken away
+                self._kinds[fault.kind](fault)
+
+        with ThreadPoolExecutor(len(batch)) as pool:
+            for done in [pool.submit(one, fault) for fault in batch]:
+                done.result()
+
+    def _away(self, fault: Fault, end: Callable[[Daemon], None]) -> None:
+        daemon = self._arena.daemons[fault.victim]
+        with self._locks[fault.victim]:
+            end(daemon)
+            time.sleep(fault.seconds)
+            self._start(fault.victim)
+
+    def _start(self, name: str) -> None:
+        self._arena.daemons[name].start()
+        node, _, program = name.partition("/")
+        if program == "ovs-vswitchd":
+            self._arena.nodes[node].address_tunnels()
+
+    def _pause(self, fault: Fault) -> None:
+        with self._locks[fault.victim]:
+            pid = self._arena.daemons[fault.victim].pid
+            if pid is None:
+                return
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(fault.seconds)
+            os.kill(pid, signal.SIGCONT)
+
+    def _cut(self, fault: Fault) -> None:
+        node, network = fault.victim.split("/")
+        link, central = LINKS[network].format(node), self._arena.lab.names.central
+        with self._locks[fault.victim]:
+            netns.ip(central, f"link set {link} down")
+            time.sleep(fault.seconds)
+            netns.ip(central, f"link set {link} up")
+
+    def _abort(self, fault: Fault) -> None:
+        for one in self._arena.underway(fault.victim):
+            self._arena.delete(VMIMS, one["metadata"]["name"])
+
+    def _delete_target(self, fault: Fault) -> None:
+        running = {one["metadata"]["uid"] for one in self._arena.underway(fault.victim)}
+        for pod in self._arena.launchers(fault.victim):
+            if pod["metadata"]["labels"].get(JOB) in running:
+                self._arena.delete(PODS, pod["metadata"]["name"])
+
+    def _delete_row(self, fault: Fault) -> None:
+        self._arena.nbctl("--if-exists", "lsp-del", f"demo/{fault.victim}.blue")
+
+    def _delete_switch(self, fault: Fault) -> None:
+        for switch in self._arena.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split():
+            self._arena.nbctl("--if-exists", "ls-del", switch)
+
+    def _crash_guest(self, fault: Fault) -> None:
+        for pod in self._arena.launchers(fault.victim):
+            files = self._arena.lab.names.state / "pods" / pod["metadata"]["uid"]
+            Daemon("qemu", (), files).kill()
