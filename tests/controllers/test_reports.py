@@ -1,12 +1,16 @@
 """What people are told of handoffs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from virtnet.controllers.reports import KEPT_HANDOFFS, record_of, story, with_record
+from virtnet.controllers.reports import KEPT_HANDOFFS, record_of, story, stuck_condition, with_record
+from virtnet.controllers.waits import Waits
 from virtnet.handoff.journal import Journal, State
-from virtnet.handoff.machine import Outcome
+from virtnet.handoff.machine import STUCK_AFTER, Decision, Outcome
+from virtnet.handoff.options import ChassisOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,16 +46,46 @@ def test_the_last_ones_are_kept_newest_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "text"),
+    ("changes", "outcome", "text"),
     [
+        pytest.param({}, Outcome.COMMITTED, "armed node2 in 12 ms, guest running, committed; 41 ms", id="committed"),
         pytest.param(
+            {"gateless": "Linux 5.10 is too old"},
             Outcome.COMMITTED,
-            "node1 -> node2, bound there after 12 ms, on node2 alone 41 ms after the guest was known to run there",
-            id="committed",
+            "armed node2 in 12 ms, without a gate (Linux 5.10 is too old), guest running, committed; 41 ms",
+            id="without a gate",
         ),
-        pytest.param(Outcome.ROLLED_BACK, "node1 -> node2 rolled back: the port stays on node1", id="rolled back"),
-        pytest.param(Outcome.ABANDONED, "node1 -> node2 ended with the VM instance", id="abandoned"),
+        pytest.param(
+            {"bound": None, "ready": None},
+            Outcome.ROLLED_BACK,
+            "armed node2, rolled back: the guest stayed on node1; 2041 ms",
+            id="rolled back",
+        ),
+        pytest.param(
+            {}, Outcome.ABANDONED, "armed node2 in 12 ms, guest running, the VM instance ended", id="abandoned"
+        ),
     ],
 )
-def test_one_sentence_tells_the_story(outcome: Outcome, text: str) -> None:
-    assert story(journal(), outcome, NOW + timedelta(seconds=2, milliseconds=41)) == text
+def test_one_sentence_tells_the_story(changes: dict[str, Any], outcome: Outcome, text: str) -> None:
+    assert story(replace(journal(), **changes), outcome, NOW + timedelta(seconds=2, milliseconds=41)) == text
+
+
+def test_a_port_says_that_it_is_stuck_and_that_it_is_no_more() -> None:
+    assert stuck_condition((), "", 1) == ()
+    stuck = stuck_condition((), "OVN", 1)
+    assert [(one.type, one.status, one.message) for one in stuck] == [("HandoffStuck", "True", "waits for OVN")]
+    moving = stuck_condition(stuck, "", 1)
+    assert [(one.type, one.status, one.message) for one in moving] == [("HandoffStuck", "False", "")]
+
+
+def test_what_takes_too_long_is_stuck_unless_it_may_take_long() -> None:
+    waits, end = Waits(), NOW + STUCK_AFTER
+    slow = Decision(options=ChassisOptions(), wait="OVN")
+    assert waits.note("a", slow, NOW) == STUCK_AFTER
+    waits.note("b", Decision(options=ChassisOptions(), wait="the guest", patient=True), NOW)
+    assert waits.note("a", slow, NOW + STUCK_AFTER / 2) == STUCK_AFTER / 2
+    assert (waits.stuck("a", NOW), waits.stuck("a", end), waits.stuck("b", end)) == ("", "OVN", "")
+    waits.note("a", replace(slow, wait="something else"), end)
+    assert waits.count(end) == 0
+    waits.note("a", None, end)
+    assert waits.text("a") == ""

@@ -11,12 +11,13 @@ import structlog
 import typer
 
 from virtnet import __version__
-from virtnet.cli import lab, show
+from virtnet.cli import lab, migrations, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A network for KubeVirt VMs that moves with them.")
 
 app.command()(show.status)
 app.command()(show.ports)
+app.command()(migrations.migrations)
 app.add_typer(lab.app, name="lab")
 
 

@@ -28,6 +28,9 @@ class Metrics:
             registry=self.registry,
             buckets=SECONDS,
         )
+        self.stuck = Gauge(
+            "virtnet_handoffs_stuck", "Handoffs that have waited for one thing for too long.", registry=self.registry
+        )
         self._migrations = Counter(
             "virtnet_migrations_total", "Handoffs that have ended.", ["result"], registry=self.registry
         )

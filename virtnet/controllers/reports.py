@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 
 from virtnet.addressing.pool import Pool
-from virtnet.api import HandoffRecord, Port, Resource, Spec, set_condition
+from virtnet.api import Condition, HandoffRecord, Port, Resource, Spec, set_condition
 from virtnet.controllers.informers import subnet_of, vpc_id
 from virtnet.controllers.ownership import is_mac
 from virtnet.controllers.placement import obstacle
@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 KEPT_HANDOFFS = 5
 COMPONENT = "virtnet-controller"
+STUCK = "HandoffStuck"
+"""Condition of a Port and reason of an Event: a handoff has waited for one thing for too long."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class PortView:
     journal: Journal | None
     wait: str
     conflict: str
+    stuck: str = ""
+    """What it has waited for for too long."""
 
 
 class Reports:
@@ -72,23 +76,23 @@ class Reports:
             handoffs = with_record(handoffs, record_of(view.journal, str(view.journal.state), message=view.wait))
         if over := self._over.get(key):
             handoffs = with_record(handoffs, over)
+        generation = port.metadata.generation
+        conditions = set_condition(
+            port.status.conditions, "Ready", status=ready, reason=phase, message=message, generation=generation
+        )
         status = port.status.model_copy(
             update={
                 "phase": phase,
                 "node": nodes.get(view.chassis, ""),
                 "handoffs": handoffs,
-                "conditions": set_condition(
-                    port.status.conditions,
-                    "Ready",
-                    status=ready,
-                    reason=phase,
-                    message=message,
-                    generation=port.metadata.generation,
-                ),
-                "observed_generation": port.metadata.generation,
+                "conditions": stuck_condition(conditions, view.stuck, generation),
+                "observed_generation": generation,
             }
         )
+        told = is_stuck(port)
         await self._write(port, status)
+        if view.stuck and not told:
+            await self.event(port, STUCK, f"waits for {view.stuck}", warning=True)
 
     async def _subnet(self, id_: str) -> None:
         subnet = self._store.subnet(subnet_of(id_))
@@ -194,6 +198,18 @@ def _phase(view: PortView) -> tuple[str, bool, str]:
     return "Unbound", True, "in OVN; no node has its interface"
 
 
+def is_stuck(port: Port) -> bool:
+    return any(one.type == STUCK and one.status == "True" for one in port.status.conditions)
+
+
+def stuck_condition(conditions: tuple[Condition, ...], stuck: str, generation: int) -> tuple[Condition, ...]:
+    """The conditions, with ``HandoffStuck`` where a handoff is, or has been."""
+    if not stuck and not any(one.type == STUCK for one in conditions):
+        return conditions
+    reason, message = ("Waiting", f"waits for {stuck}") if stuck else ("Moving", "")
+    return set_condition(conditions, STUCK, status=bool(stuck), reason=reason, message=message, generation=generation)
+
+
 def record_of(journal: Journal, state: str, *, message: str, finished: datetime | None = None) -> HandoffRecord:
     return HandoffRecord(
         migration=journal.migration,
@@ -222,16 +238,19 @@ def with_record(records: tuple[HandoffRecord, ...], record: HandoffRecord) -> tu
 
 def story(journal: Journal, outcome: Outcome, now: datetime) -> str:
     """One sentence for people."""
-    route = f"{journal.source} -> {journal.target}"
+    steps = [f"armed {journal.target}" + (f" in {_ms(journal.armed, journal.bound)}" if journal.bound else "")]
+    if journal.gateless:
+        steps.append(f"without a gate ({journal.gateless})")
+    if journal.ready:
+        steps.append("guest running")
     match outcome:
         case Outcome.COMMITTED:
-            seen = journal.ready or journal.since
-            bound = f", bound there after {_ms(journal.armed, journal.bound)}" if journal.bound else ""
-            return f"{route}{bound}, on {journal.target} alone {_ms(seen, now)} after the guest was known to run there"
+            steps.append(f"committed; {_ms(journal.ready or journal.since, now)}")
         case Outcome.ROLLED_BACK:
-            return f"{route} rolled back: the port stays on {journal.source}"
+            steps.append(f"rolled back: the guest stayed on {journal.source}; {_ms(journal.since, now)}")
         case Outcome.ABANDONED:
-            return f"{route} ended with the VM instance"
+            steps.append("the VM instance ended")
+    return ", ".join(steps)
 
 
 def _ms(start: datetime, end: datetime) -> str:

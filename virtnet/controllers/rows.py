@@ -15,6 +15,7 @@ from virtnet.controllers.ownership import leases_of
 from virtnet.controllers.placement import obstacle
 from virtnet.controllers.reports import PortView
 from virtnet.controllers.store import Store, port_owner, subnet_id, vpc_of
+from virtnet.controllers.waits import Waits
 from virtnet.controllers.worker import together
 from virtnet.handoff.facts import Binding, Facts
 from virtnet.handoff.journal import Journal
@@ -65,7 +66,7 @@ class Rows:
         self._again = again
         self._written = written
         self._committed = committed
-        self._waits: dict[str, str] = {}
+        self.waits = Waits()
         self._placeable: dict[str, bool] = {}
         """Per batch: whether a Subnet can be put into OVN, which is the same question for all of its ports."""
 
@@ -104,8 +105,12 @@ class Rows:
         operations = difference(desired, observed)
         if operations:
             await self._commit(operations)
-        self._waits |= {port: decision.wait for port, decision in decisions.items()}
-        await self._ask_nodes({key.removeprefix("Port/") for key in keys if key.startswith("Port/")}, decisions)
+        ports = {key.removeprefix("Port/") for key in keys if key.startswith("Port/")}
+        for port in ports:
+            later = self.waits.note(port, decisions.get(port), datetime.now(UTC))
+            if later is not None:
+                self._again(f"Port/{port}", later)
+        await self._ask_nodes(ports, decisions)
         self._written(keys)
 
     async def _commit(self, operations: list[Op]) -> None:
@@ -215,8 +220,9 @@ class Rows:
             in_ovn=self._row(key) is not None,
             chassis=(self._southbound.binding(key) or Binding()).chassis,
             journal=Journal.read(self._options(key).journal),
-            wait=self._waits.get(key, ""),
+            wait=self.waits.text(key),
             conflict=self.conflict(port) if port else "",
+            stuck=self.waits.stuck(key, datetime.now(UTC)),
         )
 
     def addresses(self, key: str) -> frozenset[str]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -135,6 +135,7 @@ class Controller:
         )
         self._informers = Informers(cluster, store, self.workers)
         metrics.pinned.set_function(lambda: len(store.leases))
+        metrics.stuck.set_function(lambda: self.rows.waits.count(datetime.now(UTC)))
         metrics.ports.set_function(lambda: len(store.ports))
         metrics.connected.set_function(lambda: northbound.connected and southbound.connected)
         northbound.on_change(self._rows_changed)

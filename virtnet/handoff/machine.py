@@ -19,6 +19,9 @@ RELEASE_TIMEOUT = timedelta(seconds=2)
 SETTLE_TIMEOUT = timedelta(seconds=10)
 """How long a chassis that is to leave is waited for: one that is dead never takes itself off the binding."""
 
+STUCK_AFTER = timedelta(seconds=30)
+"""How long one thing may be waited for until people are told; none takes more than seconds where all is well."""
+
 STRATEGY = "rarp"
 """The guest on the target stays cut off until QEMU announces it; the one strategy that every supported OVN knows.
 
@@ -45,6 +48,8 @@ class Decision:
     """The node that must let go of the port."""
     wait: str = ""
     """What the handoff waits for, for people."""
+    patient: bool = False
+    """Whether that may take as long as it likes, as the copying of a guest's memory; else it is stuck after a while."""
     again: timedelta | None = None
     """Look again after this time even if nothing happens."""
     ended: tuple[Outcome, Journal] | None = None
@@ -69,7 +74,8 @@ def _single(facts: Facts) -> Decision:
     if home.node not in facts.chassis:
         # What stands stays: with no chassis requested, any that has the interface could take the port.
         stands = ChassisOptions(requested=facts.options.requested)
-        return Decision(options=stands, wait=f"node {home.node} has no chassis; is virtnet-node running there?")
+        wait = f"node {home.node} has no chassis; is virtnet-node running there?"
+        return Decision(options=stands, wait=wait, patient=_target(facts, home) is None)
     here = ChassisOptions(requested=(facts.chassis[home.node],))
     target = _target(facts, home)
     if target is None or facts.instance is None:
@@ -196,12 +202,16 @@ def _armed(facts: Facts, journal: Journal) -> Decision:
             options=ChassisOptions(requested=(journal.source_chassis,), journal=back.entries()),
             wait=f"OVN to leave {journal.target}, because {reason}",
         )
-    return Decision(options=_both(journal, facts.options.strategy), wait=_waiting(facts, journal))
+    return Decision(
+        options=_both(journal, facts.options.strategy),
+        wait=_waiting(facts, journal),
+        patient=journal.bound is not None and not _no_way_back(facts, journal),
+    )
 
 
 def _waiting(facts: Facts, journal: Journal) -> str:
     if journal.target_chassis not in facts.binding.requested_additional and journal.bound is None:
-        return f"OVN to accept chassis {journal.target_chassis} of {journal.target}"
+        return f"OVN to know chassis {journal.target_chassis} of {journal.target}; is ovn-controller running there?"
     if journal.bound is None:
         return f"OVN to bind the port on {journal.target} too"
     if _no_way_back(facts, journal):
