@@ -31,6 +31,7 @@ from virtnet.node.request import AttachmentId
 from virtnet.node.server import Server
 from virtnet.node.switch import SwitchPort
 from virtnet.node.tidy import Repair, tidy
+from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.vswitch import IFACE_ID, VSwitch
 
 AT, _, NUMBER = os.environ.get("CRASH_AT", "").partition(":")
@@ -150,7 +151,9 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
         if OVN == "works":
             group.create_task(play_ovn(vswitch))
         if cluster is not None:
-            group.create_task(OwnNodeNetwork(cluster, namespace, attacher, vswitch, gates).run())
+            tunnel = Tunnel(cluster, namespace, vswitch, here)
+            group.create_task(tunnel.run())
+            group.create_task(OwnNodeNetwork(cluster, namespace, attacher, vswitch, gates=gates, tunnel=tunnel).run())
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ async def eventually_async(holds: Callable[[], object], what: str) -> None:
 async def test_the_node_says_what_it_has(world: World) -> None:
     status = (await world.own()).status
     assert (status.chassis, status.encap_ips, status.datapath) == ("chassis-x", ("127.0.0.1",), "netdev")
-    assert [(one.type, one.status) for one in status.conditions] == [("Ready", "True")]
+    assert [(one.type, one.status) for one in status.conditions] == [("Ready", "True"), ("Tunnel", "True")]
     await world.add("source")
     await world.until(lambda own: own.status.ports == 1, "one NIC")
     assert world.node.cni("DEL", container="source") == (0, None)

@@ -23,6 +23,12 @@ CLAIMED_AT = f"{GROUP}/claimed-at"
 KUBEVIRT_ADDRESSES = "network.kubevirt.io/addresses"
 """On a VM's template: requested addresses as ipam-extensions reads them, same form as ADDRESSES."""
 
+TUNNEL_ADDRESS = f"{GROUP}/tunnel-address"
+"""On a Node: the address of its tunnels, one that the node has."""
+
+TUNNEL_DEVICE = f"{GROUP}/tunnel-device"
+"""On a Node: the device whose first address is that of its tunnels."""
+
 OWNER_LABEL = f"{GROUP}/owner-name"
 """On Ports: the owner's name, hashed when over 63 characters."""
 

@@ -92,7 +92,9 @@ class NodeNetworkStatus(Spec):
     provider_networks: dict[str, NodeProviderNetwork] = Field(
         default_factory=dict, description="The ProviderNetworks of this node, by their names."
     )
-    conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="Ready; Tunnel: whether the tunnels have the address that the Node asks for."
+    )
 
 
 class NodeNetwork(Resource):

@@ -20,6 +20,7 @@ from virtnet.node.publish import OwnNodeNetwork
 from virtnet.node.server import Server, registry
 from virtnet.node.switch import SwitchPort
 from virtnet.node.tidy import Repair, tidy
+from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.errors import Unavailable
 from virtnet.ovn.vswitch import VSwitch
 
@@ -69,7 +70,10 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
     await tidy(attacher, parts)
     async with asyncio.TaskGroup() as group:
         group.create_task(Server(attacher, settings.socket).run(), name="server")
-        group.create_task(OwnNodeNetwork(cluster, settings.node, attacher, vswitch, gates).run(), name="NodeNetwork")
+        tunnel = Tunnel(cluster, settings.node, vswitch)
+        group.create_task(tunnel.run(), name="tunnel")
+        own = OwnNodeNetwork(cluster, settings.node, attacher, vswitch, gates=gates, tunnel=tunnel)
+        group.create_task(own.run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
         if settings.cni_bin_dir is not None:
             install_plugin(settings.cni_bin_dir, settings.socket)

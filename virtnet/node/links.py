@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 _ADDRESSES_BY_NOBODY = 1
+_SCOPE_GLOBAL = 0
 
 
 class NameTaken(Exception):  # noqa: N818 - says what is the matter
@@ -59,6 +60,24 @@ def find(netlink: IPRoute, name: str) -> Link | None:
 def all_links(netlink: IPRoute) -> Iterator[Link]:
     for message in netlink.get_links():
         yield Link.of(message)
+
+
+def addresses(netlink: IPRoute) -> dict[str, frozenset[str]]:
+    """The node's addresses of global scope, each with the names of its device.
+
+    A NIC in a bridge counts as that bridge's device where both have one MAC: the bridge has taken its addresses over.
+    """
+    by_index = {link.index: link for link in all_links(netlink)}
+    by_mac: dict[str, set[str]] = {}
+    for link in by_index.values():
+        by_mac.setdefault(link.mac, set()).add(link.name)
+    found = {}
+    for message in netlink.get_addr():
+        device = by_index.get(message["index"])
+        if device is not None and message["scope"] == _SCOPE_GLOBAL:
+            address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            found[str(address)] = frozenset({device.name, *(by_mac[device.mac] if device.mac else ())})
+    return found
 
 
 def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: str, mtu: int) -> None:

@@ -14,6 +14,7 @@ from virtnet.kube.errors import AlreadyExists, ApiError
 from virtnet.node.attach import Attacher
 from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
+from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import VSwitch
 
@@ -29,7 +30,9 @@ RETRY_SECONDS = 1.0
 class OwnNodeNetwork:
     """Follows the object and says what is so."""
 
-    def __init__(self, cluster: Cluster, node: str, attacher: Attacher, vswitch: VSwitch, gates: Gates) -> None:
+    def __init__(
+        self, cluster: Cluster, node: str, attacher: Attacher, vswitch: VSwitch, *, gates: Gates, tunnel: Tunnel
+    ) -> None:
         self._cluster = cluster
         self._node = node
         self._attacher = attacher
@@ -41,7 +44,9 @@ class OwnNodeNetwork:
         self._look = asyncio.Event()
         self._later: asyncio.TimerHandle | None = None
         vswitch.on_change(self._look_later)
+        self._tunnel = tunnel
         gates.on_open(self._look.set)
+        tunnel.on_change(self._look.set)
 
     async def run(self) -> None:
         """Watch, act and publish until cancelled; outlasts an API server or a database that is away."""
@@ -138,11 +143,18 @@ class OwnNodeNetwork:
             handoffs=handoffs,
             handoff=support,
             conditions=set_condition(
-                known.status.conditions,
-                "Ready",
-                status=reason == "Ready",
-                reason=reason,
-                message=message,
+                set_condition(
+                    known.status.conditions,
+                    "Ready",
+                    status=reason == "Ready",
+                    reason=reason,
+                    message=message,
+                    generation=known.metadata.generation,
+                ),
+                "Tunnel",
+                status=not self._tunnel.problem,
+                reason="NotAsAsked" if self._tunnel.problem else "Set",
+                message=self._tunnel.problem,
                 generation=known.metadata.generation,
             ),
         )

@@ -67,13 +67,19 @@ class VSwitch:
         self._callbacks.append(callback)
 
     @property
+    def external_ids(self) -> Mapping[str, str]:
+        """The switch's own: what ovn-controller reads of it, among others' keys."""
+        row = next(iter(self._rows["Open_vSwitch"].values()), None)
+        return row["external_ids"] if row else {}
+
+    @property
     def system_id(self) -> str:
         """The node's chassis name."""
-        return self._own().get("system-id", "")
+        return self.external_ids.get("system-id", "")
 
     @property
     def encap_ips(self) -> tuple[str, ...]:
-        return tuple(ip for ip in self._own().get("ovn-encap-ip", "").split(",") if ip)
+        return tuple(ip for ip in self.external_ids.get("ovn-encap-ip", "").split(",") if ip)
 
     @property
     def datapath(self) -> str:
@@ -122,6 +128,14 @@ class VSwitch:
             mutations.append(["external_ids", "insert", _map(put)])
         await self._connection.transact([_mutate("Interface", name, *mutations)])
 
+    async def set_external_ids(self, changes: Mapping[str, str | None]) -> None:
+        """Set keys of the switch's external_ids, and remove those whose value is None; the others stay."""
+        put = {key: value for key, value in changes.items() if value is not None}
+        mutations = [["external_ids", "delete", ["set", sorted(changes)]], ["external_ids", "insert", _map(put)]]
+        await self._connection.transact(
+            [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}]
+        )
+
     async def wait_installed(self, name: str, timeout: float) -> bool:  # noqa: ASYNC109 - False is an answer
         """Whether OVN has installed the interface's flows, at the latest after the timeout.
 
@@ -140,10 +154,6 @@ class VSwitch:
                     await self._changed.wait()
             except TimeoutError:
                 return False
-
-    def _own(self) -> Mapping[str, str]:
-        row = next(iter(self._rows["Open_vSwitch"].values()), None)
-        return row["external_ids"] if row else {}
 
     def _receive(self, news: Dump | list[RowChange]) -> None:
         if isinstance(news, Dump):

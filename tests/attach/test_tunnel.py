@@ -1,0 +1,118 @@
+"""The tunnels' address: decided by a table, then followed by a real daemon, switch and API server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.attach.rig import Node, eventually, run
+from virtnet.api import NodeNetwork
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.lab.control_plane import ControlPlane
+from virtnet.node.tunnel import BEFORE, ENCAP_IP, WRITTEN, Choice, Wish, choose, settings
+
+ON_NODE = {
+    "192.0.2.7": frozenset({"eth0"}),
+    "192.0.2.1": frozenset({"br-lan", "eth1"}),
+    "2001:db8::7": frozenset({"eth0"}),
+    "2001:db8:9::1": frozenset({"eth2"}),
+}
+THEIRS = {ENCAP_IP: "198.51.100.1"}
+OURS = {ENCAP_IP: "192.0.2.7", WRITTEN: "192.0.2.7"}
+TAKEN = {**OURS, BEFORE: "198.51.100.1"}
+
+
+@pytest.mark.parametrize(
+    ("wish", "current", "address", "problem"),
+    [
+        pytest.param(Wish(internal="192.0.2.7"), {}, "192.0.2.7", "", id="nothing set: the node's own"),
+        pytest.param(Wish(internal="192.0.2.7"), THEIRS, "198.51.100.1", "", id="what others have set stays"),
+        pytest.param(Wish("192.0.2.1"), THEIRS, "192.0.2.1", "", id="an annotation goes first"),
+        pytest.param(Wish(device="eth0"), THEIRS, "192.0.2.7", "", id="a device's IPv4 goes before its IPv6"),
+        pytest.param(Wish(device="eth1"), {}, "192.0.2.1", "", id="a device whose bridge has its address"),
+        pytest.param(Wish(device="eth2"), {}, "2001:db8:9::1", "", id="a device with IPv6 alone"),
+        pytest.param(Wish("2001:DB8:0::7"), {}, "2001:db8::7", "", id="however it is written"),
+        pytest.param(Wish(internal="192.0.2.9"), OURS, "192.0.2.9", "", id="ours follows the node"),
+        pytest.param(Wish(internal="192.0.2.9"), TAKEN, "198.51.100.1", "", id="the earlier one comes back"),
+        pytest.param(Wish("192.0.2.99"), {}, "", "no device of this node has 192.0.2.99", id="not on the node"),
+        pytest.param(Wish("eth0"), {}, "", "eth0 is not an address", id="no address"),
+        pytest.param(Wish(device="eth9"), {}, "", "eth9 has no address on this node", id="no such device"),
+        pytest.param(Wish("192.0.2.7", "eth0"), {}, "", "exclude each other", id="both"),
+        pytest.param(Wish(), {}, "", "has no InternalIP", id="neither, and no own"),
+    ],
+)
+def test_which_address(wish: Wish, current: dict[str, str], address: str, problem: str) -> None:
+    chosen = choose(wish, current, ON_NODE)
+    assert (chosen.address, problem in chosen.problem) == (address, True)
+    assert bool(chosen.problem) == bool(problem)
+
+
+def apply(current: dict[str, str], address: str) -> dict[str, str]:
+    after: dict[str, Any] = {**current, **settings(Choice(address), current)}
+    return {key: value for key, value in after.items() if value is not None}
+
+
+def test_what_was_there_before_is_put_back_exactly() -> None:
+    first = apply({**THEIRS, "ovn-encap-type": "geneve"}, "192.0.2.7")
+    second = apply(first, "192.0.2.1")
+    assert second == {
+        ENCAP_IP: "192.0.2.1", WRITTEN: "192.0.2.1", BEFORE: "198.51.100.1", "ovn-encap-type": "geneve",
+    }  # fmt: skip
+    back = choose(Wish(internal="192.0.2.9"), second, ON_NODE)
+    assert apply(second, back.address) == {**THEIRS, "ovn-encap-type": "geneve"}
+
+
+def test_a_bare_switch_gets_an_encapsulation_too() -> None:
+    assert apply({}, "192.0.2.7") == {**OURS, "ovn-encap-type": "geneve"}
+    assert apply({"ovn-encap-type": "vxlan"}, "192.0.2.7")["ovn-encap-type"] == "vxlan"
+    assert settings(Choice(problem="none"), THEIRS) == {}
+
+
+@pytest.fixture
+async def annotated(node: Node, cluster: Cluster, api_server: ControlPlane) -> AsyncIterator[Node]:
+    """A node with a device of its own for tunnels, which the API server knows and whose daemon runs."""
+    run("ip", "-netns", node.name, "link", "add", "storage0", "type", "bridge")
+    run("ip", "-netns", node.name, "address", "add", "192.0.2.7/24", "dev", "storage0")
+    await cluster.create(kinds.NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name}})
+    node.restart_daemon(KUBECONFIG=str(api_server.kubeconfig))
+    yield node
+    with suppress(Exception):
+        await cluster.delete(kinds.NODES, node.name)
+    run("ip", "-netns", node.name, "link", "del", "storage0")
+    node.clean()
+
+
+@pytest.mark.system
+async def test_the_address_follows_the_node_object_and_its_device(annotated: Node, cluster: Cluster) -> None:
+    node = annotated
+
+    async def ask(**annotations: str | None) -> None:
+        body = {"metadata": {"annotations": {f"virtnet.dev/tunnel-{key}": value for key, value in annotations.items()}}}
+        await cluster.patch(kinds.NODES, node.name, body)
+
+    async def until(address: str) -> None:
+        where = ("get", "Open_vSwitch", ".", "external_ids:ovn-encap-ip")
+        await asyncio.to_thread(eventually, lambda: node.vsctl(*where) == f'"{address}"', f"tunnels end at {address}")
+
+    await ask(device="storage0")
+    await until("192.0.2.7")
+    run("ip", "-netns", node.name, "address", "del", "192.0.2.7/24", "dev", "storage0")
+    run("ip", "-netns", node.name, "address", "add", "192.0.2.8/24", "dev", "storage0")
+    await until("192.0.2.8")
+
+    await ask(device=None, address="203.0.113.1")
+    async with asyncio.timeout(20):
+        while True:
+            own = NodeNetwork.parse(await cluster.get(kinds.of(NodeNetwork), node.name))
+            told = {one.type: one for one in own.status.conditions}.get("Tunnel")
+            if told is not None and told.status == "False":
+                break
+            await asyncio.sleep(0.02)
+    assert told.message == "annotation virtnet.dev/tunnel-address: no device of this node has 203.0.113.1"
+    await until("192.0.2.8")
+
+    await ask(address=None)
+    await until("127.0.0.1")
