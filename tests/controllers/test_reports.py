@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from virtnet.controllers.reports import KEPT_HANDOFFS, record_of, story, stuck_condition, with_record
+from virtnet.controllers.reports import KEPT_HANDOFFS, record_of, story, stuck_condition, with_record, without_lost
 from virtnet.controllers.waits import Waits
 from virtnet.handoff.journal import Journal, State
 from virtnet.handoff.machine import STUCK_AFTER, Decision, Outcome
@@ -36,6 +36,14 @@ def test_what_has_ended_is_not_overwritten_by_a_late_report() -> None:
     late = record_of(journal(), "Committing", message="waits")
     assert with_record((ended,), late) == (ended,)
     assert with_record((late,), ended) == (ended,)
+
+
+def test_a_record_whose_journal_was_lost_is_closed_once_nothing_can_come_of_it() -> None:
+    armed = record_of(journal("m1"), "Armed", message="waits")
+    ended = record_of(journal("m0"), "Committed", message="done", finished=NOW)
+    assert without_lost((armed, ended), frozenset({"m1"}), NOW) == (armed, ended)
+    closed, kept = without_lost((armed, ended), frozenset({"m2"}), NOW)
+    assert (closed.state, closed.finished_at, kept) == ("Lost", NOW, ended)
 
 
 def test_the_last_ones_are_kept_newest_first() -> None:

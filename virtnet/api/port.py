@@ -37,7 +37,10 @@ class HandoffRecord(Spec):
     migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
     source: str = Field(description="The node that it left.")
     target: str = Field(description="The node that it went to.")
-    state: str = Field(description="How far it is: Armed, Releasing, Committing, Committed or RolledBack.")
+    state: str = Field(
+        description="How far it is: Armed, Releasing, Committing or RollingBack; at its end Committed, RolledBack, "
+        "Abandoned (the VM instance ended) or Lost (the port's row in OVN was deleted)."
+    )
     gateless: str = Field(
         default="",
         description="Why OVN's activation strategy was used in place of the target's gate, so that more is lost.",

@@ -76,6 +76,8 @@ class Reports:
             handoffs = with_record(handoffs, record_of(view.journal, str(view.journal.state), message=view.wait))
         if over := self._over.get(key):
             handoffs = with_record(handoffs, over)
+        if view.in_ovn:
+            handoffs = without_lost(handoffs, self._underway(port, view.journal), datetime.now(UTC))
         generation = port.metadata.generation
         conditions = set_condition(
             port.status.conditions, "Ready", status=ready, reason=phase, message=message, generation=generation
@@ -93,6 +95,12 @@ class Reports:
         await self._write(port, status)
         if view.stuck and not told:
             await self.event(port, STUCK, f"waits for {view.stuck}", warning=True)
+
+    def _underway(self, port: Port, journal: Journal | None) -> frozenset[str]:
+        """UIDs of migrations that may still have something to tell of this port."""
+        vmi = f"{port.namespace}/{port.spec.owner.name}"
+        running = {one.migration.uid for one in self._store.migrations.of(vmi) if not one.migration.final}
+        return frozenset(running | ({journal.migration} if journal else set()))
 
     async def _subnet(self, id_: str) -> None:
         subnet = self._store.subnet(subnet_of(id_))
@@ -234,6 +242,20 @@ def with_record(records: tuple[HandoffRecord, ...], record: HandoffRecord) -> tu
     if record.finished_at is None and any(r.migration == record.migration and r.finished_at for r in records):
         return records
     return (record, *(r for r in records if r.migration != record.migration))[:KEPT_HANDOFFS]
+
+
+def without_lost(
+    records: tuple[HandoffRecord, ...], underway: frozenset[str], now: datetime
+) -> tuple[HandoffRecord, ...]:
+    """The records, those closed of which nothing will come any more: somebody has deleted the row with the journal."""
+    lost = {
+        "state": "Lost",
+        "finished_at": now,
+        "message": "the port's row in OVN was deleted meanwhile, and made anew",
+    }
+    return tuple(
+        one if one.finished_at or one.migration in underway else one.model_copy(update=lost) for one in records
+    )
 
 
 def story(journal: Journal, outcome: Outcome, now: datetime) -> str:
