@@ -16,6 +16,9 @@ from virtnet.lab.standin.guest_agent import Said
 from virtnet.lab.standin.objects import initial_status
 from virtnet.lab.standin.settings import Node
 
+ALL = {"blue", "red"}
+"""The networks that the recorded guest has a NIC in."""
+
 TRACE = Path(__file__).parent / "trace"
 NODE = Node("node1", 1, "none", Path("none"))
 Object = dict[str, Any]
@@ -134,12 +137,12 @@ def test_a_vmis_status_is_as_recorded():
     vmis._follow(vmi, [starting])
     vmis._follow(vmi, [pod])
     handler._can_migrate(vmi)
-    handler._running(vmi, pod)
+    handler._running(vmi, pod, ALL)
     vmis._follow(vmi, [pod])
     addresses = {"eth0": "10.10.0.5", "eth1": "10.20.0.5"}
     guest_agent.report(vmi, Said(ready=True, addresses=addresses), "6.14")
     once = deepcopy(vmi)
-    vmi["status"]["interfaces"] = interfaces.running(vmi, pod)
+    vmi["status"]["interfaces"] = interfaces.running(vmi, pod, ALL)
     guest_agent.report(vmi, Said(ready=True, addresses=addresses), "6.14")
     assert vmi == once  # or the stand-in would write for ever
     assert vmi["metadata"]["labels"] == expected["metadata"]["labels"]
@@ -174,11 +177,11 @@ def test_a_migrations_state_is_as_recorded():
 def test_what_a_guest_has_told_stays_when_it_moves():
     vmi, pod = recorded("vmi-running"), recorded("launcher-pod-source")
     annotation = "k8s.v1.cni.cncf.io/network-status"
-    assert interfaces.running(vmi, pod) == vmi["status"]["interfaces"]
+    assert interfaces.running(vmi, pod, ALL) == vmi["status"]["interfaces"]
     moved = json.loads(pod["metadata"]["annotations"][annotation])
     moved[1]["ips"] = ["10.10.0.9"]
     pod["metadata"]["annotations"][annotation] = json.dumps(moved)
-    assert interfaces.running(vmi, pod)[1]["ipAddress"] == "10.10.0.5"
+    assert interfaces.running(vmi, pod, ALL)[1]["ipAddress"] == "10.10.0.5"
 
 
 def test_a_guest_is_understood():

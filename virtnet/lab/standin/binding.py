@@ -59,6 +59,15 @@ async def bind(netns: str, interface: str, network: str, mac: str) -> Wire:
     return Wire(network, tap, mac, mtu)
 
 
+async def unbind(netns: str, interface: str) -> None:
+    """Take apart what ``bind`` has made; the NIC itself is its CNI plugin's. Raises CommandError."""
+    identity = interface.removeprefix(PREFIX)
+    there = await _links(netns)
+    for link in (f"tap{identity}", f"k6t-{identity}", interface):
+        if link in there:
+            await run("ip", "-n", netns, "link", "delete", link)
+
+
 async def _links(netns: str) -> dict[str, Object]:
     found = json.loads(await run("ip", "-n", netns, "-json", "link", "show"))
     return {link["ifname"]: link for link in found}

@@ -1,5 +1,7 @@
 """Every node's virt-handler: makes guests of VMIs, and tells what became of them."""
 
+from collections.abc import Container
+
 import structlog
 
 from virtnet.kube.kinds import PODS, VMIS
@@ -81,6 +83,8 @@ class Handler:
                 return
             if phase(vmi) == "Running":
                 await self._watch(vmi, record)
+                if record.guest is None and migration_in_progress(vmi) is None:
+                    await self._launchers.follow(record, vmi, current)
                 await self._report(vmi, current, record)
         await self._transfers.advance(vmi, pods)
         self._dismiss(vmi, pods)
@@ -93,7 +97,9 @@ class Handler:
         await self._store.update(VMIS, key_of(vmi), _can_migrate, uid=uid_of(vmi))
         if record.guest is None:
             await self._launchers.start(record, vmi, pod)
-        await self._store.update(VMIS, key_of(vmi), lambda new: _running(new, pod), uid=uid_of(vmi))
+        await self._store.update(
+            VMIS, key_of(vmi), lambda new: _running(new, pod, self._launchers.plugged(record)), uid=uid_of(vmi)
+        )
 
     async def _watch(self, vmi: Object, record: Record) -> None:
         """A guest that has ended ends its VMI, unless it has only moved."""
@@ -108,10 +114,10 @@ class Handler:
     async def _report(self, vmi: Object, pod: Object, record: Record) -> None:
         """Addresses are the pod's, and so may change with it. Not before the migration is over."""
         if migration_in_progress(vmi) is None:
-            said = self._launchers.said(record)
+            said, plugged = self._launchers.said(record), self._launchers.plugged(record)
 
             def change(new: Object) -> None:
-                new["status"]["interfaces"] = interfaces.running(new, pod)
+                new["status"]["interfaces"] = interfaces.running(new, pod, plugged)
                 guest_agent.report(new, said, self._launchers.kernel_release)
 
             await self._store.update(VMIS, key_of(vmi), change, uid=uid_of(vmi))
@@ -154,10 +160,10 @@ def _can_migrate(vmi: Object) -> None:
     status["selinuxContext"] = "none"
 
 
-def _running(vmi: Object, pod: Object) -> None:
+def _running(vmi: Object, pod: Object, plugged: Container[str]) -> None:
     if final(vmi):
         return
-    vmi["status"]["interfaces"] = interfaces.running(vmi, pod)
+    vmi["status"]["interfaces"] = interfaces.running(vmi, pod, plugged)
     vmi["status"]["machine"] = {"type": MACHINE}
     for number, volume in enumerate(vmi["status"].get("volumeStatus", ())):
         volume["target"] = f"vd{chr(ord('a') + number)}"

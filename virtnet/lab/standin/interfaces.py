@@ -1,6 +1,7 @@
 """A VMI's status.interfaces, as virt-controller and virt-handler fill it."""
 
 import json
+from collections.abc import Container
 
 from virtnet.lab.standin.kubevirt import NETWORK_STATUS, Object, pod_nic
 
@@ -19,16 +20,24 @@ def planned(vmi: Object) -> list[Object]:
     return found
 
 
-def running(vmi: Object, pod: Object) -> list[Object]:
-    """What virt-handler says of a guest that runs; what the guest has told of itself stays."""
+def running(vmi: Object, pod: Object, plugged: Container[str]) -> list[Object]:
+    """What virt-handler says of a guest that runs; what the guest has told of itself stays.
+
+    ``plugged``: the networks that the guest has a NIC in.
+    """
     status = json.loads(pod["metadata"].get("annotations", {}).get(NETWORK_STATUS) or "[]")
     by_interface = {one["interface"]: one for one in status}
     told = {one["name"]: one for one in vmi["status"].get("interfaces", ()) if "interfaceName" in one}
     asked = {one["name"]: one.get("macAddress") for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
     found = []
     for said in planned(vmi):
+        if "infoSource" in said and said["name"] not in plugged:
+            found += [
+                one for one in vmi["status"].get("interfaces", ()) if one["name"] == said["name"] and "mac" not in one
+            ]
+            continue
         made = by_interface.get(said["podInterfaceName"], {})
-        said["infoSource"] = "domain, multus-status" if "infoSource" in said else "domain"
+        said["infoSource"] = "domain, multus-status" if made and "infoSource" in said else "domain"
         if ips := made.get("ips"):
             said |= {"ipAddress": ips[0], "ipAddresses": ips}
         if mac := asked.get(said["name"]) or made.get("mac"):

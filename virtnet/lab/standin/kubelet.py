@@ -9,7 +9,7 @@ from virtnet.kube.errors import NotFound
 from virtnet.kube.kinds import NADS, PODS
 from virtnet.lab.standin import pod_status
 from virtnet.lab.standin.kubevirt import NETWORK_STATUS, NETWORKS, Object, final, is_launcher, phase
-from virtnet.lab.standin.multus import BadSelection, PluginError, configuration, network_status, selections
+from virtnet.lab.standin.multus import BadSelection, PluginError, Selection, configuration, network_status, selections
 from virtnet.lab.standin.sandboxes import Record, Sandboxes
 from virtnet.lab.standin.settings import Settings
 from virtnet.lab.standin.store import Store, going, key_of, uid_of
@@ -81,6 +81,7 @@ class Kubelet:
             await self._status(pod, pod_status.ready)
         else:
             await self._status(pod, pod_status.gates)
+            await self._follow_networks(pod, record)
 
     async def _set_up(self, pod: Object, record: Record | None) -> Record:
         """A sandbox with all NICs. What a failed or interrupted attempt left is removed before the next one."""
@@ -89,16 +90,32 @@ class Kubelet:
         record = await self._sandboxes.open(pod, launcher=is_launcher(pod))
         try:
             for selection in selections(_annotation(pod), record.namespace):
-                nad = self._store.get(NADS, (selection.namespace, selection.name))
-                config = configuration(selection, nad)
-                where = f"{selection.namespace}/{selection.name}"
-                await self._sandboxes.attach(record, selection.interface, where, config)
+                config = self._configuration(selection)
+                await self._sandboxes.attach(record, selection.interface, selection.nad, config)
         except (BadSelection, PluginError) as problem:
             await self._failed(pod, record, str(problem))
         record.complete = True
         self._sandboxes.save(record)
         self._failures.pop(record.uid, None)
         return record
+
+    async def _follow_networks(self, pod: Object, record: Record) -> None:
+        """What the dynamic-networks-controller does for a running pod: plug in and out what its selection says."""
+        wanted = {one.interface: one for one in selections(_annotation(pod), record.namespace)}
+        changed = False
+        for nic in record.nics[:]:
+            if nic.interface not in wanted or nic.result is None:
+                await self._sandboxes.detach(record, nic.interface)
+                changed = True
+        for interface, selection in wanted.items():
+            if record.nic(interface) is None:
+                await self._sandboxes.attach(record, interface, selection.nad, self._configuration(selection))
+                changed = True
+        if changed:
+            await self._annotate(pod, network_status(address_of(pod, self._settings), attached(record)))
+
+    def _configuration(self, selection: Selection) -> Object:
+        return configuration(selection, self._store.get(NADS, (selection.namespace, selection.name)))
 
     async def _failed(self, pod: Object, record: Record, problem: str) -> None:
         message = f"Failed to create pod sandbox: {problem}"

@@ -142,12 +142,12 @@ def _annotations(vmi: Object) -> Object:
     if any("masquerade" in interface for interface in spec["domain"]["devices"].get("interfaces", ())):
         made["istio.io/reroute-virtual-interfaces"] = "k6t-eth0"
         made["traffic.sidecar.istio.io/kubevirtInterfaces"] = "k6t-eth0"
-    if selected := _networks(spec, namespace):
+    if selected := networks_of(spec, namespace):
         made[NETWORKS] = json.dumps(selected, separators=(",", ":"))
     return made
 
 
-def _networks(spec: Object, namespace: str) -> list[Object]:
+def networks_of(spec: Object, namespace: str) -> list[Object]:
     """One Multus element for every secondary network; with a MAC only where the VM asks for one."""
     interfaces = {interface["name"]: interface for interface in spec["domain"]["devices"].get("interfaces", ())}
     found = []

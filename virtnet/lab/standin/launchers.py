@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import structlog
 
-from virtnet.lab.standin.binding import Wire, bind
+from virtnet.api.names import pod_interface
+from virtnet.lab.standin.binding import Wire, bind, unbind
 from virtnet.lab.standin.containers import size
 from virtnet.lab.standin.guest_agent import Said
+from virtnet.lab.standin.hotplug import absent
 from virtnet.lab.standin.kubevirt import Object, pod_nic
 from virtnet.lab.standin.multus import selections
 from virtnet.lab.standin.objects import guest_memory
@@ -16,6 +18,7 @@ from virtnet.lab.standin.qemu import Boot, Qemu
 from virtnet.lab.standin.qmp import QmpError
 from virtnet.lab.standin.sandboxes import Record, Sandboxes
 from virtnet.lab.standin.settings import Settings
+from virtnet.lab.standin.slots import Slots
 
 log = structlog.get_logger()
 
@@ -66,8 +69,11 @@ class Launchers:
                 log.info("found a guest", pod=record.name)
                 self._keep(record, qemu)
 
-    async def start(self, record: Record, vmi: Object, pod: Object, *, incoming: bool = False) -> Qemu:
-        """The pod's guest, started unless it runs. Raises CommandError, QmpError; also when it was stopped for good."""
+    async def start(self, record: Record, vmi: Object, pod: Object, *, source: Record | None = None) -> Qemu:
+        """The pod's guest, started unless it runs; where it has a source, it waits to come from there.
+
+        Raises CommandError, QmpError; also when it was stopped for good.
+        """
         async with self._locks[record.uid]:
             if found := self.get(record.uid):
                 return found
@@ -75,13 +81,36 @@ class Launchers:
                 raise QmpError(f"the launcher of {record.name} has ended")
             wires = [await bind(record.netns, *nic) for nic in _nics(record, vmi, pod)]
             qemu = Qemu(self._settings.pod_state(record.uid), record.netns)
-            await self._start(qemu, vmi, wires, incoming=incoming)
+            await self._start(qemu, vmi, wires, source)
             self._keep(record, qemu)
             return qemu
 
-    async def _start(self, qemu: Qemu, vmi: Object, wires: list[Wire], *, incoming: bool) -> None:
+    async def follow(self, record: Record, vmi: Object, pod: Object) -> None:
+        """Plug in what the pod has got since, unplug what it is to lose. Raises CommandError, QmpError."""
+        async with self._locks[record.uid]:
+            qemu = self.get(record.uid)
+            if qemu is None:
+                return
+            wanted = {network: (interface, network, mac) for interface, network, mac in _nics(record, vmi, pod)}
+            for network in set(qemu.slots.taken) - set(wanted):
+                await qemu.unplug(network)
+                await unbind(record.netns, pod_interface(network))
+            for network in set(wanted) - set(qemu.slots.taken):
+                await qemu.plug(await bind(record.netns, *wanted[network]))
+
+    def plugged(self, record: Record) -> set[str]:
+        """The networks that a pod's guest has a NIC in."""
+        qemu = self.get(record.uid)
+        return set(qemu.slots.taken) if qemu else set()
+
+    async def _start(self, qemu: Qemu, vmi: Object, wires: list[Wire], source: Record | None) -> None:
         memory = size(guest_memory(vmi["spec"]))
-        await qemu.start(vmi["metadata"]["name"], memory, wires, self.boot, incoming=incoming)
+        if source is None:
+            slots = Slots.of(wire.network for wire in wires)
+        else:
+            slots = Slots.load(self._settings.pod_state(source.uid))
+        name = vmi["metadata"]["name"]
+        await qemu.start(name, memory, wires, self.boot, slots=slots, incoming=source is not None)
 
     async def stop(self, record: Record, seconds: float = 0) -> None:
         """End a pod's guest for good, with the power button if it is given time; one that is just starting, too."""
@@ -128,10 +157,10 @@ def _nics(record: Record, vmi: Object, pod: Object) -> list[tuple[str, str, str]
     interfaces = {one["name"]: one for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
     annotation = pod["metadata"].get("annotations", {}).get("k8s.v1.cni.cncf.io/networks", "")
     selected = {one.interface: one for one in selections(annotation, record.namespace)}
-    found = []
+    found, leaving = [], absent(vmi["spec"])
     for network in vmi["spec"].get("networks", ()):
         nic = record.nic(pod_nic(network))
-        if nic is None:
+        if nic is None or nic.result is None or nic.interface not in selected or network["name"] in leaving:
             continue
         made = next((one.get("mac", "") for one in (nic.result or {}).get("interfaces", ()) if one.get("sandbox")), "")
         asked = interfaces.get(network["name"], {}).get("macAddress") or selected[nic.interface].mac

@@ -33,6 +33,10 @@ class Selection:
     ips: tuple[str, ...] = ()
     cni_args: Object = field(default_factory=dict)
 
+    @property
+    def nad(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Sandbox:

@@ -1,6 +1,7 @@
 """One virtual machine: a QEMU in its pod's network namespace, which outlives whoever started it."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +9,12 @@ from pathlib import Path
 
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.standin.binding import Wire
-from virtnet.lab.standin.qmp import Qmp, QmpError
+from virtnet.lab.standin.qmp import Event, Qmp, QmpError
+from virtnet.lab.standin.slots import Slots
 
 START_SECONDS = 20.0
 PRESS_SECONDS = 1.0
+UNPLUG_SECONDS = 20.0
 
 ODD_KIBIBYTES = 8
 """Keeps the guest's memory from being a multiple of 256 KiB. Before 9.0, QEMU looks at such memory for changed pages in
@@ -64,10 +67,13 @@ class Qemu:
             raise QmpError(f"not connected to {self.socket}")
         return self._qmp
 
-    async def start(self, name: str, memory: int, wires: Sequence[Wire], boot: Boot, *, incoming: bool) -> None:
+    async def start(
+        self, name: str, memory: int, wires: Sequence[Wire], boot: Boot, *, slots: Slots, incoming: bool
+    ) -> None:
         """Start it, running or waiting for a migration. Raises QmpError with its last words when it does not start."""
         self.socket.unlink(missing_ok=True)
         self.incoming.unlink(missing_ok=True)
+        slots.save(self._directory)
         waiting = ("-incoming", f"unix:{self.incoming}") if incoming else ()
         self._daemon(
             *("-name", f"guest={name}", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1"),
@@ -75,11 +81,44 @@ class Qemu:
             *("-kernel", str(boot.kernel), "-initrd", str(boot.initrd)),
             *("-append", f"{boot.cmdline} virtnet.hostname={name}"),
             *("-serial", f"file:{self.console}", "-qmp", f"unix:{self.socket},server=on,wait=off"),
-            *(part for number, wire in enumerate(wires) for part in _nic(number, wire)),
+            *slots.arguments(),
+            *(part for wire in wires for part in _nic(slots.taken[wire.network], wire)),
             *waiting,
         ).start()
         await self.connect()
         await self.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+
+    @property
+    def slots(self) -> Slots:
+        """Where its NICs are."""
+        return Slots.load(self._directory)
+
+    async def plug(self, wire: Wire) -> None:
+        """Give the running guest a NIC. Raises QmpError."""
+        slots = self.slots.plug(wire.network)
+        number = slots.taken[wire.network]
+        await self.qmp.execute("netdev_add", **_backend(number, wire))
+        try:
+            await self.qmp.execute("device_add", bus=f"slot{number}", **_device(number, wire))
+        except QmpError:
+            await self.qmp.execute("netdev_del", id=f"net{number}")
+            raise
+        slots.save(self._directory)
+
+    async def unplug(self, network: str) -> None:
+        """Take a NIC from the running guest, and wait until it has let go. Raises QmpError."""
+        number, seen = self.slots.taken[network], len(self.qmp.events)
+        await self.qmp.execute("device_del", id=f"nic{number}")
+
+        def gone(event: Event) -> bool:
+            return bool(event["event"] == "DEVICE_DELETED" and event["data"].get("device") == f"nic{number}")
+
+        try:
+            await asyncio.wait_for(self.qmp.wait(gone, since=seen), UNPLUG_SECONDS)
+        except TimeoutError:
+            raise QmpError(f"the guest does not let go of its NIC in {network}") from None
+        await self.qmp.execute("netdev_del", id=f"net{number}")
+        self.slots.unplug(network).save(self._directory)
 
     async def connect(self) -> None:
         """Raises QmpError when it has ended, or does not answer."""
@@ -132,6 +171,15 @@ class Qemu:
 
 
 def _nic(number: int, wire: Wire) -> tuple[str, ...]:
-    backend = f"tap,id=net{number},ifname={wire.tap},script=no,downscript=no,vhost=off"
-    device = f"virtio-net-pci,netdev=net{number},id=nic{number},mac={wire.mac},romfile=,host_mtu={wire.mtu}"
-    return "-netdev", backend, "-device", device
+    device = {**_device(number, wire), "bus": f"slot{number}"}
+    return "-netdev", json.dumps(_backend(number, wire)), "-device", json.dumps(device)
+
+
+def _backend(number: int, wire: Wire) -> dict[str, object]:
+    files = {"script": "no", "downscript": "no"}
+    return {"type": "tap", "id": f"net{number}", "ifname": wire.tap, "vhost": False, **files}
+
+
+def _device(number: int, wire: Wire) -> dict[str, object]:
+    card = {"driver": "virtio-net-pci", "romfile": "", "mac": wire.mac, "host_mtu": wire.mtu}
+    return {"id": f"nic{number}", "netdev": f"net{number}", **card}

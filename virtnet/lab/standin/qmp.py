@@ -45,12 +45,17 @@ class Qmp:
         return made
 
     async def execute(self, command: str, **arguments: object) -> Any:
-        """What the command returns; underscores in arguments' names stand for hyphens. Raises QmpError."""
+        """What the command returns; underscores in arguments' names stand for hyphens. Raises QmpError.
+
+        Those of a device are its properties, which have underscores.
+        """
         self._number += 1
         number = self._number
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
-        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        named = {
+            name if command == "device_add" else name.replace("_", "-"): value for name, value in arguments.items()
+        }
         try:
             if self.closed.is_set():
                 raise QmpError(f"{command}: QEMU is gone")

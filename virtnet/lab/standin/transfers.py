@@ -78,7 +78,10 @@ class Transfers:
         record = self._sandboxes.get(uid_of(migration.target))
         if record is None or not record.complete or phase(migration.target) != "Running":
             return
-        await self._launchers.start(record, vmi, migration.target, incoming=True)
+        source = self._sandboxes.get(uid_of(migration.source))
+        if source is None:
+            return
+        await self._launchers.start(record, vmi, migration.target, source=source)
         address = self._settings.nodes[record.node].address
         await self._write(migration, lambda new, uid: states.prepared(new, uid, address))
 

@@ -4,7 +4,7 @@ import structlog
 
 from virtnet.kube.errors import Rejected
 from virtnet.kube.kinds import PODS, VMIS
-from virtnet.lab.standin import interfaces
+from virtnet.lab.standin import hotplug, interfaces
 from virtnet.lab.standin.conditions import Condition, find, now, put
 from virtnet.lab.standin.kubevirt import (
     CREATED_BY,
@@ -63,6 +63,7 @@ class Instances:
             return
         if current and not final(written):
             await self._label(written, current)
+            await self._select(written, current)
         if going(written) and not pods_of(self._store, written):
             await self._store.update(VMIS, key, _let_go, uid=uid_of(vmi))
 
@@ -96,6 +97,11 @@ class Instances:
                 put(new["status"].setdefault("conditions", []), {**said, **_times()})
 
         await self._store.update(PODS, key_of(pod), change, subresource="status", uid=uid_of(pod))
+
+    async def _select(self, vmi: Object, pod: Object) -> None:
+        """Tell a running pod of NICs that come or go."""
+        if phase(vmi) == "Running" and not going(pod) and migration_in_progress(vmi) is None:
+            await self._store.update(PODS, key_of(pod), lambda new: hotplug.select(new, vmi), uid=uid_of(pod))
 
     async def _label(self, vmi: Object, pod: Object) -> None:
         """The VMI's node is a label of its pod, too: of the new one only when the guest is there."""
@@ -150,6 +156,9 @@ def _follow(vmi: Object, pods: list[Object]) -> None:
         if volumes := vmi["spec"].get("volumes"):
             status["volumeStatus"] = [{"name": volume["name"], "target": ""} for volume in volumes]
         enter(status, "Scheduled")
+    if phase(vmi) == "Running" and current and not going(vmi) and migration_in_progress(vmi) is None:
+        hotplug.report(vmi, current)
+        hotplug.remove(vmi["spec"], hotplug.absent(vmi["spec"]) - {one["name"] for one in status["interfaces"]})
     if _abandoned(vmi, current, pods):
         enter(status, "Failed")
     put(status.setdefault("conditions", []), _ready(vmi, current))

@@ -1,6 +1,7 @@
 """virt-controller's part for VirtualMachines: they have a VMI while they are to run, and say how it fares."""
 
 from virtnet.kube.kinds import VMIS, VMS
+from virtnet.lab.standin import hotplug
 from virtnet.lab.standin.conditions import Condition, find, is_true, now, put
 from virtnet.lab.standin.kubevirt import GENERATION, VM_FINALIZER, Object, final, migration_in_progress, phase
 from virtnet.lab.standin.objects import vmi_of
@@ -41,6 +42,7 @@ class VirtualMachines:
             free = self._store.get(VMIS, key) is None
             return await self._store.create(VMIS, vmi_of(vm)) if runs and free else None
         await self._keep_generation(key, vm, vmi)
+        await self._hotplug(key, vm, vmi)
         if not going(vmi) and (not runs or final(vmi)):
             await self._store.delete(VMIS, vmi)
         await self._release(key, vmi)
@@ -58,6 +60,16 @@ class VirtualMachines:
         """Let a VMI go that is over, and that somebody has deleted."""
         if going(vmi) and final(vmi):
             await self._store.update(VMIS, key, lambda new: _without(new, VM_FINALIZER), uid=uid_of(vmi))
+
+    async def _hotplug(self, key: Key, vm: Object, vmi: Object) -> None:
+        """NICs that the VM has got or is to lose since its VMI was made."""
+        if going(vmi) or final(vmi):
+            return
+        await self._store.update(VMIS, key, lambda new: hotplug.copy_to_instance(new, vm), uid=uid_of(vmi))
+        has = {one["name"] for one in vmi["spec"].get("networks", ())}
+        gone = hotplug.absent(vm["spec"]["template"]["spec"]) - has
+        if gone:
+            await self._store.update(VMS, key, lambda new: hotplug.remove(new["spec"]["template"]["spec"], gone))
 
     async def _keep_generation(self, key: Key, vm: Object, vmi: Object) -> None:
         generation = str(vm["metadata"]["generation"])
