@@ -118,7 +118,8 @@ class Cache:
         if not subnet.spec.router_addresses:
             return []
         every = [other for other in (*self.subnets, *self.cluster_subnets) if vpc_of(other) == vpc_of(subnet)]
-        return [other.spec.cidr for other in every if other.ref != subnet.ref and other.spec.routed]
+        routed = [other for other in every if other.ref != subnet.ref and other.spec.routed]
+        return [cidr for other in routed for cidr in other.spec.cidrs]
 
 
 def vpc_of(subnet: Subnet | ClusterSubnet) -> tuple[str, str]:

@@ -4,9 +4,10 @@ The API server decides every race, between replicas too; what is in memory only 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -43,14 +44,15 @@ class Claims:
     granted: set[str] = field(default_factory=set)
     """Names of the leases that this request has, so that a dry run does not give its NICs the same address either."""
 
-    async def fulfil(self, wants: Iterable[Want], pools: Callable[[Want], Pool]) -> dict[str, PinnedNic]:
+    async def fulfil(self, wants: Iterable[Want], pools: Callable[[Want], Sequence[Pool]]) -> dict[str, PinnedNic]:
         """What each NIC gets, by network name. Raises Refused, after undoing what was claimed, and ApiError.
 
         What is insisted on is claimed first: no NIC may get by choice what the VM's other NIC asks for.
         """
         wants = tuple(wants)
         try:
-            await together(self._insist(one, wish) for one in wants for wish in (one.mac, one.address) if wish.exactly)
+            insisted = [(one, wish) for one in wants for wish in (one.mac, *one.addresses) if wish.exactly]
+            await together(self._insist(one, wish) for one, wish in insisted)
             chosen = await together(self._nic(one, pools(one)) for one in wants)
         except BaseException:
             await asyncio.shield(self.undo())
@@ -68,22 +70,28 @@ class Claims:
             except ApiError as error:
                 log.warning("claim not undone, it will expire", lease=lease.name, error=str(error))
 
-    async def _nic(self, want: Want, pool: Pool) -> PinnedNic:
-        mac, address = await together(
+    async def _nic(self, want: Want, pools: Sequence[Pool]) -> PinnedNic:
+        mac, *addresses = await together(
             (
                 self._choose(want, want.mac, lambda: self._macs(want)),
-                self._choose(want, want.address, lambda: self._free(want, pool)),
+                *(
+                    self._choose(want, wish, partial(self._free, want, pool))
+                    for wish, pool in zip(want.addresses, pools, strict=True)
+                ),
             )
         )
-        if not address:
-            raise Refused(
-                f"{want.subnet}: no address is left for NIC {want.network} of its {pool.capacity}; "
-                "delete VMs that are not needed, or extend the Subnet's ranges",
-                code=409,
-            )
+        for address, pool in zip(addresses, pools, strict=True):
+            if not address:
+                raise Refused(
+                    f"{want.subnet}: no {pool.family} address is left for NIC {want.network} of its {pool.capacity}; "
+                    "delete VMs that are not needed, or extend the Subnet's ranges",
+                    code=409,
+                )
         if not mac:
             raise Refused(f"{want.subnet}: no MAC was found for NIC {want.network}; set its macAddress", code=409)
-        return PinnedNic(network_attachment_definition=want.nad, subnet=want.subnet, mac=mac, addresses=(address,))
+        return PinnedNic(
+            network_attachment_definition=want.nad, subnet=want.subnet, mac=mac, addresses=tuple(addresses)
+        )
 
     async def _insist(self, want: Want, wish: Wish) -> None:
         lease = await self._claim(want, wish.exactly)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.addressing.pool import Pool
+from virtnet.addressing.pools import InvalidSubnet, home, pools_of
 from virtnet.addressing.wants import Refused
 from virtnet.api import ClusterSubnet, Route, Subnet, SubnetRef, SubnetSpec
 from virtnet.api.multus import InvalidNetwork, Selection
@@ -19,7 +20,7 @@ class Member:
 
     selection: Selection
     subnet: Subnet | ClusterSubnet
-    pool: Pool
+    pools: tuple[Pool, ...]
     routes: tuple[Route, ...] = ()
 
 
@@ -71,7 +72,8 @@ class Networks:
 
     def member(self, selection: Selection, subnet: Subnet | ClusterSubnet) -> Member:
         """One of a pod's networks, with the routes that its Subnet tells guests. Raises Refused."""
-        return Member(selection, subnet, pool_of(subnet), subnet.spec.guest_routes(self._cache.networks_beside(subnet)))
+        routes = subnet.spec.guest_routes(self._cache.networks_beside(subnet))
+        return Member(selection, subnet, usable_pools(subnet), routes)
 
 
 def underlay_of(spec: SubnetSpec) -> Underlay | None:
@@ -80,10 +82,10 @@ def underlay_of(spec: SubnetSpec) -> Underlay | None:
     return Underlay(provider_network=spec.provider_network, vlan=spec.vlan, conflict_detection=spec.conflict_detection)
 
 
-def pool_of(subnet: Subnet | ClusterSubnet) -> Pool:
-    """The Subnet's pool. Raises Refused."""
+def usable_pools(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
+    """The Subnet's pools. Raises Refused."""
     try:
-        return Pool.of(subnet)
+        return pools_of(subnet)
     except InvalidSubnet as error:
         raise Refused(f"{subnet.ref} cannot be used: {error}") from error
 
@@ -93,15 +95,15 @@ def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, confi
 
     The default route is another network's, unless the pod asks for it.
     """
-    spec = member.subnet.spec
+    spec, pools = member.subnet.spec, member.pools
     return Attachment(
         port=port,
         network=network,
         network_attachment_definition=nic.network_attachment_definition,
         subnet=nic.subnet,
         mac=nic.mac,
-        addresses=tuple(f"{address}/{member.pool.network.prefixlen}" for address in nic.addresses),
-        gateway=str(member.pool.gateway) if member.selection.default_route else "",
+        addresses=tuple(f"{address}/{home(address, pools)[0].network.prefixlen}" for address in nic.addresses),
+        gateways=tuple(str(pool.gateway) for pool in pools) if member.selection.default_route else (),
         routes=member.routes,
         mtu=spec.guest_mtu,
         underlay=underlay_of(spec),

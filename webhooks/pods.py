@@ -81,14 +81,14 @@ class PodMarker:
         """An ordinary pod: its NICs get addresses as a VM's do, and give them back when it is gone."""
         namespace = pod["metadata"]["namespace"]
         owner = Owner(kind="Pod", name=pod["metadata"]["name"])
-        pools = {member.subnet.ref: member.pool for member in members.values()}
+        pools = {member.subnet.ref: member.pools for member in members.values()}
         wants = without_twins(
             want(
                 Asked(interface, member.selection.nad, member.selection.mac, member.selection.bare_addresses),
                 namespace=namespace,
                 owner=owner,
                 subnet=member.subnet.ref,
-                pool=member.pool,
+                pools=member.pools,
                 past=Past(),
                 held=self._cache.held(f"{namespace}/{port_of(owner, interface)}", member.subnet.ref),
             )

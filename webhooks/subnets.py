@@ -1,10 +1,9 @@
 """Validating Subnets: what the CRD's own rules cannot say, because it takes arithmetic or other objects."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network
 from typing import Any
 
-from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.addressing.pools import InvalidSubnet, pools_of
 from virtnet.addressing.wants import Refused
 from virtnet.api import ClusterSubnet, Subnet
 from virtnet.api.lease import lease_name
@@ -35,20 +34,22 @@ class SubnetChecker:
         if old is not None and parse(old).spec == subnet.spec:
             return
         try:
-            pool = Pool.of(subnet)
+            pools = pools_of(subnet)
         except InvalidSubnet as error:
             raise Refused(f"{subnet.ref}: {error}") from error
         for other in (*self._cache.subnets, *self._cache.cluster_subnets):
             where = shared(subnet, other)
-            if other.ref != subnet.ref and where and IPv4Network(other.spec.cidr).overlaps(pool.network):
+            common = subnet.spec.overlaps(other.spec) if other.ref != subnet.ref and where else None
+            if common is not None:
                 raise Refused(
-                    f"{subnet.ref}: {pool.network} overlaps {other.spec.cidr} of {other.ref} in the same {where}; "
+                    f"{subnet.ref}: {common[0]} overlaps {common[1]} of {other.ref} in the same {where}; "
                     f"choose another network or another {where}",
                     code=409,
                 )
-        lease = self._cache.leases.get(lease_name(str(pool.gateway), subnet.ref))
-        if lease is not None:
-            raise Refused(f"{subnet.ref}: gateway {pool.gateway} is held by {lease.holder}; choose another", code=409)
+        for gateway in (pool.gateway for pool in pools):
+            lease = self._cache.leases.get(lease_name(str(gateway), subnet.ref))
+            if lease is not None:
+                raise Refused(f"{subnet.ref}: gateway {gateway} is held by {lease.holder}; choose another", code=409)
         vpc = self._vpc(subnet)
         if vpc and subnet.namespace not in vpc:
             raise Refused(

@@ -15,7 +15,7 @@ from virtnet.api.records import PinnedNic, PinnedRecord
 from virtnet.kube.client import Cluster
 from webhooks.cache import Cache
 from webhooks.claims import Claims
-from webhooks.networks import Networks, pool_of
+from webhooks.networks import Networks, usable_pools
 
 Body = Mapping[str, Any]
 
@@ -62,7 +62,7 @@ class VmPinner:
         subnets = {network: subnet for network, subnet in reached.items() if subnet is not None}
         if not subnets:
             return {}
-        pools = {ref: pool_of(subnet) for ref, subnet in {s.ref: s for s in subnets.values()}.items()}
+        pools = {ref: usable_pools(subnet) for ref, subnet in {s.ref: s for s in subnets.values()}.items()}
         wants = without_twins(self._wants(vm, owner, subnets, pools, past))
         return await Claims(self._cluster, self._cache, dry_run=dry_run).fulfil(wants, lambda one: pools[one.subnet])
 
@@ -71,7 +71,7 @@ class VmPinner:
         vm: Body,
         owner: Owner,
         subnets: Mapping[str, Subnet | ClusterSubnet],
-        pools: Mapping[SubnetRef, Pool],
+        pools: Mapping[SubnetRef, tuple[Pool, ...]],
         past: Past,
     ) -> Iterator[Want]:
         namespace = vm["metadata"]["namespace"]
@@ -88,7 +88,7 @@ class VmPinner:
                 namespace=namespace,
                 owner=owner,
                 subnet=ref,
-                pool=pools[ref],
+                pools=pools[ref],
                 past=past,
                 held=self._cache.held(f"{namespace}/{port_of(owner, nic.network)}", ref),
             )

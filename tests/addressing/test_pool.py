@@ -8,14 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.addressing.pool import Pool
+from virtnet.addressing.pools import InvalidSubnet, pools_of
 from virtnet.api import ClusterSubnet, Subnet
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def pool(cidr: str = "10.0.0.0/29", **spec: Any) -> Pool:
-    return Pool.of(Subnet.parse({"metadata": {"name": "blue", "namespace": "demo"}, "spec": {"cidr": cidr, **spec}}))
+    (found,) = pools(cidr, **spec)
+    return found
+
+
+def pools(*cidrs: str, **spec: Any) -> tuple[Pool, ...]:
+    body = {"metadata": {"name": "blue", "namespace": "demo"}, "spec": {"cidrs": cidrs, **spec}}
+    return pools_of(Subnet.parse(body))
 
 
 def offered(
@@ -84,8 +91,6 @@ def test_a_large_network_is_not_enumerated() -> None:
     [
         pytest.param("10.0.0.5", None, id="free"),
         pytest.param("10.0.0.9", None, id="outside of ranges"),
-        pytest.param("ten", "ten is not an IPv4 address; write it like 10.0.0.10", id="malformed"),
-        pytest.param("fd00::1", "fd00::1 is not an IPv4 address; write it like 10.0.0.10", id="wrong family"),
         pytest.param("10.0.1.5", "10.0.1.5 is outside 10.0.0.0/28; choose an address of that network", id="outside"),
         pytest.param("10.0.0.0", "10.0.0.0 is the network address; choose another", id="network"),
         pytest.param("10.0.0.15", "10.0.0.15 is the broadcast address; choose another", id="broadcast"),
@@ -114,7 +119,7 @@ def test_what_may_be_asked_for(address: str, message: str | None) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        pytest.param({"gateway": "10.9.0.1"}, "gateway: 10.9.0.1 is no host address", id="gateway outside"),
+        pytest.param({"gateways": ["10.9.0.1"]}, "gateways: 10.9.0.1 is no host address", id="gateway outside"),
         pytest.param({"ranges": ["10.0.0.5-10.0.0.2"]}, "ends before it begins", id="backward range"),
         pytest.param({"ranges": ["10.0.0.2-10.0.9.2"]}, "is not inside 10.0.0.0/29", id="range outside"),
         pytest.param({"excludes": ["999.0.0.1"]}, "neither an address nor a range", id="no address"),
@@ -132,7 +137,7 @@ def test_subnets_that_cannot_be_served(spec: dict[str, Any], message: str) -> No
 def test_a_cluster_subnet_reserves_by_full_name() -> None:
     body = {
         "metadata": {"name": "lan"},
-        "spec": {"cidr": "10.0.0.0/24", "reservations": [{"address": "10.0.0.2", "vm": "db"}]},
+        "spec": {"cidrs": ["10.0.0.0/24"], "reservations": [{"address": "10.0.0.2", "vm": "db"}]},
     }
     with pytest.raises(InvalidSubnet, match="needs its namespace"):
-        Pool.of(ClusterSubnet.parse(body))
+        pools_of(ClusterSubnet.parse(body))

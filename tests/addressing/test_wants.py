@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virtnet.addressing.pool import Pool
+from virtnet.addressing.pools import pools_of
 from virtnet.addressing.wants import Asked, Past, Refused, Want, Wish, port_of, want, without_twins
 from virtnet.api import Holder, Owner, Subnet, SubnetRef
 from virtnet.api.records import PinnedNic, PinnedRecord
@@ -13,11 +13,11 @@ from virtnet.api.records import PinnedNic, PinnedRecord
 BLUE = SubnetRef(kind="Subnet", namespace="demo", name="blue")
 RED = SubnetRef(kind="Subnet", namespace="demo", name="red")
 VM = Owner(kind="VirtualMachine", name="db")
-POOL = Pool.of(
+POOLS = pools_of(
     Subnet.parse(
         {
             "metadata": {"name": "blue", "namespace": "demo"},
-            "spec": {"cidr": "10.0.0.0/24", "reservations": [{"address": "10.0.0.40", "vm": "db"}]},
+            "spec": {"cidrs": ["10.0.0.0/24"], "reservations": [{"address": "10.0.0.40", "vm": "db"}]},
         }
     )
 )
@@ -102,7 +102,7 @@ LEASED = ("10.0.0.30", OTHER)
 )
 def test_what_a_nic_wants(case: Case) -> None:
     found = wanted(case)
-    assert (found.address, found.mac, found.settled) == (case.address, case.mac, case.settled)
+    assert (found.addresses, found.mac, found.settled) == ((case.address,), case.mac, case.settled)
 
 
 def wanted(case: Case) -> Want:
@@ -111,14 +111,14 @@ def wanted(case: Case) -> Want:
         namespace="demo",
         owner=case.owner,
         subnet=BLUE,
-        pool=POOL,
+        pools=POOLS,
         past=Past.of("demo/db", case.new, case.old),
         held=case.held,
     )
 
 
 def test_what_is_stored_stays_though_it_would_not_be_granted_today() -> None:
-    assert wanted(Case(ANY, ANY, old=record("10.0.0.1"))).address.exactly == "10.0.0.1"
+    assert wanted(Case(ANY, ANY, old=record("10.0.0.1"))).addresses == (Wish("10.0.0.1", RESERVED),)
 
 
 def test_what_is_brought_has_to_be_admissible() -> None:
@@ -135,11 +135,11 @@ def test_a_pod_and_a_vm_of_one_name_have_different_ports() -> None:
 
 def twin(network: str, subnet: SubnetRef = BLUE, **wishes: Any) -> Want:
     holder = Holder(namespace="demo", port=f"db.{network}", owner=VM, network=network)
-    return Want(network, "demo/net", subnet, holder, **{"address": ANY, "mac": ANY, **wishes})
+    return Want(network, "demo/net", subnet, holder, **{"addresses": (ANY,), "mac": ANY, **wishes})
 
 
 def test_two_nics_may_not_insist_on_one_address() -> None:
-    wish = {"address": Wish("10.0.0.5")}
+    wish = {"addresses": (Wish("10.0.0.5"),)}
     with pytest.raises(Refused, match=r"^Subnet demo/blue: NICs a and b both ask for 10\.0\.0\.5; give them different"):
         without_twins((twin("a", **wish), twin("b", **wish)))
     assert len(without_twins((twin("a", **wish), twin("b", RED, **wish)))) == 2

@@ -72,7 +72,7 @@ def test_checksums_are_software_on_both_ends(node: Node) -> None:
 
 
 def test_an_ordinary_pods_nic_is_configured(node: Node) -> None:
-    node.pod(configure=True, gateway="10.0.0.1", routes=[{"destination": "192.168.0.0/16", "gateway": "10.0.0.9"}])
+    node.pod(configure=True, gateways=["10.0.0.1"], routes=[{"destination": "192.168.0.0/16", "gateway": "10.0.0.9"}])
     netns = node.sandbox()
     result = node.add(netns=netns, version="0.4.0")
     assert result["ips"] == [{"address": "10.0.0.5/24", "interface": 1, "gateway": "10.0.0.1", "version": "4"}]
@@ -107,7 +107,7 @@ def test_frames_pass_from_pod_to_pod(node: Node) -> None:
 
 @pytest.mark.parametrize("version", ["0.1.0", "0.2.0", ""])
 def test_the_first_versions_have_a_result_of_their_own(node: Node, version: str) -> None:
-    node.pod(gateway="10.0.0.1")
+    node.pod(gateways=["10.0.0.1"])
     config = {"name": "blue-net", "type": "virtnet-cni", **({"cniVersion": version} if version else {})}
     assert node.add(config=json.dumps(config)) == {
         "cniVersion": version or "0.1.0",

@@ -88,7 +88,7 @@ async def prepare(cluster: Cluster, leases: int) -> None:
         nad = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition"}
         config = json.dumps({"type": "virtnet-cni", "subnet": "blue"})
         await cluster.create(NADS, {**nad, "metadata": {"name": "blue-net"}, "spec": {"config": config}}, name)
-    blue = Subnet.parse({"metadata": {"name": "blue"}, "spec": {"cidr": "10.0.0.0/16"}})
+    blue = Subnet.parse({"metadata": {"name": "blue"}, "spec": {"cidrs": ["10.0.0.0/16"]}})
     await cluster.create(kinds.of(Subnet), blue.manifest(), "pinned")
     limit = asyncio.Semaphore(32)
 

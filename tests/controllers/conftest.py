@@ -54,7 +54,7 @@ class World:
         await self.cluster.create(kinds.of(Vpc), {**api, "kind": "Vpc", "metadata": {"name": "own"}}, self.namespace)
         body = {**api, "kind": "Subnet", "metadata": {"name": "blue"}}
         await self.cluster.create(
-            SUBNETS, {**body, "spec": {"cidr": "10.0.0.0/24", "vpc": vpc, **spec}}, self.namespace
+            SUBNETS, {**body, "spec": {"cidrs": ["10.0.0.0/24"], "vpc": vpc, **spec}}, self.namespace
         )
 
     async def lease(self, name: str, address: str) -> None:

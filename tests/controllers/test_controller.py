@@ -85,7 +85,7 @@ async def test_the_subnet_says_how_full_it_is(world: World) -> None:
         return await status() == (1, 9, "True")
 
     await until(counted, "the Subnet's counters")
-    assert Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace)).status.gateway == "10.0.0.1"
+    assert Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace)).status.gateways == ("10.0.0.1",)
 
 
 async def test_an_address_of_another_keeps_the_port_out_of_ovn(world: World) -> None:
@@ -213,7 +213,7 @@ async def test_of_two_overlapping_subnets_the_elder_is_served(world: World) -> N
 
     await until(served, "the elder Subnet served")
     body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "Subnet", "metadata": {"name": "late"}}
-    spec = {"cidr": "10.0.0.128/25", "vpc": {"kind": "Vpc", "name": "own"}}
+    spec = {"cidrs": ["10.0.0.128/25"], "vpc": {"kind": "Vpc", "name": "own"}}
     await world.cluster.create(SUBNETS, {**body, "spec": spec}, world.namespace)
 
     async def reason() -> str:

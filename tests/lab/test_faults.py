@@ -217,7 +217,7 @@ def test_the_whole_northbound_database_is_rebuilt(box: Box) -> None:
 def test_subnets_of_a_vpc_reach_each_other(box: Box) -> None:
     until(box.settled, "the VM settled before")
     subnet, nad, pod = manifests.subnet(), manifests.nad(), manifests.probe("node2")
-    subnet["metadata"]["name"], subnet["spec"] = "green", {"cidr": "10.20.0.0/24"}
+    subnet["metadata"]["name"], subnet["spec"] = "green", {"cidrs": ["10.20.0.0/24"]}
     nad["metadata"]["name"] = "green-net"
     nad["spec"]["config"] = nad["spec"]["config"].replace("blue", "green")
     pod["metadata"] |= {"name": "green"}

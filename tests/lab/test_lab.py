@@ -28,7 +28,7 @@ GUEST = """
 apiVersion: virtnet.dev/v1alpha1
 kind: Subnet
 metadata: {name: blue}
-spec: {cidr: 10.0.0.0/24}
+spec: {cidrs: [10.0.0.0/24]}
 ---
 apiVersion: k8s.cni.cncf.io/v1
 kind: NetworkAttachmentDefinition

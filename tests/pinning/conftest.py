@@ -149,10 +149,11 @@ class Tenant:
     namespace: str
 
     async def subnet(self, name: str = "blue", cidr: str = "10.0.0.0/24", **spec: Any) -> dict[str, Any]:
+        """``cidr``: one network, or one of each family with a space between."""
         vpc = {"kind": "Vpc", "name": name}
         body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "Subnet", "metadata": {"name": name}}
         return await self.cluster.create(
-            kinds.of(Subnet), {**body, "spec": {"vpc": vpc, "cidr": cidr, **spec}}, self.namespace
+            kinds.of(Subnet), {**body, "spec": {"vpc": vpc, "cidrs": cidr.split(), **spec}}, self.namespace
         )
 
     async def cluster_subnet(self, cidr: str, **spec: Any) -> str:
@@ -160,7 +161,9 @@ class Tenant:
         name = f"lan-{uuid4().hex[:8]}"
         body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "ClusterSubnet", "metadata": {"name": name}}
         vpc = {"kind": "ClusterVpc", "name": name}
-        await self.cluster.create(kinds.of(ClusterSubnet), {**body, "spec": {"cidr": cidr, "vpc": vpc, **spec}})
+        await self.cluster.create(
+            kinds.of(ClusterSubnet), {**body, "spec": {"cidrs": cidr.split(), "vpc": vpc, **spec}}
+        )
         return name
 
     async def nad(self, name: str, config: str) -> None:

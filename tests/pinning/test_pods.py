@@ -211,7 +211,11 @@ async def test_an_ordinary_pod_holds_addresses_of_its_own(
 async def test_an_ordinary_pod_asks_in_its_selection(tenant: Tenant) -> None:
     element = {"name": "blue-net", "ips": ["10.0.0.66/24"], "mac": "02:00:00:00:00:66", "default-route": ["10.0.0.1"]}
     (found,) = attachments(await tenant.pod(pod(networks=[element]))).values()
-    assert (found["addresses"], found["mac"], found["gateway"]) == (["10.0.0.66/24"], "02:00:00:00:00:66", "10.0.0.1")
+    assert (found["addresses"], found["mac"], found["gateways"]) == (
+        ["10.0.0.66/24"],
+        "02:00:00:00:00:66",
+        ["10.0.0.1"],
+    )
 
 
 async def test_a_pod_of_a_deployment_is_named_in_time(tenant: Tenant) -> None:

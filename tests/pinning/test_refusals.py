@@ -70,8 +70,7 @@ def bringing(**nic: Any) -> dict[str, Any]:
         pytest.param(
             asking('{"blue": ["10.0.0.5", "10.0.0.6"]}'),
             422,
-            "Subnet NS/blue: NIC blue asks for 2 addresses (10.0.0.5, 10.0.0.6), but the Subnet has one family; "
-            "ask for one",
+            "Subnet NS/blue: NIC blue: 10.0.0.5 and 10.0.0.6 are both IPv4; a NIC has one address of each family",
             id="wrong count",
         ),
         pytest.param(
@@ -292,7 +291,7 @@ async def test_a_full_subnet(tenant: Tenant) -> None:
         await tenant.create(vm("web", networks=(("blue", "blue-net"), ("tiny", "tiny-net"))))
     assert refusal.value.code == 409
     assert str(refusal.value) == (
-        f"{DENIED}Subnet {tenant.namespace}/tiny: no address is left for NIC tiny of its 1; "
+        f"{DENIED}Subnet {tenant.namespace}/tiny: no IPv4 address is left for NIC tiny of its 1; "
         "delete VMs that are not needed, or extend the Subnet's ranges"
     )
     assert set((await tenant.leases()).values()) == {"db.tiny"}

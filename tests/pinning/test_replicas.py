@@ -52,7 +52,7 @@ async def test_two_replicas_share_a_pool_exactly(tenant: Tenant) -> None:
     made = [one for one in results if isinstance(one, dict)]
     refused = [str(one) for one in results if isinstance(one, ApiError)]
     assert len(made) == 150
-    assert all("no address is left for NIC pool" in text for text in refused), refused
+    assert all("no IPv4 address is left for NIC pool" in text for text in refused), refused
     addresses = [pinned(one)["pool"][0] for one in made]
     assert len(set(addresses)) == 150
     assert set(await tenant.leases()) == {*addresses, *(macs(one)["pool"] for one in made)}

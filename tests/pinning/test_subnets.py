@@ -46,7 +46,9 @@ SUBNETS = kinds.of(Subnet)
             id="reserved twice",
         ),
         pytest.param(
-            {"gateway": "10.5.0.255"}, "gateway: 10.5.0.255 is no host address of 10.5.0.0/24", id="broadcast gateway"
+            {"gateways": ["10.5.0.255"]},
+            "gateways: 10.5.0.255 is no host address of 10.5.0.0/24",
+            id="broadcast gateway",
         ),
     ],
 )
@@ -98,7 +100,7 @@ async def test_a_subnet_in_use_stays(tenant: Tenant) -> None:
         "delete its VMs first"
     )
     with pytest.raises(Rejected, match=r"gateway 10\.0\.0\.5 is held by VM .*/db, NIC blue; choose another"):
-        await tenant.cluster.patch(SUBNETS, "blue", {"spec": {"gateway": "10.0.0.5"}}, ns)
+        await tenant.cluster.patch(SUBNETS, "blue", {"spec": {"gateways": ["10.0.0.5"]}}, ns)
 
 
 async def test_an_unused_subnet_goes(tenant: Tenant) -> None:

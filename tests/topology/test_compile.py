@@ -35,7 +35,7 @@ def test_scopes_do_not_clash():
 
 
 def test_subnet_hangs_on_the_router_of_its_vpc():
-    of = subnet(vpc={"kind": "Vpc", "name": "lab"}, gateway="10.10.0.254")
+    of = subnet(vpc={"kind": "Vpc", "name": "lab"}, gateways=["10.10.0.254"])
     gateway = rows_of(of)[Key("Logical_Router_Port", "Subnet/demo/blue:gateway")]
     assert gateway.parent == Parent(Key("Logical_Router", "Vpc/demo/lab"), "ports")
     assert gateway.columns["networks"] == {"10.10.0.254/24"}
@@ -58,7 +58,7 @@ def test_router_mac_is_stable_local_and_never_a_nics():
 
 
 def test_cluster_subnet_compiles_as_a_subnet_does():
-    lan = ClusterSubnet.parse({"metadata": {"name": "lan"}, "spec": {"cidr": "10.20.0.0/16"}})
+    lan = ClusterSubnet.parse({"metadata": {"name": "lan"}, "spec": {"cidrs": ["10.20.0.0/16"]}})
     assert {key.origin for key in rows_of(lan)} == {"ClusterSubnet/lan"}
 
 

@@ -36,10 +36,10 @@ def test_localnet_port_carries_the_vlan(vlan, tag):
     ("spec", "networks"),
     [
         pytest.param({}, None, id="physical gateway: the router stays out"),
-        pytest.param({"gateway": "10.66.0.254"}, None, id="physical gateway of the user's choice"),
+        pytest.param({"gateways": ["10.66.0.254"]}, None, id="physical gateway of the user's choice"),
         pytest.param({"logicalGateway": True}, "10.66.0.1/24", id="the router is the gateway"),
         pytest.param(
-            {"logicalGateway": True, "gateway": "10.66.0.254"}, "10.66.0.254/24", id="at an address of choice"
+            {"logicalGateway": True, "gateways": ["10.66.0.254"]}, "10.66.0.254/24", id="at an address of choice"
         ),
         pytest.param({"routerAddresses": ["10.66.0.2"]}, "10.66.0.2/24", id="beside the physical gateway"),
     ],

@@ -1,65 +1,68 @@
-"""A Subnet's addresses: which may be handed out, and in which order."""
+"""A Subnet's addresses of one family: which may be handed out, and in which order."""
 
 import bisect
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import accumulate, chain
 from typing import Self
 
-from virtnet.api import ClusterSubnet, Subnet
+from virtnet.api.addresses import Address, Network
 
 Interval = tuple[int, int]
 """First and last address, as numbers."""
 
 
-class InvalidSubnet(ValueError):  # noqa: N818 - says what the Subnet is
-    """A Subnet that cannot be served; the text says which field, its value and what to do."""
-
-
 @dataclass(frozen=True)
 class Pool:
-    """The addresses of one Subnet. All arithmetic is on numbers and intervals, so a /8 costs what a /24 does."""
+    """The addresses of one family. All arithmetic is on numbers and intervals, so a /64 costs what a /24 does."""
 
-    network: IPv4Network
-    gateway: IPv4Address
-    ranges: tuple[Interval, ...]
-    """What is handed out automatically, before anything is taken out of it."""
+    network: Network
+    gateway: Address
     excludes: tuple[Interval, ...]
-    own: frozenset[IPv4Address]
+    own: frozenset[Address]
     """What the Vpc's router and the multicast querier have beside the gateway."""
     reservations: Mapping[str, str]
-    """Address -> ``namespace/name`` of the VM that it is kept for."""
+    """Address in canonical form -> ``namespace/name`` of the VM that it is kept for."""
     free: tuple[Interval, ...]
     """What is handed out automatically: ranges without excludes, reservations, gateway, network and broadcast."""
 
     @classmethod
-    def of(cls, subnet: Subnet | ClusterSubnet) -> Self:
-        """The pool of a Subnet. Raises InvalidSubnet."""
-        spec = subnet.spec
-        try:
-            network = IPv4Network(spec.cidr)
-        except ValueError as error:
-            raise InvalidSubnet(f"cidr {spec.cidr}: {error}; write a network such as 10.10.0.0/24") from error
-        gateway = _within("gateway", spec.gateway, network) if spec.gateway else network[1]
-        ranges = [_interval("ranges", text, network) for text in spec.ranges] or [
-            (int(network.network_address), int(network.broadcast_address))
-        ]
-        excludes = [_interval("excludes", text, network) for text in spec.excludes]
-        reservations = _reservations(subnet, network)
-        if str(gateway) in reservations:
-            raise InvalidSubnet(f"reservations: {gateway} is the gateway; reserve another address")
-        own = _own(subnet, network, gateway)
-        if taken_twice := next((a for a in own if str(a) in reservations), None):
-            raise InvalidSubnet(
-                f"reservations: {taken_twice} is the router's or the querier's; reserve another address"
-            )
-        ends = (int(network.network_address), int(network.broadcast_address), int(gateway), *map(int, own))
-        taken = [*excludes, *((n, n) for n in (*ends, *(int(IPv4Address(a)) for a in reservations)))]
-        merged = _merge(ranges)
-        return cls(network, gateway, merged, _merge(excludes), own, reservations, _subtract(merged, _merge(taken)))
+    def of(
+        cls,
+        network: Network,
+        gateway: Address,
+        *,
+        ranges: Iterable[Interval],
+        excludes: Iterable[Interval],
+        own: Iterable[Address],
+        reservations: Mapping[Address, str],
+    ) -> Self:
+        """The pool of a network, whose parts all lie in it. No ``ranges``: all of it."""
+        whole = (int(network.network_address), int(network.broadcast_address))
+        excludes, own = tuple(excludes), frozenset(own)
+        single = (network.network_address, gateway, *_broadcast(network), *own, *reservations)
+        taken = _merge((*excludes, *((int(address), int(address)) for address in single)))
+        return cls(
+            network,
+            gateway,
+            _merge(excludes),
+            own,
+            {str(address): vm for address, vm in reservations.items()},
+            _subtract(_merge(tuple(ranges) or (whole,)), taken),
+        )
+
+    @property
+    def family(self) -> str:
+        """IPv4 or IPv6."""
+        return f"IPv{self.network.version}"
+
+    @property
+    def example(self) -> Address:
+        """An address of it, for messages."""
+        return self.network[(10 if self.network.version == 4 else 16) % self.network.num_addresses]
 
     @property
     def capacity(self) -> int:
@@ -71,20 +74,18 @@ class Pool:
         return tuple(address for address, holder in self.reservations.items() if holder == vm)
 
     def refuse(self, address: str, vm: str) -> str | None:
-        """Why this VM (``namespace/name``) may not ask for this address; None where it may.
+        """Why this VM (``namespace/name``) may not ask for this address of the pool's family; None where it may.
 
         An address outside ``ranges`` may be asked for: ranges bound what is chosen automatically. A reservation
         within ``excludes`` holds for its VM.
         """
-        try:
-            asked = IPv4Address(address)
-        except AddressValueError:
-            return f"{address} is not an IPv4 address; write it like {self.network[10 % self.network.num_addresses]}"
+        asked = ip_address(address)
         if asked not in self.network:
             return f"{asked} is outside {self.network}; choose an address of that network"
         if asked == self.network.network_address:
-            return f"{asked} is the network address; choose another"
-        if asked == self.network.broadcast_address:
+            name = "network" if self.network.version == 4 else "subnet-router anycast"
+            return f"{asked} is the {name} address; choose another"
+        if asked in _broadcast(self.network):
             return f"{asked} is the broadcast address; choose another"
         if asked == self.gateway:
             return f"{asked} is the gateway; choose another"
@@ -107,7 +108,7 @@ class Pool:
         """
         cooled = []
         for number in self._around(seed):
-            address = str(IPv4Address(number))
+            address = str(self._address(number))
             if address in taken:
                 continue
             until = cooling.get(address)
@@ -117,6 +118,9 @@ class Pool:
                 yield address
         for _, _, address in sorted(cooled):
             yield address
+
+    def _address(self, number: int) -> Address:
+        return IPv4Address(number) if self.network.version == 4 else IPv6Address(number)
 
     def _around(self, seed: str) -> Iterator[int]:
         sizes = [last - first + 1 for first, last in self.free]
@@ -129,67 +133,9 @@ class Pool:
             yield self.free[place][0] + index - (ends[place] - sizes[place])
 
 
-def _own(subnet: Subnet | ClusterSubnet, network: IPv4Network, gateway: IPv4Address) -> frozenset[IPv4Address]:
-    spec = subnet.spec
-    found: set[IPv4Address] = set()
-    for text in spec.router_addresses:
-        address = _within("routerAddresses", text, network)
-        if address == gateway:
-            raise InvalidSubnet(
-                f"routerAddresses: {address} is the gateway's, a machine outside; give the router another"
-            )
-        if found:
-            raise InvalidSubnet(f"routerAddresses: {address} is the second of its family; keep one")
-        found.add(address)
-    if spec.multicast.querier_address:
-        found.add(_within("multicast.querierAddress", spec.multicast.querier_address, network))
-    elif spec.multicast.querier and spec.physical_gateway and not found:
-        raise InvalidSubnet(
-            "multicast.querier: no address to ask from, because the gateway is outside; set multicast.querierAddress"
-        )
-    return frozenset(found)
-
-
-def _reservations(subnet: Subnet | ClusterSubnet, network: IPv4Network) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    for one in subnet.spec.reservations:
-        address, vm = str(_within("reservations", one.address, network)), _vm(one.vm, subnet.namespace)
-        if kept.setdefault(address, vm) != vm:
-            raise InvalidSubnet(f"reservations: {address} is kept for {kept[address]} and for {vm}; remove one of them")
-    return kept
-
-
-def _vm(text: str, namespace: str) -> str:
-    if "/" in text:
-        if namespace and not text.startswith(f"{namespace}/"):
-            raise InvalidSubnet(f"reservations: VM {text} is in another namespace; a Subnet serves {namespace} only")
-        return text
-    if not namespace:
-        raise InvalidSubnet(f"reservations: VM {text} needs its namespace in a ClusterSubnet; write namespace/{text}")
-    return f"{namespace}/{text}"
-
-
-def _within(field: str, text: str, network: IPv4Network) -> IPv4Address:
-    try:
-        address = IPv4Address(text)
-    except AddressValueError as error:
-        raise InvalidSubnet(f"{field}: {text} is not an IPv4 address") from error
-    if address not in network or address in (network.network_address, network.broadcast_address):
-        raise InvalidSubnet(f"{field}: {text} is no host address of {network}")
-    return address
-
-
-def _interval(field: str, text: str, network: IPv4Network) -> Interval:
-    first, _, last = text.partition("-")
-    try:
-        low, high = IPv4Address(first), IPv4Address(last or first)
-    except AddressValueError as error:
-        raise InvalidSubnet(f"{field}: {text} is neither an address nor a range like 10.10.0.10-10.10.0.99") from error
-    if low > high:
-        raise InvalidSubnet(f"{field}: {text} ends before it begins; write {last}-{first}")
-    if low not in network or high not in network:
-        raise InvalidSubnet(f"{field}: {text} is not inside {network}")
-    return int(low), int(high)
+def _broadcast(network: Network) -> tuple[Address, ...]:
+    """The last address where nobody may have it: IPv6 has no broadcast."""
+    return (network.broadcast_address,) if network.version == 4 else ()
 
 
 def _merge(intervals: Iterable[Interval]) -> tuple[Interval, ...]:

@@ -1,11 +1,13 @@
 """What a NIC wants of its Subnet: what it insists on, what it would rather have, and where it may be refused. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from virtnet.addressing.mac import normalise
 from virtnet.addressing.pool import Pool
+from virtnet.addressing.pools import home
 from virtnet.api import Holder, Owner, SubnetRef
+from virtnet.api.addresses import family, is_mac
 from virtnet.api.names import PINNED, port_name
 from virtnet.api.records import PinnedNic, PinnedRecord
 
@@ -35,7 +37,8 @@ class Want:
     nad: str
     subnet: SubnetRef
     holder: Holder
-    address: Wish
+    addresses: tuple[Wish, ...]
+    """One of each family of the Subnet, in the order of its cidrs."""
     mac: Wish
     settled: frozenset[str] = frozenset()
     """What the stored manifest says that this NIC holds: nobody is about to free it."""
@@ -95,20 +98,21 @@ def want(
     namespace: str,
     owner: Owner,
     subnet: SubnetRef,
-    pool: Pool,
+    pools: Sequence[Pool],
     past: Past,
     held: Iterable[str],
 ) -> Want:
     """What the NIC of an owner wants.
 
-    In this order: what it asks for, what was pinned, what its Port has a lease of in this Subnet (``held``), what is
-    reserved for its VM, any. Raises Refused.
+    For each family in this order: what it asks for, what was pinned, what its Port has a lease of in this Subnet
+    (``held``), what is reserved for its VM, any. Raises Refused.
     """
     key = "" if owner.kind == "Pod" else f"{namespace}/{owner.name}"  # reservations are for VMs
     before = past.nic(asked.network)
     kept = before if before is not None and before.subnet == subnet else None
     if kept is not None and past.stored is None:
-        kept = _admissible(kept, asked, pool, key)
+        kept = _admissible(kept, asked, pools, key)
+    insisted = _stored(kept, pools) | _asked(asked, subnet, pools, key)
     leased = tuple(held)
     mac = _mac(asked.mac, asked, subnet)
     if mac in past.macs_of_others():
@@ -120,44 +124,67 @@ def want(
         nad=asked.nad,
         subnet=subnet,
         holder=holder,
-        address=Wish(
-            exactly=_address(asked, subnet, pool, key) or next(iter(kept.addresses if kept else ()), ""),
-            rather=(
-                *(address for address in leased if ":" not in address and pool.refuse(address, key) is None),
-                *pool.reserved_for(key),
-            ),
+        addresses=tuple(
+            Wish(insisted.get(pool.family, ""), (*_again(leased, pool, key), *pool.reserved_for(key))) for pool in pools
         ),
         mac=Wish(
             exactly="" if carried and mac == carried else mac or (kept.mac if kept else ""),
-            rather=(*filter(None, [carried]), *(address for address in leased if ":" in address)),
+            rather=(*filter(None, [carried]), *filter(is_mac, leased)),
         ),
         settled=frozenset((kept.mac, *kept.addresses)) if kept and past.stored else frozenset(),
     )
 
 
-def _admissible(kept: PinnedNic, asked: Asked, pool: Pool, vm: str) -> PinnedNic:
+def _again(leased: Iterable[str], pool: Pool, vm: str) -> list[str]:
+    """What the NIC has leases of in one family, as far as they would be granted today."""
+    return [address for address in leased if family(address) == pool.family and pool.refuse(address, vm) is None]
+
+
+def _admissible(kept: PinnedNic, asked: Asked, pools: Sequence[Pool], vm: str) -> PinnedNic:
     """A pinned record that a manifest brings along, if it could have been pinned. Raises Refused."""
     source = f"annotation {PINNED}, NIC {asked.network}"
-    if len(kept.addresses) != 1:
-        raise Refused(f"{source}: {len(kept.addresses)} addresses; remove the annotation")
-    refusal = pool.refuse(kept.addresses[0], vm)
-    if refusal is not None:
-        raise Refused(f"{kept.subnet}: {source}: {refusal}, or remove the annotation")
-    return kept.model_copy(update={"mac": _mac(kept.mac, asked, kept.subnet)})
+    if not kept.addresses:
+        raise Refused(f"{source}: 0 addresses; remove the annotation")
+    try:
+        addresses = _by_family(kept.addresses, pools, vm)
+    except ValueError as error:
+        raise Refused(f"{kept.subnet}: {source}: {error}, or remove the annotation") from error
+    mac = _mac(kept.mac, asked, kept.subnet)
+    return kept.model_copy(update={"mac": mac, "addresses": tuple(addresses.values())})
 
 
-def _address(asked: Asked, subnet: SubnetRef, pool: Pool, vm: str) -> str:
-    if not asked.addresses:
-        return ""
-    if len(asked.addresses) > 1:
-        raise Refused(
-            f"{subnet}: NIC {asked.network} asks for {len(asked.addresses)} addresses ({', '.join(asked.addresses)}), "
-            "but the Subnet has one family; ask for one"
-        )
-    refusal = pool.refuse(asked.addresses[0], vm)
-    if refusal is not None:
-        raise Refused(f"{subnet}: NIC {asked.network}: {refusal}")
-    return asked.addresses[0]
+def _stored(kept: PinnedNic | None, pools: Sequence[Pool]) -> dict[str, str]:
+    """Family -> pinned address. One of a family that the Subnet has no more is none."""
+    found = {}
+    for address in kept.addresses if kept else ():
+        try:
+            pool, canonical = home(address, pools)
+        except ValueError:
+            continue
+        found[pool.family] = canonical
+    return found
+
+
+def _asked(asked: Asked, subnet: SubnetRef, pools: Sequence[Pool], vm: str) -> dict[str, str]:
+    """Family -> requested address. Raises Refused."""
+    try:
+        return _by_family(asked.addresses, pools, vm)
+    except ValueError as error:
+        raise Refused(f"{subnet}: NIC {asked.network}: {error}") from error
+
+
+def _by_family(addresses: Iterable[str], pools: Sequence[Pool], vm: str) -> dict[str, str]:
+    """Family -> address in canonical form. Raises ValueError for what the VM may not have."""
+    found: dict[str, str] = {}
+    for text in addresses:
+        pool, address = home(text, pools)
+        other = found.setdefault(pool.family, address)
+        if other != address:
+            raise ValueError(f"{other} and {address} are both {pool.family}; a NIC has one address of each family")
+        refusal = pool.refuse(address, vm)
+        if refusal is not None:
+            raise ValueError(refusal)
+    return found
 
 
 def _mac(text: str, asked: Asked, subnet: SubnetRef) -> str:
@@ -174,7 +201,7 @@ def without_twins(wants: Iterable[Want]) -> tuple[Want, ...]:
     wants = tuple(wants)
     seen: dict[tuple[SubnetRef, str], str] = {}
     for one in wants:
-        for address in filter(None, (one.address.exactly, one.mac.exactly)):
+        for address in filter(None, (wish.exactly for wish in (*one.addresses, one.mac))):
             other = seen.setdefault((one.subnet, address), one.network)
             if other != one.network:
                 raise Refused(

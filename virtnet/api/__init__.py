@@ -1,5 +1,6 @@
 """The user's language: one pydantic model per kind of ``virtnet.dev/v1alpha1``, from which ``crds/`` is generated."""
 
+from virtnet.api.guest import Dhcp, Dns, Route
 from virtnet.api.lease import AddressLease, AddressLeaseSpec, AddressLeaseStatus, Holder
 from virtnet.api.meta import GROUP, VERSION, Condition, Metadata, Resource, Spec, set_condition
 from virtnet.api.node_network import (
@@ -21,7 +22,7 @@ from virtnet.api.provider_network import (
     ProviderNetworkStatus,
 )
 from virtnet.api.references import SubnetRef, VpcRef
-from virtnet.api.subnet import ClusterSubnet, Cooling, Dhcp, Dns, Reservation, Route, Subnet, SubnetSpec, SubnetStatus
+from virtnet.api.subnet import ClusterSubnet, Cooling, Reservation, Subnet, SubnetSpec, SubnetStatus
 from virtnet.api.vpc import ClusterVpc, Vpc, VpcSpec, VpcStatus
 
 KINDS: tuple[type[Resource], ...] = (

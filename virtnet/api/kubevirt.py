@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from virtnet.api.addresses import canonical
 from virtnet.api.multus import qualified
 from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, pod_interface
 
@@ -96,7 +97,7 @@ def requested_addresses(vm: Body) -> dict[str, tuple[str, ...]]:
             if network not in names:
                 raise InvalidRequest(f"annotation {key}: the VM has no network {network}; it has {_listed(names)}")
             first, already = wanted.setdefault(network, (key, addresses))
-            if already != addresses:
+            if set(map(canonical, already)) != set(map(canonical, addresses)):
                 raise InvalidRequest(
                     f"NIC {network}: {first} asks for {', '.join(already)}, and {key} for {', '.join(addresses)}; "
                     "keep one of them"

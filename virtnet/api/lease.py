@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from virtnet.api.addresses import exploded
 from virtnet.api.meta import Column, Crd, Resource, Spec
 from virtnet.api.port import Owner
 from virtnet.api.references import SubnetRef
@@ -75,7 +76,9 @@ def lease_name(address: str, subnet: SubnetRef) -> str:
     '10.0.0.5.blue.demo'
     >>> lease_name("02:00:00:00:00:01", SubnetRef(kind="ClusterSubnet", name="lan"))
     '02-00-00-00-00-01.lan'
+    >>> lease_name("fd00::5", SubnetRef(kind="ClusterSubnet", name="lan"))
+    'fd00-0000-0000-0000-0000-0000-0000-0005.lan'
 
-    IPv6 addresses must come in exploded form, so that one address has one name.
+    However an IPv6 address is written, it has one name; at full length, because a name ends in no dash.
     """
-    return f"{address.replace(':', '-')}.{subnet.suffix}"
+    return f"{exploded(address).replace(':', '-')}.{subnet.suffix}"

@@ -27,7 +27,9 @@ class PortSpec(Spec):
     network_attachment_definition: str = Field(max_length=317, description="The NAD that it uses, as namespace/name.")
     subnet: SubnetRef = Field(description="The Subnet that its addresses are from.")
     mac_address: str = Field(max_length=17, description="Its MAC, lower case, with colons.")
-    addresses: tuple[str, ...] = Field(max_length=2, description="Its IP addresses, without prefix length.")
+    addresses: tuple[str, ...] = Field(
+        max_length=2, description="Its IP addresses, one of each family, without prefix length."
+    )
     nic: Literal["veth"] = Field(default="veth", description="How it is attached to its node.")
 
 
@@ -79,7 +81,7 @@ class Port(Resource):
             Column("Owner", ".spec.owner.name"),
             Column("Network", ".spec.network"),
             Column("Subnet", ".spec.subnet.name"),
-            Column("Addresses", ".spec.addresses[0]"),
+            Column("Addresses", ".spec.addresses"),
             Column("MAC", ".spec.macAddress"),
             Column("Phase", ".status.phase"),
             Column("Node", ".status.node"),

@@ -4,9 +4,9 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from virtnet.api.guest import Route
 from virtnet.api.meta import Spec
 from virtnet.api.references import SubnetRef
-from virtnet.api.subnet import Route
 
 
 class PinnedNic(Spec):
@@ -54,8 +54,9 @@ class Attachment(Spec):
     subnet: SubnetRef
     mac: str
     addresses: tuple[str, ...]
-    """With prefix length, as a CNI result has them: ``10.0.0.5/24``."""
-    gateway: str = ""
+    """With prefix length, as a CNI result has them: ``10.0.0.5/24``, one of each family."""
+    gateways: tuple[str, ...] = ()
+    """Of the default routes, one of each family; none where another network has them."""
     routes: tuple[Route, ...] = ()
     mtu: int
     underlay: Underlay | None = None

@@ -2,95 +2,20 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from ipaddress import collapse_addresses, ip_address, ip_network
-from typing import Annotated, ClassVar
+from ipaddress import collapse_addresses, ip_network
+from itertools import product
+from typing import ClassVar
 
 from pydantic import Field
 
+from virtnet.api.addresses import Cidr, Ip, IpRange, Network, family
+from virtnet.api.guest import Dhcp, Dns, Multicast, Route
 from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
 from virtnet.api.references import SubnetRef, VpcRef
 from virtnet.api.vpc import NAME_RULES
 
 OVERLAY_MTU = 1442
 UNDERLAY_MTU = 1500
-
-Cidr = Annotated[
-    str,
-    Field(
-        max_length=43,
-        examples=["10.10.0.0/24"],
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "isCIDR(self) && cidr(self).ip().family() == 4 && cidr(self).prefixLength() <= 30"
-                    " && cidr(self).prefixLength() >= 8 && cidr(self) == cidr(self).masked()",
-                    "message": "must be an IPv4 network such as 10.10.0.0/24, prefix 8 to 30, no host bits set",
-                }
-            ]
-        },
-    ),
-]
-Ip = Annotated[
-    str,
-    Field(
-        max_length=39,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {"rule": "isIP(self) && ip(self).family() == 4", "message": "must be an IPv4 address such as 10.10.0.1"}
-            ]
-        },
-    ),
-]
-IpRange = Annotated[
-    str,
-    Field(
-        max_length=79,
-        examples=["10.10.0.10-10.10.0.99", "10.10.0.200"],
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": r"self.matches('^[0-9]{1,3}(\\.[0-9]{1,3}){3}(-[0-9]{1,3}(\\.[0-9]{1,3}){3})?$')",
-                    "message": "must be an address (10.10.0.200) or a range (10.10.0.10-10.10.0.99)",
-                }
-            ]
-        },
-    ),
-]
-Destination = Annotated[
-    str,
-    Field(
-        max_length=43,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "isCIDR(self) && cidr(self).ip().family() == 4",
-                    "message": "must be an IPv4 network such as 192.168.0.0/16",
-                }
-            ]
-        },
-    ),
-]
-
-
-class Dns(Spec):
-    """What guests learn about DNS."""
-
-    servers: tuple[Ip, ...] = Field(default=(), max_length=3, description="Addresses of DNS servers.")
-    domain: str = Field(default="", max_length=253, description="The search domain.")
-
-
-class Dhcp(Spec):
-    """How guests get their addresses. OVN answers on the node; there is no server to run."""
-
-    enabled: bool = Field(default=True, description="Whether OVN answers DHCP in this Subnet.")
-    lease_seconds: int = Field(default=3600, ge=60, le=4294967295, description="The lease time that guests are told.")
-
-
-class Route(Spec):
-    """A route that guests get by DHCP."""
-
-    destination: Destination = Field(description="The network to reach.")
-    gateway: Ip = Field(description="The next hop, an address of this Subnet.")
 
 
 class Reservation(Spec):
@@ -105,23 +30,6 @@ class Reservation(Spec):
     )
 
 
-class Multicast(Spec):
-    """How IP multicast is treated. Without snooping it is flooded to every NIC of the Subnet."""
-
-    snooping: bool = Field(
-        default=False, description="Whether OVN learns from IGMP and MLD reports which NICs want which groups."
-    )
-    querier: bool = Field(
-        default=False,
-        description="Whether OVN asks for reports itself; needed where no multicast router does. Needs snooping.",
-    )
-    querier_address: Ip | None = Field(
-        default=None,
-        description="The source of IGMP queries. Default: the Vpc's router in this Subnet; an underlay where that has "
-        "no address needs one of its own.",
-    )
-
-
 class Cooling(Spec):
     """A freed address that is not handed out again yet."""
 
@@ -133,14 +41,19 @@ class SubnetSpec(Spec):
     """An address range. Overlay, or underlay where providerNetwork is set."""
 
     vpc: VpcRef = Field(default_factory=VpcRef, description="The Vpc that routes between this Subnet and others.")
-    cidr: Cidr = Field(description="The network. Immutable.")
-    gateway: Ip | None = Field(
-        default=None,
-        description="The gateway's address: the Vpc's router, or in an underlay without logicalGateway one of "
-        "the physical network's machines. Default: the first address of the network.",
+    cidrs: tuple[Cidr, ...] = Field(
+        min_length=1,
+        max_length=2,
+        description="The network, or one of each family: every NIC gets an address of each. Immutable.",
+    )
+    gateways: tuple[Ip, ...] = Field(
+        default=(),
+        max_length=2,
+        description="The gateway's address in each network: the Vpc's router, or in an underlay without "
+        "logicalGateway one of the physical network's machines. Default: the first address of the network.",
     )
     ranges: tuple[IpRange, ...] = Field(
-        default=(), max_length=256, description="Where addresses are taken from. Default: the whole network."
+        default=(), max_length=256, description="Where addresses are taken from. Default, for each family: all."
     )
     excludes: tuple[IpRange, ...] = Field(
         default=(), max_length=256, description="Addresses that are never handed out."
@@ -192,6 +105,16 @@ class SubnetSpec(Spec):
     )
 
     @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks of ``cidrs``, in its order."""
+        return tuple(ip_network(cidr) for cidr in self.cidrs)
+
+    def overlaps(self, other: "SubnetSpec") -> tuple[Network, Network] | None:
+        """A network of this one and a network of the other that have addresses in common."""
+        pairs = product(self.networks, other.networks)
+        return next((pair for pair in pairs if pair[0].overlaps(pair[1])), None)
+
+    @property
     def underlay(self) -> bool:
         """Whether the guests are on a physical network."""
         return bool(self.provider_network)
@@ -219,8 +142,7 @@ class SubnetSpec(Spec):
         told = {route.destination for route in self.routes}
         found = list(self.routes)
         for hop in self.router_addresses:
-            networks = [ip_network(other) for other in others]
-            same = [network for network in networks if network.version == ip_address(hop).version]
+            same = [ip_network(other) for other in others if family(other) == family(hop)]
             found += [
                 Route(destination=str(network), gateway=hop)
                 for network in collapse_addresses(same)  # type: ignore[type-var]  # of one version
@@ -232,11 +154,13 @@ class SubnetSpec(Spec):
 class SubnetStatus(Spec):
     """How full the Subnet is, and whether OVN has it."""
 
-    gateway: str = Field(default="", description="The gateway in use.")
+    gateways: tuple[str, ...] = Field(default=(), description="The gateways in use, in the order of cidrs.")
     mtu: int = Field(default=0, description="The MTU of guests in use.")
-    capacity: int = Field(default=0, description="How many addresses can be handed out.")
-    used: int = Field(default=0, description="How many addresses are leased.")
-    available: int = Field(default=0, description="How many are left.")
+    capacity: int = Field(
+        default=0, description="How many addresses can be handed out, in the family that has fewest; at most 2^63-1."
+    )
+    used: int = Field(default=0, description="How many addresses are leased, in the family that has most.")
+    available: int = Field(default=0, description="How many NICs can still get their addresses.")
     cooling: tuple[Cooling, ...] = Field(default=(), description="Addresses freed lately, at most 256.")
     conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
     observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
@@ -244,8 +168,8 @@ class SubnetStatus(Spec):
 
 COLUMNS = (
     Column("Vpc", ".spec.vpc.name"),
-    Column("CIDR", ".spec.cidr"),
-    Column("Gateway", ".status.gateway"),
+    Column("CIDRs", ".spec.cidrs"),
+    Column("Gateways", ".status.gateways"),
     Column("Used", ".status.used", "integer"),
     Column("Available", ".status.available", "integer"),
     Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
@@ -254,12 +178,26 @@ COLUMNS = (
 )
 RULES = (
     *NAME_RULES,
-    ("self.spec.cidr == oldSelf.spec.cidr", "cidr is immutable: create another Subnet and move the VMs"),
+    ("self.spec.cidrs == oldSelf.spec.cidrs", "cidrs are immutable: create another Subnet and move the VMs"),
     ("self.spec.vpc == oldSelf.spec.vpc", "vpc is immutable: create another Subnet and move the VMs"),
     (
-        "!has(self.spec.gateway) || (cidr(self.spec.cidr).containsIP(ip(self.spec.gateway))"
-        " && self.spec.cidr.split('/')[0] != self.spec.gateway)",
-        "gateway must be a host address of cidr",
+        "size(self.spec.cidrs) == 1"
+        " || cidr(self.spec.cidrs[0]).ip().family() != cidr(self.spec.cidrs[1]).ip().family()",
+        "cidrs must be of different families: one of IPv4, one of IPv6, or one of each",
+    ),
+    (
+        "!has(self.spec.gateways) || size(self.spec.gateways) < 2"
+        " || ip(self.spec.gateways[0]).family() != ip(self.spec.gateways[1]).family()",
+        "gateways must be of different families: one for each of cidrs",
+    ),
+    (
+        "!has(self.spec.gateways) || self.spec.gateways.all(g,"
+        " self.spec.cidrs.exists(c, cidr(c).containsIP(g) && c.split('/')[0] != g))",
+        "each of gateways must be a host address of one of cidrs",
+    ),
+    (
+        "!has(self.spec.mtu) || self.spec.mtu >= 1280 || self.spec.cidrs.all(c, cidr(c).ip().family() == 4)",
+        "mtu must be at least 1280 where there is IPv6",
     ),
     (
         "!has(self.spec.multicast) || !has(self.spec.multicast.querier) || !self.spec.multicast.querier"

@@ -43,12 +43,13 @@ def status() -> None:
             str(node.status.ports), ready,
         )  # fmt: skip
     console.print(table)
-    table = Table("SUBNET", "CIDR", "GATEWAY", "USED", "AVAILABLE", "READY", title="Subnets", title_justify="left")
+    table = Table("SUBNET", "CIDRS", "GATEWAYS", "USED", "AVAILABLE", "READY", title="Subnets", title_justify="left")
     for subnet in subnets:
         state = subnet.status
         ready = _ready(state.conditions)
         table.add_row(
-            subnet.key, subnet.spec.cidr, state.gateway, str(state.used), str(state.available), ready
+            subnet.key, ", ".join(subnet.spec.cidrs), ", ".join(state.gateways), str(state.used), str(state.available),
+            ready,
         )  # fmt: skip
     console.print(table)
     phases = [port.status.phase for port in ports]

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from virtnet.api import AddressLease, Cooling, Port, PortSpec, SubnetRef
+from virtnet.api.addresses import is_mac
 from virtnet.api.meta import Metadata
 from virtnet.api.names import OWNER_LABEL, label_value
-from virtnet.controllers.ownership import desired_ports, is_mac, pinned_leases, plan_leases, plan_ports
+from virtnet.controllers.ownership import desired_ports, pinned_leases, plan_leases, plan_ports
 from virtnet.controllers.store import Store, subnet_id
 from virtnet.controllers.worker import each
 from virtnet.handoff.machine import home_of

@@ -155,8 +155,3 @@ def pinned_leases(vm: Vm | None) -> dict[str, frozenset[str]]:
         )
         for network, nic in vm.record.nics.items()
     }
-
-
-def is_mac(address: str) -> bool:
-    """Whether an address is a MAC: six groups, where an IPv6 address of a lease is exploded into eight."""
-    return address.count(":") == 5

@@ -1,6 +1,6 @@
 """Whether a Subnet can be put into OVN, and why not. For the rows, and for the condition that people read."""
 
-from virtnet.addressing.pool import InvalidSubnet, Pool
+from virtnet.addressing.pools import InvalidSubnet, pools_of
 from virtnet.api import ClusterSubnet, Subnet
 from virtnet.controllers.store import Store, segment, vpc_of
 
@@ -12,7 +12,7 @@ def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
     """
     reference, vpc = subnet.spec.vpc, store.vpc(vpc_of(subnet))
     try:
-        Pool.of(subnet)
+        pools_of(subnet)
     except InvalidSubnet as error:
         return "Invalid", str(error)
     if vpc is None:
@@ -22,12 +22,16 @@ def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
         return "VpcNotAllowed", f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}"
     twin = store.twin(subnet)
     if twin is not None:
-        where = segment(subnet)
-        return "Overlaps", f"{subnet.spec.cidr} overlaps {twin.spec.cidr} of {twin.ref} on {where}; use another VLAN"
+        where, theirs = segment(subnet), ", ".join(twin.spec.cidrs)
+        return (
+            "Overlaps",
+            f"{', '.join(subnet.spec.cidrs)} overlaps {theirs} of {twin.ref} on {where}; use another VLAN",
+        )
     if subnet.spec.underlay and subnet.spec.provider_network not in store.provider_networks.objects:
         name = subnet.spec.provider_network
         return "ProviderNetworkMissing", f"create ProviderNetwork {name}, or name another"
     rival = store.rival(subnet)
     if rival is not None:
-        return "Overlaps", f"{subnet.spec.cidr} overlaps {rival.spec.cidr} of {rival.ref}; delete one of them"
+        ours, theirs = (", ".join(one.spec.cidrs) for one in (subnet, rival))
+        return "Overlaps", f"{ours} overlaps {theirs} of {rival.ref}; delete one of them"
     return "", ""

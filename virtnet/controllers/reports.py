@@ -1,15 +1,16 @@
 """What people see: statuses, conditions and Events. Nothing here decides anything, so it may be late."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
-from virtnet.addressing.pool import Pool
+from virtnet.addressing.pools import LARGEST_COUNT, capacity, pools_of
 from virtnet.api import Condition, HandoffRecord, Port, Resource, Spec, set_condition
+from virtnet.api.addresses import family
 from virtnet.controllers.informers import subnet_of, vpc_id
-from virtnet.controllers.ownership import is_mac
 from virtnet.controllers.placement import obstacle
 from virtnet.controllers.store import Store, vpc_of
 from virtnet.controllers.worker import each
@@ -106,19 +107,17 @@ class Reports:
         subnet = self._store.subnet(subnet_of(id_))
         if subnet is None:
             return
-        used = sum(not is_mac(lease.spec.address) for lease in self._store.leases.of(id_))
         reason, message = obstacle(self._store, subnet)
-        gateway, capacity = "", 0
-        if reason != "Invalid":
-            pool = Pool.of(subnet)
-            gateway, capacity = str(pool.gateway), pool.capacity
+        pools = pools_of(subnet) if reason != "Invalid" else ()
+        leased = Counter(family(lease.spec.address) for lease in self._store.leases.of(id_))
+        left = [pool.capacity - leased[pool.family] for pool in pools]
         status = subnet.status.model_copy(
             update={
-                "gateway": gateway,
                 "mtu": subnet.spec.guest_mtu,
-                "capacity": capacity,
-                "used": used,
-                "available": max(0, capacity - used),
+                "gateways": tuple(str(pool.gateway) for pool in pools),
+                "capacity": capacity(pools),
+                "used": max(leased["IPv4"], leased["IPv6"]),
+                "available": max(0, min([LARGEST_COUNT, *left])) if pools else 0,
                 "conditions": set_condition(
                     subnet.status.conditions,
                     "Ready",
@@ -224,7 +223,6 @@ def record_of(journal: Journal, state: str, *, message: str, finished: datetime 
         source=journal.source,
         target=journal.target,
         state=state,
-        gateless=journal.gateless,
         armed_at=journal.armed,
         bound_at=journal.bound,
         activated_at=journal.activated,

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from prometheus_client import Histogram
 
-from virtnet.addressing.pool import Pool
+from virtnet.addressing.pools import pools_of
 from virtnet.api import ClusterSubnet, NodeHandoff, NodeNetwork, Port, Subnet
 from virtnet.controllers.informers import port_keys, subnet_of, vpc_id
 from virtnet.controllers.ownership import leases_of
@@ -147,7 +147,7 @@ class Rows:
             return self._northbound.of(id_) if self._store.ports.of(id_) else []
         if not self._can_be_placed(subnet):
             return self._northbound.of(id_)
-        return subnet_rows(subnet, Pool.of(subnet), Beside.of(self._store.beside(subnet)))
+        return subnet_rows(subnet, pools_of(subnet), Beside.of(self._store.beside(subnet)))
 
     def _can_be_placed(self, subnet: Subnet | ClusterSubnet) -> bool:
         id_ = subnet_id(subnet.ref)

@@ -6,7 +6,6 @@ kopf's own watches tell additions only after a lost connection, which would keep
 """
 
 from datetime import UTC, datetime
-from ipaddress import IPv4Network
 from typing import Any
 
 from virtnet.api import (
@@ -116,16 +115,14 @@ class Store:
         """
         if not subnet.spec.underlay:
             return None
-        network = IPv4Network(subnet.spec.cidr)
         same = [s for s in self.cluster_subnets if s.ref != subnet.ref and segment(s) == segment(subnet)]
         elder = [s for s in same if _age(s) < _age(subnet)]
-        return next((s for s in elder if IPv4Network(s.spec.cidr).overlaps(network)), None)
+        return next((s for s in elder if subnet.spec.overlaps(s.spec)), None)
 
     def rival(self, subnet: Subnet | ClusterSubnet) -> Subnet | ClusterSubnet | None:
         """An elder Subnet of the same Vpc that this one overlaps; admission lets both in when they come at once."""
-        network = IPv4Network(subnet.spec.cidr)
         older = [other for other in self.beside(subnet) if _age(other) < _age(subnet)]
-        return next((s for s in older if IPv4Network(s.spec.cidr).overlaps(network)), None)
+        return next((s for s in older if subnet.spec.overlaps(s.spec)), None)
 
     def table(self, model: type[Resource]) -> Table[Any]:
         """The table of one of virtnet's own kinds."""

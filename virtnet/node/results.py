@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from virtnet.api.records import Attachment
 from virtnet.node.journal import Entry
 from virtnet.node.request import NEWEST, VERSIONS
 
@@ -12,15 +13,22 @@ def result(entry: Entry, version: str, host_mac: str) -> dict[str, Any]:
         return _of_the_first_versions(entry, version)
     attachment = entry.attachment
     mtu = {"mtu": attachment.mtu} if version == NEWEST else {}
-    family = {"version": "4"} if version.startswith("0.") else {}
-    gateway = {"gateway": attachment.gateway} if attachment.gateway else {}
+    says_family = version.startswith("0.")
     return {
         "cniVersion": version,
         "interfaces": [
             {"name": entry.host_name, "mac": host_mac, **mtu},
             {"name": entry.interface, "mac": attachment.mac, "sandbox": entry.netns, **mtu},
         ],
-        "ips": [{"address": address, "interface": 1, **gateway, **family} for address in attachment.addresses],
+        "ips": [
+            {
+                "address": address,
+                "interface": 1,
+                **_gateway(attachment, address),
+                **({"version": _family(address)} if says_family else {}),
+            }
+            for address in attachment.addresses
+        ],
         "routes": _routes(entry),
         "dns": {},
     }
@@ -29,14 +37,27 @@ def result(entry: Entry, version: str, host_mac: str) -> dict[str, Any]:
 def _of_the_first_versions(entry: Entry, version: str) -> dict[str, Any]:
     """0.1.0 and 0.2.0 know one address of each family, and no interfaces."""
     attachment = entry.attachment
-    gateway = {"gateway": attachment.gateway} if attachment.gateway else {}
-    first = [
-        {"ip": address, **gateway, "routes": _routes(entry)} for address in attachment.addresses if ":" not in address
-    ]
-    return {"cniVersion": version, **({"ip4": first[0]} if first else {}), "dns": {}}
+    found = {
+        f"ip{_family(address)}": {
+            "ip": address,
+            **_gateway(attachment, address),
+            "routes": [route for route in _routes(entry) if _family(route["dst"]) == _family(address)],
+        }
+        for address in attachment.addresses
+    }
+    return {"cniVersion": version, **found, "dns": {}}
+
+
+def _gateway(attachment: Attachment, address: str) -> dict[str, str]:
+    """The gateway of an address's family, if the default route is this network's."""
+    return next(({"gateway": one} for one in attachment.gateways if _family(one) == _family(address)), {})
 
 
 def _routes(entry: Entry) -> list[dict[str, str]]:
     attachment = entry.attachment
-    default = [{"dst": "0.0.0.0/0", "gw": attachment.gateway}] if attachment.gateway else []
+    default = [{"dst": "::/0" if ":" in one else "0.0.0.0/0", "gw": one} for one in attachment.gateways]
     return [*default, *({"dst": route.destination, "gw": route.gateway} for route in attachment.routes)]
+
+
+def _family(address: str) -> str:
+    return "6" if ":" in address else "4"

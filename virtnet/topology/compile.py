@@ -3,6 +3,8 @@
 Every part of a kind (its switch, its gateway, its DHCP) is a compiler of its own; a further part is a further line.
 """
 
+from collections.abc import Sequence
+
 from virtnet.api import ClusterSubnet, Subnet
 from virtnet.topology.dhcp4 import dhcp4_rows
 from virtnet.topology.port import port_rows
@@ -14,12 +16,12 @@ from virtnet.topology.vpc import vpc_rows
 __all__ = ["port_rows", "subnet_rows", "vpc_rows"]
 
 
-def subnet_rows(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Beside = ALONE) -> list[Row]:
+def subnet_rows(subnet: Subnet | ClusterSubnet, pools: Sequence[Addressing], beside: Beside = ALONE) -> list[Row]:
     """All rows of a Subnet. They hang on the router of its Vpc, whose rows must be there or come along."""
     return [
-        *switch_rows(subnet, pool),
-        *gateway_rows(subnet, pool, beside),
+        *switch_rows(subnet, pools),
+        *gateway_rows(subnet, pools, beside),
         *localnet_rows(subnet),
-        *silence_rows(subnet, pool),
-        *dhcp4_rows(subnet, pool, beside),
+        *silence_rows(subnet, pools),
+        *dhcp4_rows(subnet, pools, beside),
     ]

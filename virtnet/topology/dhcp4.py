@@ -1,6 +1,9 @@
 """Native DHCPv4: what OVN tells the guests of a Subnet."""
 
+from collections.abc import Iterable
+
 from virtnet.api import ClusterSubnet, Subnet, SubnetRef
+from virtnet.api.addresses import family
 from virtnet.topology.names import part, router_mac, switch_key
 from virtnet.topology.ownership import own
 from virtnet.topology.rows import Key, Row
@@ -11,12 +14,14 @@ def dhcp4_key(ref: SubnetRef) -> Key:
     return part("DHCP_Options", switch_key(ref), "v4")
 
 
-def dhcp4_rows(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Beside) -> list[Row]:
-    """The Subnet's DHCP options; nothing where DHCP is off."""
-    if not subnet.spec.dhcp.enabled:
-        return []
+def dhcp4_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing], beside: Beside) -> list[Row]:
+    """The Subnet's DHCPv4 options; nothing where DHCP is off, or no IPv4."""
     key = dhcp4_key(subnet.ref)
-    return [Row(key, {"cidr": subnet.spec.cidr, "options": _options(subnet, pool, beside), "external_ids": own(key)})]
+    return [
+        Row(key, {"cidr": str(pool.network), "options": _options(subnet, pool, beside), "external_ids": own(key)})
+        for pool in pools
+        if pool.network.version == 4 and subnet.spec.dhcp.enabled
+    ]
 
 
 def _options(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Beside) -> dict[str, str]:
@@ -32,11 +37,11 @@ def _options(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Beside) -
         "lease_time": str(spec.dhcp.lease_seconds),
         "mtu": str(spec.guest_mtu),
     }
-    if spec.dns.servers:
-        options["dns_server"] = _list(spec.dns.servers)
+    if servers := [server for server in spec.dns.servers if family(server) == "IPv4"]:
+        options["dns_server"] = _list(servers)
     if spec.dns.domain:
         options["domain_name"] = f'"{spec.dns.domain}"'
-    further = [route for route in spec.guest_routes(beside.networks) if ":" not in route.destination]
+    further = [route for route in spec.guest_routes(beside.networks) if family(route.gateway) == "IPv4"]
     if further:
         # A client that gets this option ignores the router option (RFC 3442), so the default route is told again.
         routes = [f"{route.destination},{route.gateway}" for route in further]
@@ -46,5 +51,5 @@ def _options(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Beside) -
     return options
 
 
-def _list(items: tuple[str, ...] | list[str]) -> str:
+def _list(items: list[str]) -> str:
     return f"{{{', '.join(items)}}}"

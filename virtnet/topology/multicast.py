@@ -1,13 +1,16 @@
 """IP multicast on a Subnet's switch: snooping, and who asks for reports (ovn-nb(5), Logical_Switch other_config)."""
 
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterable
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 
 from virtnet.api import ClusterSubnet, Subnet
 
 _UNIVERSAL = 0x02
 
 
-def multicast_config(subnet: Subnet | ClusterSubnet, mac: str, router: IPv4Address | None) -> dict[str, str]:
+def multicast_config(
+    subnet: Subnet | ClusterSubnet, mac: str, routers: Iterable[IPv4Interface | IPv6Interface]
+) -> dict[str, str]:
     """The keys of the switch's other_config; none without snooping.
 
     Queries come from the Vpc's router, or from the address that the Subnet gives them: never from a physical gateway's,
@@ -16,14 +19,15 @@ def multicast_config(subnet: Subnet | ClusterSubnet, mac: str, router: IPv4Addre
     multicast = subnet.spec.multicast
     if not multicast.snooping:
         return {}
-    source = multicast.querier_address or (str(router) if router else "")
-    if not multicast.querier or not source:
+    v4 = multicast.querier_address or next((str(one.ip) for one in routers if one.version == 4), "")
+    has_v4 = any(network.version == 4 for network in subnet.spec.networks)
+    if not multicast.querier or (has_v4 and not v4):
         return {"mcast_snoop": "true", "mcast_querier": "false"}
     return {
         "mcast_snoop": "true",
         "mcast_querier": "true",
         "mcast_eth_src": mac,
-        "mcast_ip4_src": source,
+        **({"mcast_ip4_src": v4} if has_v4 else {}),
         "mcast_ip6_src": str(link_local(mac)),
     }
 

@@ -11,6 +11,7 @@ from virtnet.topology.rows import Parent, Ref, Row
 def port_rows(port: Port, subnet: Subnet | ClusterSubnet, chassis: Chassis) -> list[Row]:
     """The port of a NIC. It may send from its own MAC and addresses only, and is answered DHCP for them."""
     key = port_key(port)
+    dhcp4 = subnet.spec.dhcp.enabled and any(network.version == 4 for network in subnet.spec.networks)
     addresses = frozenset({" ".join((port.spec.mac_address, *port.spec.addresses))})
     return [
         Row(
@@ -20,7 +21,7 @@ def port_rows(port: Port, subnet: Subnet | ClusterSubnet, chassis: Chassis) -> l
                 "type": "",
                 "addresses": addresses,
                 "port_security": addresses,
-                "dhcpv4_options": Ref(dhcp4_key(subnet.ref)) if subnet.spec.dhcp.enabled else None,
+                "dhcpv4_options": Ref(dhcp4_key(subnet.ref)) if dhcp4 else None,
                 "options": chassis_options(chassis),
                 "external_ids": own(key, journal_ids(chassis)),
             },

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Protocol, Self
 
 from virtnet.api import ClusterSubnet, Subnet
+from virtnet.api.addresses import Address, Network, family
 from virtnet.topology.multicast import multicast_config
 from virtnet.topology.names import part, router_key, router_mac, row_name, switch_key
 from virtnet.topology.ownership import own
@@ -15,14 +16,17 @@ _GATEWAY = "gateway"
 _ROUTER = "router"
 
 
+Interface = IPv4Interface | IPv6Interface
+
+
 class Addressing(Protocol):
-    """What topology has to know of a Subnet's pool."""
+    """What topology has to know of a Subnet's pool: there is one for each of its families."""
 
     @property
-    def gateway(self) -> IPv4Address: ...
+    def gateway(self) -> Address: ...
 
     @property
-    def network(self) -> IPv4Network: ...
+    def network(self) -> Network: ...
 
 
 @dataclass(frozen=True)
@@ -37,23 +41,29 @@ class Beside:
     @classmethod
     def of(cls, others: Iterable[Subnet | ClusterSubnet]) -> Self:
         routed = [other.spec for other in others if other.spec.routed]
-        return cls(tuple(spec.cidr for spec in routed), max((spec.guest_mtu for spec in routed), default=0))
+        networks = tuple(cidr for spec in routed for cidr in spec.cidrs)
+        return cls(networks, max((spec.guest_mtu for spec in routed), default=0))
 
 
 ALONE = Beside()
 
 
-def switch_rows(subnet: Subnet | ClusterSubnet, pool: Addressing) -> list[Row]:
+def switch_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) -> list[Row]:
     key = switch_key(subnet.ref)
-    config = multicast_config(subnet, router_mac(gateway_key(subnet)), router_address(subnet, pool))
+    config = multicast_config(subnet, router_mac(gateway_key(subnet)), router_interfaces(subnet, pools))
     return [Row(key, {"name": row_name(key), "other_config": config, "external_ids": own(key)})]
 
 
-def router_address(subnet: Subnet | ClusterSubnet, pool: Addressing) -> IPv4Address | None:
-    """The Vpc's router in this Subnet: its gateway, or beside a physical gateway an own address, if any."""
+def router_interfaces(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) -> list[Interface]:
+    """The Vpc's router in this Subnet: its gateways, or beside physical gateways the addresses of its own, if any."""
     if not subnet.spec.physical_gateway:
-        return pool.gateway
-    return next((IPv4Address(address) for address in subnet.spec.router_addresses if ":" not in address), None)
+        return [ip_interface(f"{pool.gateway}/{pool.network.prefixlen}") for pool in pools]
+    return [
+        ip_interface(f"{address}/{pool.network.prefixlen}")
+        for pool in pools
+        for address in subnet.spec.router_addresses
+        if family(address) == f"IPv{pool.network.version}"
+    ]
 
 
 def gateway_key(subnet: Subnet | ClusterSubnet) -> Key:
@@ -61,13 +71,13 @@ def gateway_key(subnet: Subnet | ClusterSubnet) -> Key:
     return part("Logical_Router_Port", switch_key(subnet.ref), _GATEWAY)
 
 
-def gateway_rows(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Beside) -> list[Row]:
+def gateway_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing], beside: Beside) -> list[Row]:
     """A port of the Vpc's router, and the switch's port that leads to it; nothing where the router has no address.
 
     Where others of the Vpc send larger packets, the router tells them so (RFC 1191) instead of losing them.
     """
-    address = router_address(subnet, pool)
-    if address is None:
+    interfaces = router_interfaces(subnet, pools)
+    if not interfaces:
         return []
     switch, gateway = switch_key(subnet.ref), gateway_key(subnet)
     mtu = subnet.spec.guest_mtu
@@ -78,7 +88,7 @@ def gateway_rows(subnet: Subnet | ClusterSubnet, pool: Addressing, beside: Besid
             {
                 "name": row_name(gateway),
                 "mac": router_mac(gateway),
-                "networks": frozenset({f"{address}/{pool.network.prefixlen}"}),
+                "networks": frozenset(map(str, interfaces)),
                 "options": {"gateway_mtu": str(mtu)} if mtu < beside.mtu else {},
                 "external_ids": own(gateway),
             },

@@ -1,10 +1,12 @@
 """What makes a Subnet's switch a part of a physical network (ovn-architecture(7), "Physical VLANs and localnet")."""
 
+from collections.abc import Iterable
+
 from virtnet.api import ClusterSubnet, Subnet
 from virtnet.topology.names import part, router_mac, row_name, switch_key
 from virtnet.topology.ownership import own
 from virtnet.topology.rows import Key, Parent, Row, Value
-from virtnet.topology.switch import Addressing, gateway_key, router_address
+from virtnet.topology.switch import Addressing, gateway_key, router_interfaces
 
 _PRIORITY = 32000
 """Above what anybody allows, below what OVN keeps for itself."""
@@ -40,21 +42,22 @@ def localnet_rows(subnet: Subnet | ClusterSubnet) -> list[Row]:
     ]
 
 
-def silence_rows(subnet: Subnet | ClusterSubnet, pool: Addressing) -> list[Row]:
+def silence_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) -> list[Row]:
     """What keeps the Vpc's router for our own NICs; nothing where it has no address in an underlay.
 
     The router is on every node. A machine outside that asked for it would be answered by all, and each of its packets
     would be routed once by each, because no switch outside ever learns where the router's MAC is. So it is neither
     asked nor does it ask, out there.
     """
-    address = router_address(subnet, pool)
-    if not subnet.spec.underlay or address is None:
+    addresses = [interface.ip for interface in router_interfaces(subnet, pools)]
+    if not subnet.spec.underlay or not addresses:
         return []
-    outside = row_name(localnet_key(subnet))
-    mac = router_mac(gateway_key(subnet))
+    outside, mac = row_name(localnet_key(subnet)), router_mac(gateway_key(subnet))
+    asked = " || ".join(f"{'arp.tpa' if one.version == 4 else 'nd.target'} == {one}" for one in addresses)
+    asking = " || ".join(f"{'arp.spa' if one.version == 4 else 'ip6.src'} == {one}" for one in addresses)
     return [
-        _drop(subnet, "unasked", "from-lport", f'inport == "{outside}" && (eth.dst == {mac} || arp.tpa == {address})'),
-        _drop(subnet, "unasking", "to-lport", f'outport == "{outside}" && arp.spa == {address}'),
+        _drop(subnet, "unasked", "from-lport", f'inport == "{outside}" && (eth.dst == {mac} || {asked})'),
+        _drop(subnet, "unasking", "to-lport", f'outport == "{outside}" && ({asking})'),
     ]
 
 

@@ -15,7 +15,7 @@ def subnet() -> Body:
         "apiVersion": "virtnet.dev/v1alpha1",
         "kind": "Subnet",
         "metadata": {"name": "blue", "namespace": NAMESPACE},
-        "spec": {"cidr": "10.10.0.0/24", "excludes": ["10.10.0.2-10.10.0.9"]},
+        "spec": {"cidrs": ["10.10.0.0/24"], "excludes": ["10.10.0.2-10.10.0.9"]},
     }
 
 

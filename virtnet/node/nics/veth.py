@@ -150,7 +150,7 @@ def _configure(netlink: IPRoute, index: int, entry: Entry) -> None:
     for text in attachment.addresses:
         address = ip_interface(text)
         netlink.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
-    if attachment.gateway:
-        netlink.route("replace", dst="default", gateway=attachment.gateway, oif=index)
+    for gateway in attachment.gateways:
+        netlink.route("replace", dst="::/0" if ":" in gateway else "0.0.0.0/0", gateway=gateway, oif=index)
     for route in attachment.routes:
         netlink.route("replace", dst=route.destination, gateway=route.gateway, oif=index)

@@ -1,0 +1,48 @@
+"""What a Subnet's guests are told, and what is done for them."""
+
+from pydantic import Field
+
+from virtnet.api.addresses import Destination, Ip
+from virtnet.api.meta import Spec
+
+
+class Dns(Spec):
+    """What guests learn about DNS."""
+
+    servers: tuple[Ip, ...] = Field(
+        default=(), max_length=6, description="Addresses of DNS servers. DHCP tells those of its own family."
+    )
+    domain: str = Field(default="", max_length=253, description="The search domain.")
+
+
+class Dhcp(Spec):
+    """How guests get their addresses. OVN answers on the node; there is no server to run."""
+
+    enabled: bool = Field(
+        default=True, description="Whether OVN answers DHCPv4 and DHCPv6 in this Subnet, and advertises its router."
+    )
+    lease_seconds: int = Field(default=3600, ge=60, le=4294967295, description="The lease time that guests are told.")
+
+
+class Route(Spec):
+    """A route that guests get by DHCPv4, and ordinary pods in both families."""
+
+    destination: Destination = Field(description="The network to reach.")
+    gateway: Ip = Field(description="The next hop, an address of this Subnet.")
+
+
+class Multicast(Spec):
+    """How IP multicast is treated. Without snooping it is flooded to every NIC of the Subnet."""
+
+    snooping: bool = Field(
+        default=False, description="Whether OVN learns from IGMP and MLD reports which NICs want which groups."
+    )
+    querier: bool = Field(
+        default=False,
+        description="Whether OVN asks for reports itself; needed where no multicast router does. Needs snooping.",
+    )
+    querier_address: Ip | None = Field(
+        default=None,
+        description="The source of IGMP queries. Default: the Vpc's router in this Subnet; an underlay where that has "
+        "no address needs one of its own.",
+    )
