@@ -64,12 +64,12 @@ async def test_refusals(
 async def test_defaults(cluster: Cluster, namespace: str) -> None:
     made = await cluster.create(kinds.of(Subnet), body(Subnet, cidrs=["10.0.0.0/24"]), namespace)
     spec = made["spec"]
-    assert (spec["vpc"], spec["mtu"], spec["dhcp"]) == (
+    assert (spec["vpc"], spec["dhcp"]) == (
         {"kind": "ClusterVpc", "name": "default"},
-        1442,
         {"enabled": True, "leaseSeconds": 3600},
     )
     assert Subnet.parse(made).spec.gateways == ()
+    assert Subnet.parse(made).spec.guest_mtu == 1442
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,8 @@ def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
         return "VpcNotAllowed", f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}"
     twin = store.twin(subnet)
     if twin is not None:
-        where, theirs = segment(subnet), ", ".join(twin.spec.cidrs)
-        return (
-            "Overlaps",
-            f"{', '.join(subnet.spec.cidrs)} overlaps {theirs} of {twin.ref} on {where}; use another VLAN",
-        )
+        ours, theirs = (", ".join(one.spec.cidrs) for one in (subnet, twin))
+        return "Overlaps", f"{ours} overlaps {theirs} of {twin.ref} on {segment(subnet)}; use another VLAN"
     if subnet.spec.underlay and subnet.spec.provider_network not in store.provider_networks.objects:
         name = subnet.spec.provider_network
         return "ProviderNetworkMissing", f"create ProviderNetwork {name}, or name another"
