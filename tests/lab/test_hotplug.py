@@ -35,7 +35,7 @@ class Box:
         self.demo = Demo(lab)
 
     def start(self) -> None:
-        red = Subnet.parse({"metadata": {"name": "red", "namespace": NAMESPACE}, "spec": {"cidr": f"{RED}0/24"}})
+        red = Subnet.parse({"metadata": {"name": "red", "namespace": NAMESPACE}, "spec": {"cidrs": [f"{RED}0/24"]}})
         config = {"cniVersion": "1.1.0", "name": "red-net", "type": "virtnet-cni", "subnet": "red"}
         nad = {**manifests.nad(), "metadata": {"name": "red-net", "namespace": NAMESPACE}}
         nad["spec"] = {"config": json.dumps(config)}
