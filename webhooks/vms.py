@@ -18,6 +18,8 @@ from webhooks.claims import Claims
 from webhooks.networks import Networks, usable_pools
 
 Body = Mapping[str, Any]
+Requests = Mapping[str, tuple[str, ...]]
+"""Network name -> addresses that the manifest asks for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class VmPinner:
         key = f"{metadata['namespace']}/{metadata['name']}"
         past = Past.of(key, record_of(vm), record_of(old))
         owner = Owner(kind="VirtualMachine", name=metadata["name"])
-        pinned = await self.pinned(vm, owner, past, dry_run=dry_run)
+        pinned = await self.pinned(vm, owner, past, requests_of(vm, old), dry_run=dry_run)
         if not pinned:
             stale = (past.stored or past.brought) and PINNED in (metadata.get("annotations") or {})
             return Pinning(None) if stale else None
@@ -55,7 +57,9 @@ class VmPinner:
             PinnedRecord(vm=key, nics=pinned).annotation(), {indices[name]: nic.mac for name, nic in pinned.items()}
         )
 
-    async def pinned(self, vm: Body, owner: Owner, past: Past, *, dry_run: bool) -> Mapping[str, PinnedNic]:
+    async def pinned(
+        self, vm: Body, owner: Owner, past: Past, requests: Requests, *, dry_run: bool
+    ) -> Mapping[str, PinnedNic]:
         """What each NIC on a virtnet network holds from now on, by network name. Raises Refused and ApiError."""
         namespace = vm["metadata"]["namespace"]
         reached = {nic.network: await self._networks.subnet(nic.nad, namespace) for nic in nics(vm)}
@@ -63,7 +67,7 @@ class VmPinner:
         if not subnets:
             return {}
         pools = {ref: usable_pools(subnet) for ref, subnet in {s.ref: s for s in subnets.values()}.items()}
-        wants = without_twins(self._wants(vm, owner, subnets, pools, past))
+        wants = without_twins(self._wants(vm, owner, subnets, pools, past=past, requests=requests))
         return await Claims(self._cluster, self._cache, dry_run=dry_run).fulfil(wants, lambda one: pools[one.subnet])
 
     def _wants(
@@ -72,19 +76,17 @@ class VmPinner:
         owner: Owner,
         subnets: Mapping[str, Subnet | ClusterSubnet],
         pools: Mapping[SubnetRef, tuple[Pool, ...]],
+        *,
         past: Past,
+        requests: Requests,
     ) -> Iterator[Want]:
         namespace = vm["metadata"]["namespace"]
-        try:
-            requested = requested_addresses(vm)
-        except InvalidRequest as error:
-            raise Refused(str(error)) from error
         for nic in nics(vm):
             if nic.network not in subnets:
                 continue
             ref = subnets[nic.network].ref
             yield want(
-                Asked(nic.network, nic.nad, nic.mac, requested.get(nic.network, ())),
+                Asked(nic.network, nic.nad, nic.mac, requests.get(nic.network, ())),
                 namespace=namespace,
                 owner=owner,
                 subnet=ref,
@@ -92,6 +94,14 @@ class VmPinner:
                 past=past,
                 held=self._cache.held(f"{namespace}/{port_of(owner, nic.network)}", ref),
             )
+
+
+def requests_of(vm: Body, stored: Body | None = None) -> Requests:
+    """The addresses that a manifest asks for. Raises Refused."""
+    try:
+        return requested_addresses(vm, stored)
+    except InvalidRequest as error:
+        raise Refused(str(error)) from error
 
 
 def record_of(vm: Body | None) -> PinnedRecord | None:

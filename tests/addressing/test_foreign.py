@@ -56,6 +56,18 @@ def test_no_annotation_breaks_the_reading(text: str) -> None:
         requested_addresses(body)
 
 
+def test_a_request_outlives_the_network_that_it_was_admitted_for() -> None:
+    asking = {"annotations": {"virtnet.dev/addresses": '{"red": ["10.20.0.7"]}'}}
+    without: dict[str, Any] = {"metadata": asking, "spec": {"template": {"spec": {"networks": [{"name": "blue"}]}}}}
+    both = {"metadata": asking, "spec": {"template": {"spec": {"networks": [{"name": "blue"}, {"name": "red"}]}}}}
+    silent = {**both, "metadata": {}}
+    assert requested_addresses(both) == {"red": ("10.20.0.7",)}
+    assert requested_addresses(without, both) == requested_addresses(without, without) == {}
+    for before in (None, silent):
+        with pytest.raises(InvalidRequest, match="has no network red; it has blue"):
+            requested_addresses(without, before)
+
+
 def test_the_networks_of_a_launcher_pod() -> None:
     # As virt-controller writes it for two NICs on one NetworkAttachmentDefinition.
     text = (

@@ -78,22 +78,20 @@ def nics(vm: Body) -> tuple[Nic, ...]:
     return tuple(found)
 
 
-def requested_addresses(vm: Body) -> dict[str, tuple[str, ...]]:
+def requested_addresses(vm: Body, stored: Body | None = None) -> dict[str, tuple[str, ...]]:
     """Network name -> addresses that the manifest asks for.
 
-    Raises InvalidRequest for an annotation of another form, and where two of them contradict each other.
+    A request that the stored manifest has already may outlive its network: KubeVirt itself removes an unplugged NIC
+    from the VM, and leaves the annotations alone. Raises InvalidRequest for any other network that is not there, for an
+    annotation of another form, and where two of them contradict each other.
     """
-    own = vm["metadata"].get("annotations") or {}
-    inner = (template(vm).get("metadata") or {}).get("annotations") or {}
+    texts, before = _requests(vm), _requests(stored) if stored else {}
     names = {nic["name"] for nic in (template(vm).get("spec") or {}).get("networks") or ()}
     wanted: dict[str, tuple[str, tuple[str, ...]]] = {}
-    texts = {
-        ADDRESSES: own.get(ADDRESSES),
-        f"{ADDRESSES} of the template": inner.get(ADDRESSES),
-        f"{KUBEVIRT_ADDRESSES} of the template": inner.get(KUBEVIRT_ADDRESSES),
-    }
     for key, text in texts.items():
         for network, addresses in _addresses(key, text).items():
+            if network not in names and text == before.get(key):
+                continue
             if network not in names:
                 raise InvalidRequest(f"annotation {key}: the VM has no network {network}; it has {_listed(names)}")
             first, already = wanted.setdefault(network, (key, addresses))
@@ -103,6 +101,17 @@ def requested_addresses(vm: Body) -> dict[str, tuple[str, ...]]:
                     "keep one of them"
                 )
     return {network: addresses for network, (_, addresses) in wanted.items()}
+
+
+def _requests(vm: Body) -> dict[str, str | None]:
+    """The annotations that ask for addresses, by what people call them."""
+    own = vm["metadata"].get("annotations") or {}
+    inner = (template(vm).get("metadata") or {}).get("annotations") or {}
+    return {
+        ADDRESSES: own.get(ADDRESSES),
+        f"{ADDRESSES} of the template": inner.get(ADDRESSES),
+        f"{KUBEVIRT_ADDRESSES} of the template": inner.get(KUBEVIRT_ADDRESSES),
+    }
 
 
 def _addresses(key: str, text: str | None) -> dict[str, tuple[str, ...]]:
