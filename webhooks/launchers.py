@@ -13,7 +13,7 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from webhooks.cache import Cache
 from webhooks.networks import Member, Networks, attachment
-from webhooks.vms import VmPinner, record_of, requests_of
+from webhooks.vms import VmPinner, record_of
 
 Body = Mapping[str, Any]
 PORTS = kinds.of(Port)
@@ -78,7 +78,7 @@ class Launchers:
         except NotFound as error:
             raise Refused(f"VMI {namespace}/{instance}, whose pod this says it is, does not exist", code=409) from error
         owner = Owner(kind="VirtualMachineInstance", name=instance)
-        return owner, vm, await self._pinner.pinned(vm, owner, Past(), requests_of(vm), dry_run=dry_run)
+        return owner, vm, await self._pinner.pinned(vm, owner, Past(), dry_run=dry_run)
 
     async def _running(self, namespace: str, port: str, member: Member) -> PinnedNic | None:
         """What a NIC's running guest has, which a migration's target takes over.

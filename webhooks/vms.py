@@ -48,7 +48,7 @@ class VmPinner:
         key = f"{metadata['namespace']}/{metadata['name']}"
         past = Past.of(key, record_of(vm), record_of(old))
         owner = Owner(kind="VirtualMachine", name=metadata["name"])
-        pinned = await self.pinned(vm, owner, past, requests_of(vm, old), dry_run=dry_run)
+        pinned = await self.pinned(vm, owner, past, stored=old, dry_run=dry_run)
         if not pinned:
             stale = (past.stored or past.brought) and PINNED in (metadata.get("annotations") or {})
             return Pinning(None) if stale else None
@@ -58,7 +58,7 @@ class VmPinner:
         )
 
     async def pinned(
-        self, vm: Body, owner: Owner, past: Past, requests: Requests, *, dry_run: bool
+        self, vm: Body, owner: Owner, past: Past, *, stored: Body | None = None, dry_run: bool
     ) -> Mapping[str, PinnedNic]:
         """What each NIC on a virtnet network holds from now on, by network name. Raises Refused and ApiError."""
         namespace = vm["metadata"]["namespace"]
@@ -67,7 +67,7 @@ class VmPinner:
         if not subnets:
             return {}
         pools = {ref: usable_pools(subnet) for ref, subnet in {s.ref: s for s in subnets.values()}.items()}
-        wants = without_twins(self._wants(vm, owner, subnets, pools, past=past, requests=requests))
+        wants = without_twins(self._wants(vm, owner, subnets, pools, past=past, requests=_requests(vm, stored)))
         return await Claims(self._cluster, self._cache, dry_run=dry_run).fulfil(wants, lambda one: pools[one.subnet])
 
     def _wants(
@@ -96,7 +96,7 @@ class VmPinner:
             )
 
 
-def requests_of(vm: Body, stored: Body | None = None) -> Requests:
+def _requests(vm: Body, stored: Body | None) -> Requests:
     """The addresses that a manifest asks for. Raises Refused."""
     try:
         return requested_addresses(vm, stored)
