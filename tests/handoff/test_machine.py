@@ -7,7 +7,7 @@ import pytest
 
 from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState
 from virtnet.handoff.journal import Journal, State
-from virtnet.handoff.machine import RELEASE_TIMEOUT, SETTLE_TIMEOUT, Outcome, decide
+from virtnet.handoff.machine import RELEASE_TIMEOUT, SETTLE_TIMEOUT, SILENT_AFTER, Outcome, decide
 from virtnet.handoff.options import ChassisOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -317,6 +317,23 @@ def test_ends_when_ovn_has_followed(state: State, chassis: str, outcome: Outcome
     assert decision.options == ChassisOptions(requested=(chassis,))
 
 
+def test_a_silent_guest_is_waited_for_and_then_told_of() -> None:
+    asked = {"options": options(State.COMMITTING), "binding": Binding(chassis="ch2"), "asked": frozenset({"m1"})}
+    first = decide(facts(**asked))
+    assert first.ended is None
+    assert first.options.requested == ("ch2",)
+    assert "answer" in first.wait
+    later = {**asked, "options": first.options, "now": NOW + SILENT_AFTER}
+    silent = decide(facts(**later)).ended
+    assert silent is not None
+    assert silent[1].silent
+    for answered in (asked, later):
+        ended = decide(facts(**answered, answered=frozenset({"m1"}))).ended
+        assert ended is not None
+        assert not ended[1].silent
+        assert ended[1].settled == NOW if answered is later else True
+
+
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize(
     ("instance", "requested"),
@@ -356,6 +373,15 @@ def test_a_dead_chassis_that_never_leaves_is_not_waited_for_for_ever(
 def test_a_dead_chassis_does_not_keep_the_next_migration_from_arming() -> None:
     stuck = replace(BOUND, additional=frozenset({"ch3"}))
     assert decide(facts(binding=stuck)).options.requested == ("ch1", "ch2")
+
+
+def test_a_chassis_that_has_the_port_for_no_reason_is_taken_off_it_once_nothing_is_under_way() -> None:
+    stuck = replace(BOUND, additional=frozenset({"ch3"}))
+    alone = {"pods": (SOURCE,), "migrations": ()}
+    assert decide(facts(binding=stuck, **alone)).evict == {"ch3"}
+    assert decide(facts(binding=stuck)).evict == frozenset()
+    assert decide(facts(binding=replace(stuck, requested_additional=frozenset({"ch3"})), **alone)).evict == frozenset()
+    assert decide(facts(binding=stuck, options=ChassisOptions(), **alone)).evict == frozenset()
 
 
 def test_an_abort_before_the_hand_off_ends_it_though_the_target_pod_hangs() -> None:

@@ -298,6 +298,7 @@ class World:
         )
         decision = decide(facts)
         self.options, self.released = decision.options, decision.release
+        self.binding = replace(self.binding, additional=self.binding.additional - decision.evict)
 
     def settle(self) -> None:
         """Nothing new happens; what has happened is seen, and time goes by."""

@@ -132,6 +132,25 @@ async def test_bindings_are_read(databases, ovn):
     assert not any("virtnet:" in one for ports in heard for one in ports)
 
 
+async def test_a_chassis_is_taken_off_a_binding_with_its_encapsulations(databases, ovn):
+    _, southbound = databases
+    add_chassis(ovn, "chassis-1", "chassis-2")
+    found = {
+        name: ovn.sbctl("--bare", "--columns=_uuid,encaps", "find", "Chassis", f"name={name}").split()
+        for name in ("chassis-1", "chassis-2")
+    }
+    for column, place in (("additional_chassis", 0), ("additional_encap", 1)):
+        both = ",".join(one[place] for one in found.values())
+        ovn.sbctl("set", "Port_Binding", BLUE_PORT, f"{column}=[{both}]")
+    await until(lambda: southbound.binding(BLUE_PORT).additional == {"chassis-1", "chassis-2"})
+    await southbound.evict(BLUE_PORT, frozenset({"chassis-2"}))
+    await until(lambda: southbound.binding(BLUE_PORT).additional == {"chassis-1"})
+    assert (
+        ovn.sbctl("--bare", "get", "Port_Binding", BLUE_PORT, "additional_encap").strip()
+        == f"[{found['chassis-1'][1]}]"
+    )
+
+
 async def test_a_binding_goes_with_its_port(databases):
     northbound, southbound = databases
     heard = []

@@ -49,6 +49,12 @@ class NodeHandoffStatus(Spec):
     opened_at: datetime | None = Field(
         default=None, description="When the guest sent its first frame on the target, and so opened its gate."
     )
+    asked_at: datetime | None = Field(
+        default=None, description="When the target began to ask the guest, by ARP, whether it is there."
+    )
+    answered_at: datetime | None = Field(
+        default=None, description="When the guest answered, or sent anything else than its announcement."
+    )
 
 
 class HandoffSupport(Spec):

@@ -51,6 +51,9 @@ class HandoffRecord(Spec):
     bound_at: datetime | None = Field(default=None, description="When OVN had claimed it on the target as well.")
     activated_at: datetime | None = Field(default=None, description="When the guest announced itself on the target.")
     domain_ready_at: datetime | None = Field(default=None, description="When KubeVirt said that the guest runs there.")
+    answered_at: datetime | None = Field(
+        default=None, description="When the guest was first heard there itself, rather than QEMU's announcement of it."
+    )
     finished_at: datetime | None = Field(default=None, description="When one node was left.")
     message: str = Field(default="", description="What it waits for, or how it ended.")
 

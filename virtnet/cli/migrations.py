@@ -14,8 +14,8 @@ from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 
 PORTS = kinds.of(Port)
-COLUMNS = ("TIME", "PORT", "FROM", "TO", "STATE", "BOUND", "HEARD", "RUNNING", "DONE", "NOTE")
-LAYOUT = "{:19}  {:28}  {:10}  {:10}  {:11}  {:>9}  {:>9}  {:>9}  {:>9}  {}"
+COLUMNS = ("TIME", "PORT", "FROM", "TO", "STATE", "BOUND", "HEARD", "RUNNING", "ANSWERED", "DONE", "NOTE")
+LAYOUT = "{:19}  {:28}  {:10}  {:10}  {:11}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {}"
 
 
 def migrations(
@@ -25,8 +25,8 @@ def migrations(
 ) -> None:
     """Show the live migrations of NICs: how far each is, what it waits for, and when each step was taken.
 
-    BOUND, HEARD (the guest's first frame on the target), RUNNING (KubeVirt's word for that) and DONE are times since
-    the port belonged to both nodes.
+    BOUND, HEARD (the first frame on the target), RUNNING (KubeVirt's word for that), ANSWERED (the guest itself, not
+    QEMU for it) and DONE are times since the port belonged to both nodes.
     """
     if watch:
         typer.echo(LAYOUT.format(*COLUMNS))
@@ -72,7 +72,13 @@ def _rows(port: Port) -> Iterator[tuple[str, ...]]:
 
 
 def _times(record: HandoffRecord) -> Iterator[str]:
-    for moment in (record.bound_at, record.activated_at, record.domain_ready_at, record.finished_at):
+    for moment in (
+        record.bound_at,
+        record.activated_at,
+        record.domain_ready_at,
+        record.answered_at,
+        record.finished_at,
+    ):
         yield since(record.armed_at, moment)
 
 

@@ -34,6 +34,9 @@ class Metrics:
         self._migrations = Counter(
             "virtnet_migrations_total", "Handoffs that have ended.", ["result"], registry=self.registry
         )
+        self._silent = Counter(
+            "virtnet_silent_guests_total", "Guests that answered nothing where they had gone.", registry=self.registry
+        )
         self._handoff = Histogram(
             "virtnet_migration_port_handoff_duration_seconds",
             "From the guest known to run on the target to the target being the only chassis.",
@@ -54,4 +57,6 @@ class Metrics:
     def handoff(self, outcome: Outcome, journal: Journal) -> None:
         self._migrations.labels(outcome.lower()).inc()
         if outcome is Outcome.COMMITTED and journal.ready is not None:
-            self._handoff.observe((datetime.now(UTC) - journal.ready).total_seconds())
+            self._handoff.observe(((journal.settled or datetime.now(UTC)) - journal.ready).total_seconds())
+        if outcome is Outcome.COMMITTED and journal.silent:
+            self._silent.inc()

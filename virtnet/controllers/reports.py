@@ -24,6 +24,10 @@ log = structlog.get_logger()
 
 KEPT_HANDOFFS = 5
 COMPONENT = "virtnet-controller"
+SILENT = (
+    "KubeVirt says that the guest runs on {journal.target}, OVN has the port there alone, and the guest neither "
+    "answers ARP nor sends anything; look at its console: the network waits for nothing more"
+)
 STUCK = "HandoffStuck"
 """Condition of a Port and reason of an Event: a handoff has waited for one thing for too long."""
 
@@ -170,11 +174,14 @@ class Reports:
         told = over is not None and over.migration == journal.migration
         if over is None or not told:
             now = datetime.now(UTC)
-            over = record_of(journal, str(outcome), message=story(journal, outcome, now), finished=now)
+            told_as = story(journal, outcome, now)
+            over = record_of(journal, str(outcome), message=told_as, finished=journal.settled or now)
             self._over[key] = over
         await self._write(port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, over)}))
         if not told:
             await self.event(port, f"Handoff{outcome}", over.message, warning=outcome is not Outcome.COMMITTED)
+        if not told and journal.silent and outcome is Outcome.COMMITTED:
+            await self.event(port, "GuestSilent", SILENT.format(journal=journal), warning=True)
 
     async def event(self, port: Port, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on the Port's owner."""
@@ -223,10 +230,12 @@ def record_of(journal: Journal, state: str, *, message: str, finished: datetime 
         source=journal.source,
         target=journal.target,
         state=state,
+        gateless=journal.gateless,
         armed_at=journal.armed,
         bound_at=journal.bound,
         activated_at=journal.activated,
         domain_ready_at=journal.ready,
+        answered_at=journal.answered,
         finished_at=finished,
         message=message,
     )
@@ -265,7 +274,9 @@ def story(journal: Journal, outcome: Outcome, now: datetime) -> str:
         steps.append("guest running")
     match outcome:
         case Outcome.COMMITTED:
-            steps.append(f"committed; {_ms(journal.ready or journal.since, now)}")
+            steps.append(f"committed; {_ms(journal.ready or journal.since, journal.settled or now)}")
+            if journal.silent:
+                steps.append(f"but the guest has answered nothing there for {_ms(journal.settled or now, now)}")
         case Outcome.ROLLED_BACK:
             steps.append(f"rolled back: the guest stayed on {journal.source}; {_ms(journal.since, now)}")
         case Outcome.ABANDONED:

@@ -24,7 +24,7 @@ from virtnet.handoff.options import ChassisOptions
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, NotFound
-from virtnet.ovn.errors import Rejected, Stale
+from virtnet.ovn.errors import OvnError, Rejected, Stale
 from virtnet.ovn.northbound import Northbound
 from virtnet.ovn.southbound import Southbound
 from virtnet.topology.chassis import read_chassis
@@ -111,7 +111,17 @@ class Rows:
             if later is not None:
                 self._again(f"Port/{port}", later)
         await self._ask_nodes(ports, decisions)
+        await self._evict(decisions)
         self._written(keys)
+
+    async def _evict(self, decisions: dict[str, Decision]) -> None:
+        for port, decision in decisions.items():
+            if decision.evict:
+                log.info("chassis taken off a port that they had left", port=port, chassis=sorted(decision.evict))
+                try:
+                    await self._southbound.evict(port, decision.evict)
+                except OvnError as error:  # an OVN that guards its southbound database; peers then send all twice
+                    log.warning("chassis not taken off", port=port, error=str(error))
 
     async def _commit(self, operations: list[Op]) -> None:
         began, result = time.perf_counter(), "error"
@@ -193,6 +203,8 @@ class Rows:
             chassis=store.chassis(),
             gateless=store.gateless(),
             opened=store.opened(port.key),
+            asked=store.asked(port.key),
+            answered=store.answered(port.key),
             now=datetime.now(UTC),
         )
 

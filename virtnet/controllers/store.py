@@ -145,6 +145,18 @@ class Store:
         answers = (node.status.handoffs.get(port) for node in self.nodes)
         return frozenset(answer.migration for answer in answers if answer is not None and answer.opened_at is not None)
 
+    def asked(self, port: str) -> frozenset[str]:
+        """UIDs of migrations whose guest is asked on its target whether it is there."""
+        answers = (node.status.handoffs.get(port) for node in self.nodes)
+        return frozenset(answer.migration for answer in answers if answer is not None and answer.asked_at is not None)
+
+    def answered(self, port: str) -> frozenset[str]:
+        """UIDs of migrations whose guest has answered there."""
+        answers = (node.status.handoffs.get(port) for node in self.nodes)
+        return frozenset(
+            answer.migration for answer in answers if answer is not None and answer.answered_at is not None
+        )
+
     def instance(self, key: str) -> Instance | None:
         found = self.instances.get(key)
         return found[1] if found else None

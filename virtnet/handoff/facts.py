@@ -92,6 +92,10 @@ class Facts:
     """Node name -> why it cannot hold frames back from a guest that is to arrive."""
     opened: frozenset[str] = frozenset()
     """UIDs of migrations whose guest has opened its gate on the target."""
+    asked: frozenset[str] = frozenset()
+    """UIDs of migrations whose guest the target asks whether it is there."""
+    answered: frozenset[str] = frozenset()
+    """UIDs of migrations whose guest has answered."""
     now: datetime
 
     @property

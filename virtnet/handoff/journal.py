@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 _WORDS = ("instance", "migration", "source", "target", "source_chassis", "target_chassis")
-_TIMES = ("since", "armed", "bound", "activated", "ready")
+_TIMES = ("since", "armed", "bound", "activated", "ready", "asked", "answered", "settled")
 
 
 class State(enum.StrEnum):
@@ -52,6 +52,16 @@ class Journal:
     bound: datetime | None = None
     activated: datetime | None = None
     ready: datetime | None = None
+    asked: datetime | None = None
+    """When the target began to ask the guest whether it is there."""
+    answered: datetime | None = None
+    settled: datetime | None = None
+    """When the target alone had the port."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether the guest was asked, and has not answered."""
+        return self.asked is not None and self.answered is None
 
     def enter(self, state: State, now: datetime) -> Self:
         return replace(self, state=state, since=now)

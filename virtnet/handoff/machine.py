@@ -19,6 +19,9 @@ RELEASE_TIMEOUT = timedelta(seconds=2)
 SETTLE_TIMEOUT = timedelta(seconds=10)
 """How long a chassis that is to leave is waited for: one that is dead never takes itself off the binding."""
 
+SILENT_AFTER = timedelta(seconds=5)
+"""How long a guest that is said to run may answer nothing, until people are told and the handoff ends."""
+
 STUCK_AFTER = timedelta(seconds=30)
 """How long one thing may be waited for until people are told; none takes more than seconds where all is well."""
 
@@ -52,6 +55,8 @@ class Decision:
     """Whether that may take as long as it likes, as the copying of a guest's memory; else it is stuck after a while."""
     again: timedelta | None = None
     """Look again after this time even if nothing happens."""
+    evict: frozenset[str] = frozenset()
+    """Chassis that have the port though nobody wants them to, and that OVN does not take off by itself."""
     ended: tuple[Outcome, Journal] | None = None
     """A handoff that ends with this decision; to be reported before the options are written and the journal is gone."""
 
@@ -79,7 +84,9 @@ def _single(facts: Facts) -> Decision:
     here = ChassisOptions(requested=(facts.chassis[home.node],))
     target = _target(facts, home)
     if target is None or facts.instance is None:
-        return Decision(options=here)
+        # One that died while it was additional is not taken off, not even by itself when it comes back.
+        quiet = facts.options == here and not facts.binding.requested_additional
+        return Decision(options=here, evict=facts.binding.additional if quiet else frozenset())
     if target.node not in facts.chassis:
         return Decision(options=here, wait=f"node {target.node} has no chassis; is virtnet-node running there?")
     binding = facts.binding
@@ -145,6 +152,8 @@ def _observe(facts: Facts, journal: Journal) -> Journal:
         "bound": target in binding.additional or target == binding.chassis,
         "activated": target in binding.activated or journal.migration in facts.opened,
         "ready": _runs_on_target(facts, journal),
+        "asked": journal.migration in facts.asked,
+        "answered": journal.migration in facts.answered,
     }
     times = {name: facts.now for name, now in seen.items() if now and getattr(journal, name) is None}
     return replace(journal, **times)  # type: ignore[arg-type]  # the names are those of the times
@@ -248,12 +257,25 @@ def _settled(facts: Facts, journal: Journal, chassis: str) -> bool:
 def _committing(facts: Facts, journal: Journal) -> Decision:
     alone = (journal.target_chassis,)
     if _settled(facts, journal, journal.target_chassis):
-        return Decision(options=ChassisOptions(requested=alone), ended=(Outcome.COMMITTED, journal))
+        return _arrived(facts, replace(journal, settled=journal.settled or facts.now))
     return Decision(
         options=ChassisOptions(requested=alone, journal=journal.entries()),
         release=journal.source,
         wait=f"OVN to bind the port on {journal.target} alone",
         again=SETTLE_TIMEOUT,
+    )
+
+
+def _arrived(facts: Facts, journal: Journal) -> Decision:
+    """The port has arrived; the end, unless the guest has yet to show that it has, too."""
+    alone, waited = (journal.target_chassis,), facts.now - (journal.settled or facts.now)
+    if not journal.silent or waited >= SILENT_AFTER:
+        return Decision(options=ChassisOptions(requested=alone), ended=(Outcome.COMMITTED, journal))
+    return Decision(
+        options=ChassisOptions(requested=alone, journal=journal.entries()),
+        release=journal.source,
+        wait=f"the guest to answer on {journal.target}",
+        again=SILENT_AFTER - waited,
     )
 
 

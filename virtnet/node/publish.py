@@ -11,6 +11,7 @@ from virtnet.api.meta import Metadata
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError
+from virtnet.node.arrivals import Arrivals
 from virtnet.node.attach import Attacher
 from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
@@ -38,6 +39,7 @@ class OwnNodeNetwork:
         self._attacher = attacher
         self._releases = Releases(attacher)
         self._gates = gates
+        self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
         self._support: HandoffSupport | None = None
         self._vswitch = vswitch
         self._known: NodeNetwork | None = None
@@ -106,15 +108,23 @@ class OwnNodeNetwork:
             known = self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
             await self._releases.let_go(known)
         await self._gates.follow(known.spec.handoffs)
+        self._arrivals.follow(known.spec.handoffs)
         if self._support is None:
             obstacle = await self._gates.obstacle()
             self._support = HandoffSupport(gate=not obstacle, gate_message=obstacle)
-        answers = self._releases.answers(known) | self._gates.answers(known.spec.handoffs)
+        answers = self._answers(known)
         status = self._status(known, answers, self._support)
         if status != known.status:
             patch = merge_patch(known.status, status)
             body = await self._cluster.patch(NODES, self._node, {"status": patch}, subresource="status")
             self._known = NodeNetwork.parse(body)
+
+    def _answers(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
+        answers = self._releases.answers(known) | self._gates.answers(known.spec.handoffs)
+        for port, said in self._arrivals.answers(known.spec.handoffs).items():
+            gate = answers.get(port)
+            answers[port] = said.model_copy(update={"opened_at": gate.opened_at}) if gate is not None else said
+        return answers
 
     async def _create(self) -> None:
         manifest = NodeNetwork(metadata=Metadata(name=self._node)).manifest()

@@ -1,6 +1,9 @@
-"""OVN's southbound database: where ports are bound, and which chassis there are. Read only."""
+"""OVN's southbound database: where ports are bound, and which chassis there are.
 
-from collections.abc import Callable, Mapping
+Read only, but for one thing that OVN leaves undone: a chassis that died as the additional one of a port stays that.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from virtnet.handoff.facts import Binding
@@ -25,7 +28,7 @@ _WANTED = {
         "up",
         "external_ids",
     ),
-    _CHASSIS: ("name", "hostname"),
+    _CHASSIS: ("name", "hostname", "encaps"),
 }
 _OURS = {_PORTS: [["external_ids", "includes", ["map", [[OWNER, OWNER_VALUE]]]]]}
 """northd copies the external_ids of a logical switch port to its binding."""
@@ -81,6 +84,14 @@ class Southbound:
         """Name -> hostname of the chassis that are there."""
         return {row["name"]: row["hostname"] for row in self._chassis.values()}
 
+    async def evict(self, port: str, chassis: frozenset[str]) -> None:
+        """Take additional chassis off a port. Raises OvnError's subclasses."""
+        rows = {uuid: row for uuid, row in self._chassis.items() if row["name"] in chassis}
+        encaps = frozenset().union(*(row.get("encaps") or () for row in rows.values()))
+        gone = [["additional_chassis", "delete", _uuids(rows)], ["additional_encap", "delete", _uuids(encaps)]]
+        where = [["logical_port", "==", port]]
+        await self._connection.transact([{"op": "mutate", "table": _PORTS, "where": where, "mutations": gone}])
+
     def on_change(self, callback: Changed) -> None:
         """Call back with keys of ports whose binding has changed, come or gone.
 
@@ -135,6 +146,10 @@ class Southbound:
             return set()  # made anew under another uuid already
         del self._uuids[row["logical_port"]]
         return {row["logical_port"]}
+
+
+def _uuids(uuids: Iterable[str]) -> list[Any]:
+    return ["set", [["uuid", uuid] for uuid in uuids]]
 
 
 def _merged(columns: Columns, changed: Columns) -> dict[str, Any]:
