@@ -108,7 +108,7 @@ def _entries(kernel: Kernel) -> Iterator[Entry]:
     if not Path(BUSYBOX).exists():
         raise ImageError(f"{BUSYBOX} is missing: install the package busybox-static")
     yield Entry.file("bin/busybox", Path(BUSYBOX).read_bytes(), executable=True)
-    for script in ("init", "dhcp", "pinger"):
+    for script in ("init", "dhcp", "pinger", "caller"):
         yield Entry.file(script, (GUEST / script).read_bytes(), executable=True)
     for number, (name, content) in enumerate(kernel.modules().items()):
         yield Entry.file(f"modules/{number:02}-{name}.ko", content)

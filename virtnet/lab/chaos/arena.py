@@ -18,6 +18,7 @@ from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.lab import Lab
 from virtnet.lab.nodes import Node
+from virtnet.lab.standin.ways import WAY
 
 T = TypeVar("T")
 
@@ -30,6 +31,8 @@ class Arena:
     """Its VMs come back under the same names, whatever is done to them."""
 
     lab: Lab
+    names: tuple[str, ...] = plan.VMS
+    """Of the VMs."""
     migrations: dict[str, str] = field(default_factory=dict)
     """UID -> phase of every migration that was seen."""
 
@@ -49,10 +52,10 @@ class Arena:
         """The Subnet, the VMs and the pod. Raises NotInTime."""
         for body in (manifests.namespace(), manifests.subnet(), manifests.nad(), manifests.probe("node3")):
             self.demo.apply(body)
-        for vm in plan.VMS:
+        for vm in self.names:
             self.demo.apply(manifests.vm(vm))
         until(lambda: self.demo.pod_runs(PROBE), "the pod running")
-        until(lambda: all(self.demo.node_of(vm) for vm in plan.VMS), "the VMs running")
+        until(lambda: all(self.demo.node_of(vm) for vm in self.names), "the VMs running")
 
     def ask(self, work: Callable[[Cluster], Awaitable[T]]) -> T:
         """Raises ApiError, also where there is nobody to be asked."""
@@ -73,14 +76,23 @@ class Arena:
         answer = json.loads(ask("--format=json", f"--columns={','.join(columns)}", "list", table))
         return [dict(zip(columns, map(_plain, row), strict=True)) for row in answer["data"]]
 
-    def start_migration(self, vm: str) -> None:
+    def start_migration(self, vm: str, *, to: str = "", way: str = "") -> str:
+        """Begin a migration, to a node if one is named, in one of the stand-in's ways; its name. Raises ApiError."""
+        spec: Object = {"vmiName": vm}
+        if to:
+            spec["addedNodeSelector"] = {"kubernetes.io/hostname": to}
         body = {
             "apiVersion": "kubevirt.io/v1",
             "kind": "VirtualMachineInstanceMigration",
-            "metadata": {"generateName": f"{vm}-", "namespace": NAMESPACE},
-            "spec": {"vmiName": vm},
+            "metadata": {
+                "generateName": f"{vm}-",
+                "namespace": NAMESPACE,
+                "annotations": {WAY: way} if way else {},
+            },
+            "spec": spec,
         }
-        self.ask(lambda cluster: cluster.create(VMIMS, body, NAMESPACE))
+        made = self.ask(lambda cluster: cluster.create(VMIMS, body, NAMESPACE))
+        return str(made["metadata"]["name"])
 
     def underway(self, vm: str = "") -> list[Object]:
         """Migrations that have not ended, of one VM or of all."""
@@ -114,7 +126,7 @@ class Arena:
     def _restore_vms(self) -> None:
         def try_once() -> bool:
             with suppress(ApiError):
-                for vm in plan.VMS:
+                for vm in self.names:
                     body = self.demo.get(VMS, vm)
                     if body is None:
                         self.demo.apply(manifests.vm(vm))
@@ -129,7 +141,7 @@ class Arena:
 
     def _quiet(self) -> bool:
         with suppress(ApiError):
-            return not self.underway() and all(self._runs(vm) for vm in plan.VMS)
+            return not self.underway() and all(self._runs(vm) for vm in self.names)
         return False
 
     def _runs(self, vm: str) -> bool:

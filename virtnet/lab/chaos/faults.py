@@ -28,7 +28,7 @@ class Faults:
         self._arena = arena
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._kinds: dict[str, Callable[[Fault], None]] = {
-            "migrate": lambda fault: arena.start_migration(fault.victim),
+            "migrate": self._migrate,
             "kill": lambda fault: self._away(fault, Daemon.kill),
             "restart": lambda fault: self._away(fault, Daemon.stop),
             "pause": self._pause,
@@ -56,6 +56,9 @@ class Faults:
         with ThreadPoolExecutor(len(batch)) as pool:
             for done in [pool.submit(one, fault) for fault in batch]:
                 done.result()
+
+    def _migrate(self, fault: Fault) -> None:
+        self._arena.start_migration(fault.victim)
 
     def _away(self, fault: Fault, end: Callable[[Daemon], None]) -> None:
         daemon = self._arena.daemons[fault.victim]

@@ -60,9 +60,9 @@ def violations(arena: Arena) -> list[str]:
         now = _picture(arena)
     except (ApiError, netns.NetnsError) as error:
         return [f"cannot look: {error}"]
-    found = [*_ports(now), *_leases(now), *_handoffs(now), *_left(arena, now)]
-    with ThreadPoolExecutor(len(plan.VMS)) as pool:
-        return [*found, *filter(None, pool.map(lambda vm: _silent(arena, now, vm), plan.VMS))]
+    found = [*_ports(now, arena.names), *_leases(now), *_handoffs(now), *_left(arena, now)]
+    with ThreadPoolExecutor(4) as pool:
+        return [*found, *filter(None, pool.map(lambda vm: _silent(arena, now, vm), arena.names))]
 
 
 def _picture(arena: Arena) -> Picture:
@@ -94,10 +94,10 @@ def _interfaces(arena: Arena, node: str) -> list[Object]:
     return [row for row in rows if "virtnet/container" in row["external_ids"]]
 
 
-def _ports(now: Picture) -> Iterator[str]:
+def _ports(now: Picture, expected: tuple[str, ...]) -> Iterator[str]:
     names = set(now.ports)
     vms = {port for port in names if not port.startswith(f"{NAMESPACE}/{PROBE}.")}
-    if vms != {f"{NAMESPACE}/{vm}.blue" for vm in plan.VMS} or len(names) != len(vms) + 1:
+    if vms != {f"{NAMESPACE}/{vm}.blue" for vm in expected} or len(names) != len(vms) + 1:
         yield f"the Ports are {sorted(names)}"
     if now.rows.keys() != names:
         yield f"OVN has {sorted(now.rows.keys() ^ names)} too many or too few"

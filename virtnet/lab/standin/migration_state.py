@@ -59,6 +59,12 @@ def started(vmi: Object, uid: str) -> None:
         state["mode"] = "PreCopy"
 
 
+def switched(vmi: Object, uid: str) -> None:
+    """In post-copy: the guest has left the source for good."""
+    if (state := of(vmi, uid)) is not None:
+        state["mode"] = "PostCopy"
+
+
 def detected(vmi: Object, uid: str) -> None:
     """The guest is on the target, but does not run there."""
     if (state := of(vmi, uid)) is not None:

@@ -46,9 +46,16 @@ class Migrations:
         self._store = store
         self._orphans: set[str] = set()
         self.worker: Worker[Key] = Worker("migrations", self._sync)
-        store.on_change(VMIMS, lambda key, vmim: self.worker.nudge(key))
+        store.on_change(VMIMS, self._changed)
         store.on_change(VMIS, self._vmi_changed)
         store.on_change(PODS, lambda key, pod: self._pod_changed(pod))
+
+    def _changed(self, key: Key, vmim: Object) -> None:
+        """One that has ended lets the next begin."""
+        self.worker.nudge(key)
+        if final(vmim):
+            for other in self._of_vmi(key[0], vmim["spec"]["vmiName"]):
+                self.worker.nudge(key_of(other))
 
     def _vmi_changed(self, key: Key, vmi: Object) -> None:
         gone = self._store.get(VMIS, key) is None
@@ -64,7 +71,9 @@ class Migrations:
                 self.worker.nudge(key_of(vmim))
 
     def _of(self, vmi: Object) -> list[Object]:
-        namespace, name = key_of(vmi)
+        return self._of_vmi(*key_of(vmi))
+
+    def _of_vmi(self, namespace: str, name: str) -> list[Object]:
         return [
             vmim
             for vmim in self._store.all(VMIMS)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from virtnet.lab.standin.qemu import Qemu
 from virtnet.lab.standin.qmp import Event, QmpError, moment
+from virtnet.lab.standin.ways import Way
 
 DOWNTIME_MS = 20
 """How long the guest may stand still: the last round is begun when it is expected to take no longer."""
 
 UNLIMITED = 1 << 40
+SLOW = 2 << 20
+"""Bytes per second."""
 
 ENDED = ("failed", "cancelled")
 
@@ -33,7 +36,9 @@ class Switchover:
         return round((self.resume - self.stop) * 1000, 3)
 
 
-async def move(source: Qemu | None, target: Qemu, *, while_moving: Coroutine[None, None, None]) -> Switchover:
+async def move(
+    source: Qemu | None, target: Qemu, *, way: Way = Way.USUAL, while_moving: Coroutine[None, None, None]
+) -> Switchover:
     """Move the guest, or wait for the move that an earlier stand-in has begun. Raises Failure, QmpError.
 
     ``while_moving`` is awaited before the end is: what is to be told of a guest in motion comes first.
@@ -41,10 +46,12 @@ async def move(source: Qemu | None, target: Qemu, *, while_moving: Coroutine[Non
     seen = len(source.qmp.events) if source else 0
     try:
         if source is not None:
-            await _begin(source, target)
+            await _begin(source, target, way)
     finally:
         await while_moving
     resumed = await _resumed(source, target, seen)
+    if way is Way.FREEZES:
+        await target.qmp.execute("stop")
     stopped = next((event for event in source.qmp.events[seen:] if event["event"] == "STOP"), None) if source else None
     return Switchover(moment(stopped) if stopped else None, moment(resumed) if resumed else None)
 
@@ -54,11 +61,35 @@ async def cancel(source: Qemu) -> None:
     await source.qmp.execute("migrate_cancel")
 
 
-async def _begin(source: Qemu, target: Qemu) -> None:
+async def arrived(source: Qemu) -> None:
+    """Until a guest in post-copy has all of its memory. Raises QmpError when the source is gone before."""
+    await _until(source, "completed")
+
+
+async def _begin(source: Qemu, target: Qemu, way: Way) -> None:
     if await _begun(source):
         return
-    await source.qmp.execute("migrate-set-parameters", downtime_limit=DOWNTIME_MS, max_bandwidth=UNLIMITED)
+    bandwidth = SLOW if way is Way.SLOW else UNLIMITED
+    await source.qmp.execute("migrate-set-parameters", downtime_limit=DOWNTIME_MS, max_bandwidth=bandwidth)
+    for one in (source, target):  # always: the source may have it from the way it came
+        state = {"capability": "postcopy-ram", "state": way is Way.POST_COPY}
+        await one.qmp.execute("migrate-set-capabilities", capabilities=[state])
+    if way is Way.UNANNOUNCED:
+        await target.qmp.execute("migrate-set-parameters", announce_rounds=0)
+    if way is Way.FAILS:
+        raise Failure("the target does not take the guest")
     await source.qmp.execute("migrate", uri=f"unix:{target.incoming}")
+    if way is Way.POST_COPY:
+        await _until(source, "active", "device")
+        await source.qmp.execute("migrate-start-postcopy")
+
+
+async def _until(source: Qemu, *wanted: str) -> None:
+    """Until the source says so of its migration. Asked, not heard: events may be those of an earlier one."""
+    while (status := (await source.qmp.execute("query-migrate")).get("status", "none")) not in wanted:
+        if status in ENDED:
+            raise Failure(f"migration {status}")
+        await asyncio.sleep(0.01)
 
 
 async def _begun(source: Qemu) -> bool:

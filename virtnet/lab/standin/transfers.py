@@ -15,7 +15,8 @@ from virtnet.lab.standin.qmp import QmpError
 from virtnet.lab.standin.sandboxes import Sandboxes
 from virtnet.lab.standin.settings import Settings
 from virtnet.lab.standin.store import Key, Store, going, key_of, uid_of
-from virtnet.lab.standin.switchover import Failure, Switchover, cancel, move
+from virtnet.lab.standin.switchover import Failure, Switchover, arrived, cancel, move
+from virtnet.lab.standin.ways import Way, way_of
 
 log = structlog.get_logger()
 
@@ -108,9 +109,14 @@ class Transfers:
         target = self._launchers.get(uid_of(migration.target))
         if target is None:
             raise Failure("the target's QEMU is gone")
+        way = way_of(self._store, migration.uid)
         detected = self._write(migration, states.detected)
-        switchover = await move(source, target, while_moving=detected)
+        switchover = await move(source, target, way=way, while_moving=detected)
+        if way is Way.POST_COPY:
+            await self._write(migration, states.switched)
         await self._write(migration, states.domain_ready)
+        if way is Way.POST_COPY and source is not None:
+            await arrived(source)
         log.info("guest moved", uid=migration.uid, pause_ms=switchover.pause_ms)
         self._record(migration, switchover)
         tick = asyncio.create_task(asyncio.sleep(POLL))

@@ -1,0 +1,31 @@
+"""Ways in which a migration can go, for those who want to see one: an annotation on its object."""
+
+from enum import StrEnum
+
+from virtnet.kube.kinds import VMIMS
+from virtnet.lab.standin.store import Store, uid_of
+
+WAY = "lab.virtnet.dev/way"
+
+
+class Way(StrEnum):
+    """What is special about a migration."""
+
+    USUAL = ""
+    SLOW = "slow"
+    """The memory takes some twenty seconds, so that much can happen meanwhile."""
+    FAILS = "fails"
+    """The target does not take the guest."""
+    POST_COPY = "post-copy"
+    """The guest goes on on the target before its memory is there."""
+    FREEZES = "freezes"
+    """QEMU announces the guest, which then does nothing any more."""
+    UNANNOUNCED = "unannounced"
+    """QEMU on the target announces nothing: there is no RARP at all."""
+
+
+def way_of(store: Store, uid: str) -> Way:
+    """The way of a migration. One that is not known is the usual one."""
+    found = next((one for one in store.all(VMIMS) if uid_of(one) == uid), None)
+    text = (found["metadata"].get("annotations") or {}).get(WAY, "") if found else ""
+    return Way(text) if text in set(Way) else Way.USUAL
