@@ -7,10 +7,10 @@ export PATH
 DEMO_JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint drift unit test demo chaos lab bench generate constraints clean
+.PHONY: help setup check lint drift unit test demo chaos lab bench bench-handoff generate constraints clean
 
 help: ## Show this.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 14
 
 setup: ## Install what virtnet needs: Debian packages, .venv, kube-apiserver, kubectl. Repeatable.
 	@.ci/setup
@@ -49,6 +49,9 @@ lab: setup ## Leave a lab up to play with. Needs root.
 
 bench: setup ## Measure.
 	@for file in tests/bench/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(PYTHON) "$$file"; done
+
+bench-handoff: setup ## Measure what migrations cost, in three ways. Needs root; writes $BENCH_JSON; $BENCH_ROUNDS each.
+	@$(PYTHON) tests/bench/handoff.py
 
 generate: setup ## Write the generated manifests anew.
 	@$(PYTHON) -m virtnet.api.crds crds

@@ -192,7 +192,7 @@ def main(leases: int = 10_000, vms: int = 500) -> None:
             asyncio.run(bench(server, Path(folder), figures))
         finally:
             server.stop()
-    print(json.dumps(asdict(figures), indent=2))  # noqa: T201 - what it is run for
+    print(json.dumps(asdict(figures), indent=2))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class End:
 
 @dataclass
 class Echoes:
-    """Which probes were answered. Times are of CLOCK_MONOTONIC, except for ``gap_at``, which people compare."""
+    """Which probes were answered. Times are of CLOCK_MONOTONIC; those in the result, which people compare, are not."""
 
     sent: dict[int, float] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
@@ -80,10 +80,12 @@ class Echoes:
         self._last = moment
 
     def result(self, end: float) -> dict[str, Any]:
-        lost = [n for n, moment in self.sent.items() if n not in self.answered and moment <= end - SETTLE]
+        lost = [moment for n, moment in self.sent.items() if n not in self.answered and moment <= end - SETTLE]
+        behind = time.time() - time.monotonic()
         return {
             "sent": len(self.sent),
             "lost": len(lost),
+            "lost_at": [round(moment + behind, 6) for moment in lost],
             "duplicates": self.duplicates,
             "gap_ms": round(self.gap_ms, 3),
             "gap_at": round(self.gap_at, 6),
@@ -145,7 +147,11 @@ def _checksum(data: bytes) -> int:
 def tcp(address: str, port: int, end: End) -> dict[str, Any]:
     """A stream that must come back as it was sent: numbered lines, one every 10 ms."""
     survived, lines, received, retransmits = True, 0, 0, 0
-    with socket.create_connection((address, port), timeout=10) as link:
+    try:
+        opened = socket.create_connection((address, port), timeout=10)
+    except OSError:
+        return {"survived": False, "lines": 0, "bytes": 0, "retransmits": 0}
+    with opened as link:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.setblocking(False)  # noqa: FBT003
         expected, unsent = bytearray(), bytearray()

@@ -12,6 +12,7 @@ from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound, Rejected
 from virtnet.kube.kinds import NADS, NAMESPACES, PODS, VMIMS, VMIS, VMS
+from virtnet.lab import migrate
 from virtnet.lab.demo.manifests import NAMESPACE, Body
 from virtnet.lab.lab import Lab
 
@@ -99,6 +100,8 @@ class Demo:
         """UID of the migration in course, and its target pod once that has a node."""
         migrations, _ = self.lab.ask(lambda cluster: cluster.list(VMIMS, NAMESPACE))
         for one in migrations:
+            if one.get("status", {}).get("phase") in migrate.ENDED:
+                continue
             uid = one["metadata"]["uid"]
             label = f"kubevirt.io/migrationJobUID={uid}"
             pods, _ = self.lab.ask(lambda cluster, label=label: cluster.list(PODS, NAMESPACE, labels=label))  # type: ignore[misc]
