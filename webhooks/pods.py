@@ -11,6 +11,7 @@ from virtnet.api.kubevirt import owning_instance
 from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS, InvalidNetwork, chosen
 from virtnet.api.names import ATTACHMENTS
 from virtnet.api.records import Attachment
+from virtnet.api.workloads import owning_stateful_set
 from virtnet.kube.client import Cluster
 from webhooks.cache import Cache
 from webhooks.claims import Claims
@@ -80,7 +81,7 @@ class PodMarker:
     async def _ordinary(self, pod: Body, members: Mapping[str, Member], *, dry_run: bool) -> Attachments:
         """An ordinary pod: its NICs get addresses as a VM's do, and give them back when it is gone."""
         namespace = pod["metadata"]["namespace"]
-        owner = Owner(kind="Pod", name=pod["metadata"]["name"])
+        owner = Owner(kind="Pod", name=pod["metadata"]["name"], stateful_set=owning_stateful_set(pod))
         pools = {member.subnet.ref: member.pools for member in members.values()}
         wants = without_twins(
             want(

@@ -12,13 +12,14 @@ import pytest
 
 from virtnet.api import AddressLease, NodeNetwork, Port, Subnet, Vpc
 from virtnet.api.lease import lease_name
+from virtnet.api.multus import NETWORKS
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED, port_name
 from virtnet.api.records import Attachment, PinnedNic, PinnedRecord
 from virtnet.api.references import SubnetRef
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists
-from virtnet.kube.kinds import NAMESPACES, PODS, VMS
+from virtnet.kube.kinds import NAMESPACES, PODS, STATEFUL_SETS, VMS
 from virtnet.lab.control_plane import ControlPlane
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.ovn_central import OvnCentral
@@ -91,31 +92,45 @@ class World:
         self, name: str, vm: str = "db", *, node: str = "node1", labels: dict[str, str] | None = None
     ) -> None:
         """A virt-launcher pod as admission marks it."""
+        owner = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": vm, "uid": "u"}
+        place = {"port": port_name(vm, "blue"), "network": "blue", "interface": "pod16477688c0e"}
+        await self._pod(name, owner, node=node, labels={"kubevirt.io": "virt-launcher", **(labels or {})}, **place)
+
+    async def member(self, stateful_set: str, ordinal: int) -> None:
+        """A pod of a StatefulSet as its controller makes it and admission marks it; on no node, so it goes at once."""
+        owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": stateful_set, "uid": "u"}
+        name = f"{stateful_set}-{ordinal}"
+        await self._pod(name, owner, node="", labels={}, port=f"{name}.net1", network="net1", interface="net1")
+
+    async def stateful_set(self, name: str, *, replicas: int) -> None:
+        labels = {"app": name}
+        metadata = {"labels": labels, "annotations": {NETWORKS: "blue-net"}}
+        template = {"metadata": metadata, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+        body = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name}, "spec": spec}
+        await self.cluster.create(STATEFUL_SETS, body, self.namespace)
+
+    async def _pod(
+        self, name: str, owner: Any, *, node: str, labels: Any, port: str, network: str, interface: str
+    ) -> None:
         attachment = Attachment(
-            port=f"{self.namespace}/{port_name(vm, 'blue')}",
-            network="blue",
+            port=f"{self.namespace}/{port}",
+            network=network,
             nad=f"{self.namespace}/blue-net",
             subnet=self.blue,
             mac="02:76:6e:00:00:05",
             addresses=("10.0.0.5/24",),
             mtu=1442,
         )
-        owner = {
-            "apiVersion": "kubevirt.io/v1",
-            "kind": "VirtualMachineInstance",
-            "name": vm,
-            "uid": "u",
-            "controller": True,
-        }
-        annotation = f'{{"pod16477688c0e":{attachment.model_dump_json(by_alias=True)}}}'
+        annotation = f'{{"{interface}":{attachment.model_dump_json(by_alias=True)}}}'
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
                 "name": name,
                 "annotations": {ATTACHMENTS: annotation},
-                "labels": {ATTACHED_LABEL: "true", "kubevirt.io": "virt-launcher", **(labels or {})},
-                "ownerReferences": [owner],
+                "labels": {ATTACHED_LABEL: "true", **labels},
+                "ownerReferences": [{**owner, "controller": True}],
             },
             "spec": {"nodeName": node, "containers": [{"name": "compute", "image": "x"}]},
         }

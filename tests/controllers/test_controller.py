@@ -6,7 +6,7 @@ from tests.controllers.conftest import LEASES, PORTS, SUBNETS, World, until
 from virtnet.api import Subnet, Vpc
 from virtnet.api.lease import lease_name
 from virtnet.kube import kinds
-from virtnet.kube.kinds import PODS, VMS
+from virtnet.kube.kinds import PODS, STATEFUL_SETS, VMS
 
 pytestmark = pytest.mark.system
 
@@ -69,6 +69,35 @@ async def test_leases_stay_until_the_last_pod_is_gone(world: World) -> None:
         PODS, "launcher", {"status": {"phase": "Succeeded"}}, world.namespace, subresource="status"
     )
     await world.cluster.delete(VMS, "other", world.namespace)
+    await gone(world)
+
+
+async def test_a_stateful_sets_pod_has_its_addresses_again_until_it_is_scaled_down(world: World) -> None:
+    await world.subnet()
+    await world.stateful_set("web", replicas=2)
+    await world.member("web", 1)
+
+    async def there() -> bool:
+        return (
+            world.lsps() == {f"{world.namespace}/web-1.net1": "02:76:6e:00:00:05 10.0.0.5"}
+            and await world.leases() == BOUND
+        )
+
+    await until(there, "the pod's port in OVN and its leases bound")
+    await world.cluster.delete(PODS, "web-1", world.namespace)
+    await world.vm("other", "10.0.0.6", "02:76:6e:00:00:06")
+
+    async def other_is_there() -> bool:
+        return (await world.leases()).get("10.0.0.6") == "Bound"
+
+    await until(other_is_there, "a later VM handled, so the deletion was seen")
+    assert (await world.leases())["10.0.0.5"] == "Bound"
+    assert "web-1.net1" in await world.ports()
+    await world.member("web", 1)
+    await world.cluster.delete(VMS, "other", world.namespace)
+    await until(there, "all as it was")
+    await world.cluster.delete(PODS, "web-1", world.namespace)
+    await world.cluster.patch(STATEFUL_SETS, "web", {"spec": {"replicas": 1}}, world.namespace)
     await gone(world)
 
 

@@ -1,13 +1,16 @@
 """Which Ports an owner has, and what becomes of their leases."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from virtnet.api import AddressLease, AddressLeaseStatus, PortSpec, SubnetRef
+from virtnet.api import AddressLease, AddressLeaseStatus, Port, PortSpec, SubnetRef
+from virtnet.api.meta import Metadata
+from virtnet.api.multus import NETWORKS
 from virtnet.api.records import Attachment, PinnedNic, PinnedRecord
 from virtnet.controllers.ownership import RESERVED_FOR, desired_ports, leases_of, plan_leases, plan_ports
-from virtnet.controllers.views import Pod, Vm
+from virtnet.controllers.views import Pod, StatefulSet, Vm
 from virtnet.handoff.facts import LauncherPod
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,6 +54,56 @@ def test_ports_follow_the_manifest_but_never_under_a_running_guest(
     machine: Vm | None, pods: list[Pod], expected: dict[str, tuple[str, ...]]
 ) -> None:
     assert addresses(desired_ports("demo/db", machine, pods)) == expected
+
+
+def web(*, terminal: bool = False) -> Pod:
+    """A pod of a StatefulSet."""
+    attachment = Attachment(
+        port="demo/web-1.net1",
+        network="net1",
+        nad="demo/blue-net",
+        subnet=BLUE,
+        mac=MAC,
+        addresses=("10.0.0.5/24",),
+        mtu=1442,
+    )
+    launcher = LauncherPod(name="web-1", node="n", terminal=terminal)
+    return Pod("demo/web-1", "p1", "", launcher, (attachment,), stateful_set="web")
+
+
+@pytest.mark.parametrize("pods", [[web()], [web(terminal=True)], []], ids=["running", "ended", "gone"])
+def test_a_pod_that_its_stateful_set_makes_again_keeps_its_ports(pods: list[Pod]) -> None:
+    before = desired_ports("demo/web-1", None, [web()])
+    kept = [Port(metadata=Metadata(namespace="demo", name=key.split("/")[1]), spec=one) for key, one in before.items()]
+    assert desired_ports("demo/web-1", None, pods, kept) == before
+    assert before["demo/web-1.net1"].owner.stateful_set == "web"
+
+
+def test_a_nic_that_a_stateful_sets_pod_has_no_more_is_not_kept() -> None:
+    (port,) = desired_ports("demo/web-1", None, [web()]).values()
+    kept = [Port(metadata=Metadata(namespace="demo", name="web-1.net2"), spec=port)]
+    assert set(desired_ports("demo/web-1", None, [web()], kept)) == {"demo/web-1.net1"}
+
+
+@pytest.mark.parametrize(
+    ("pod_name", "changes", "expected"),
+    [
+        pytest.param("web-0", {}, True, id="first"),
+        pytest.param("web-2", {}, True, id="last"),
+        pytest.param("web-3", {}, False, id="scaled down"),
+        pytest.param("web-0", {"replicas": 0}, False, id="scaled to nothing"),
+        pytest.param("web-0", {"ordinals": {"start": 5}}, False, id="below the first ordinal"),
+        pytest.param("web-7", {"ordinals": {"start": 5}}, True, id="counted from elsewhere"),
+        pytest.param("web-x", {}, False, id="no ordinal"),
+        pytest.param("other-0", {}, False, id="of another"),
+        pytest.param("web-0", {"template": {}}, False, id="without networks"),
+    ],
+)
+def test_which_pods_a_stateful_set_makes_again(pod_name: str, changes: dict[str, Any], expected: bool) -> None:
+    template = {"metadata": {"annotations": {NETWORKS: "blue-net"}}}
+    body = {"metadata": {"namespace": "demo", "name": "web", "uid": "u"}, "spec": {"replicas": 3, "template": template}}
+    body["spec"] = {**body["spec"], **changes}
+    assert StatefulSet.of(body).covers(pod_name) is expected
 
 
 def spec(address: str = "10.0.0.5") -> PortSpec:

@@ -172,6 +172,16 @@ async def test_a_nic_on_another_network_keeps_its_mac(tenant: Tenant) -> None:
     assert macs(moved) == macs(first)
 
 
+async def test_a_nic_that_is_to_be_unplugged_is_pinned_no_more(tenant: Tenant) -> None:
+    made = await tenant.create(vm(networks=(("blue", "blue-net"), ("hot", "blue-net"))))
+    spec = made["spec"]
+    spec["template"]["spec"]["domain"]["devices"]["interfaces"][1]["state"] = "absent"
+    unplugged = await tenant.cluster.patch(VMS, "db", {"spec": spec}, tenant.namespace)
+    assert pinned(unplugged) == {"blue": pinned(made)["blue"]}
+    del spec["template"]["spec"]["domain"]["devices"]["interfaces"][1]["state"]
+    assert pinned(await tenant.cluster.patch(VMS, "db", {"spec": spec}, tenant.namespace)) == pinned(made)
+
+
 async def test_a_reserved_address_comes_without_asking(tenant: Tenant) -> None:
     reservations = [{"address": f"10.1.0.{n}", "vm": "db"} for n in (5, 6)]
     await tenant.subnet("red", "10.1.0.0/29", reservations=reservations, excludes=["10.1.0.6"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.pinning.conftest import Tenant, macs, pinned, vm
-from virtnet.api import Port
+from virtnet.api import AddressLease, Port
 from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, pod_interface, port_name
 from virtnet.kube import kinds
@@ -225,6 +225,17 @@ async def test_a_pod_of_a_deployment_is_named_in_time(tenant: Tenant) -> None:
     name = made["metadata"]["name"]
     assert name.startswith("web-5d9c-")
     assert attachments(made)["net1"]["port"].startswith(f"{tenant.namespace}/{name}.net1-pod-")
+
+
+async def test_a_pod_of_a_stateful_set_has_what_it_had_when_it_is_made_again(tenant: Tenant) -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "u", "controller": True}
+    member = pod("web-0", ownerReferences=[owner])
+    first = attachments(await tenant.pod(member))
+    await tenant.cluster.delete(PODS, "web-0", tenant.namespace)
+    assert attachments(await tenant.pod(member)) == first
+    items, _ = await tenant.cluster.list(kinds.of(AddressLease))
+    ours = [item["spec"]["holder"] for item in items if item["spec"]["holder"]["namespace"] == tenant.namespace]
+    assert {holder["owner"]["statefulSet"] for holder in ours} == {"web"}
 
 
 async def test_a_pod_never_takes_over_what_a_vm_of_its_name_holds(tenant: Tenant) -> None:

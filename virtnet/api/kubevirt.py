@@ -66,8 +66,11 @@ def interfaces(vm: Body) -> list[dict[str, Any]]:
 
 
 def nics(vm: Body) -> tuple[Nic, ...]:
-    """The NICs on Multus networks. A network without an interface is none; KubeVirt refuses it anyway."""
-    by_name = {one.get("name"): (n, one) for n, one in enumerate(interfaces(vm))}
+    """The NICs on Multus networks, but for those that are to be unplugged or are so already (``state: absent``).
+
+    A network without an interface is none; KubeVirt refuses it anyway.
+    """
+    by_name = {one.get("name"): (n, one) for n, one in enumerate(interfaces(vm)) if one.get("state") != "absent"}
     found = []
     for network in (template(vm).get("spec") or {}).get("networks") or ():
         name, multus = network.get("name"), network.get("multus") or {}

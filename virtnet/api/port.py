@@ -14,6 +14,9 @@ class Owner(Spec):
 
     kind: Literal["VirtualMachine", "VirtualMachineInstance", "Pod"] = Field(description="The owner's kind.")
     name: str = Field(max_length=253, description="The owner's name, in the Port's namespace.")
+    stateful_set: str = Field(
+        default="", max_length=253, description="The StatefulSet that a pod is of: it keeps the pod's addresses."
+    )
 
     def __str__(self) -> str:
         return f"{'VM' if self.kind == 'VirtualMachine' else self.kind} {self.name}"

@@ -20,8 +20,8 @@ from virtnet.api import (
     Vpc,
 )
 from virtnet.api.names import ATTACHED_LABEL
-from virtnet.controllers.store import Store, lease_owner, port_owner, subnet_id, vpc_of
-from virtnet.controllers.views import Pod, Vm, VmMigration
+from virtnet.controllers.store import Store, lease_owner, port_owner, stateful_set_id, subnet_id, vpc_of
+from virtnet.controllers.views import Pod, StatefulSet, Vm, VmMigration
 from virtnet.controllers.worker import Worker
 from virtnet.handoff.facts import Instance
 from virtnet.kube import kinds
@@ -66,6 +66,7 @@ class Informers:
             (k.VMIS, s.instances, self._instance, {}),
             (k.VMIMS, s.migrations, self._migration, {}),
             (k.PODS, s.pods, self._pod, {"labels": f"{ATTACHED_LABEL}=true"}),
+            (k.STATEFUL_SETS, s.stateful_sets, self._stateful_set, {}),
             (k.of(Vpc), s.vpcs, self._vpc, {}),
             (k.of(ClusterVpc), s.cluster_vpcs, self._vpc, {}),
             (k.of(Subnet), s.subnets, self._subnet, {}),
@@ -124,6 +125,10 @@ class Informers:
     def _pod(self, pod: Pod) -> None:
         self._workers.owners.nudge([pod.owner])
         self._workers.rows.nudge(port_keys(self._store.ports.of(pod.owner)))
+
+    def _stateful_set(self, found: StatefulSet) -> None:
+        """Its pods that are gone may not be made again."""
+        self._workers.owners.nudge(port_owner(port) for port in self._store.ports.of(stateful_set_id(found.key)))
 
     def _vpc(self, vpc: Vpc | ClusterVpc) -> None:
         id_ = vpc_id(vpc)

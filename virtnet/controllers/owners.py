@@ -67,8 +67,10 @@ class Owners:
         instance = store.instance(key) if kind == "vm" else None
         migrations = [one.migration for one in store.migrations.of(key)]
         home = home_of(instance, [pod.launcher for pod in pods], migrations)
-        desired = desired_ports(key, vm, sorted(pods, key=lambda pod: pod.launcher == home))
         present = store.ports.of(owner)
+        keepers = {port.key: keeper for port in present if (keeper := store.keeper(port)) is not None}
+        kept = [port for port in present if port.key in keepers]
+        desired = desired_ports(key, vm, sorted(pods, key=lambda pod: pod.launcher == home), kept)
         plan = plan_ports(desired, present)
         for port, spec in plan.create.items():
             await self._create(port, spec)
@@ -77,7 +79,8 @@ class Owners:
         for gone in plan.delete:
             await self._delete(gone)
         pinned = pinned_leases(vm)
-        uid = vm.uid if vm else next((pod.uid for pod in pods), "")
+        uids = [*([vm.uid] if vm else []), *(keeper.uid for keeper in keepers.values()), *(pod.uid for pod in pods)]
+        uid = next(iter(uids), "")
         for port in {
             *desired,
             *pinned,

@@ -14,15 +14,16 @@ RESERVED_FOR = timedelta(seconds=60)
 """How long a lease may wait for its VM: admission ends long before, and the VM is seen within seconds."""
 
 
-def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod]) -> dict[str, PortSpec]:
+def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod], kept: Iterable[Port] = ()) -> dict[str, PortSpec]:
     """The Ports of an owner, by Port key.
 
     What a live pod was attached with holds until that pod has ended, whatever the VM's manifest says by now: the
     guest still uses it. Otherwise the manifest decides. Of two pods with one port (a migration to another network) the
-    last one given counts: the one that has the guest.
+    last one given counts: the one that has the guest. ``kept``: Ports of a pod that its StatefulSet makes again.
     """
     namespace, name = key.split("/")
-    ports = {}
+    live = [pod for pod in pods if not pod.launcher.terminal]
+    ports = {} if live else {port.key: port.spec for port in kept}
     for network, nic in (vm.record.nics if vm and vm.record else {}).items():
         ports[f"{namespace}/{port_name(name, network)}"] = PortSpec(
             owner=Owner(kind="VirtualMachine", name=name),
@@ -32,12 +33,10 @@ def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod]) -> dict[str, Por
             mac_address=nic.mac,
             addresses=nic.addresses,
         )
-    for pod in pods:
-        if pod.launcher.terminal:
-            continue
+    for pod in live:
         for attachment in pod.attachments:
             ports[attachment.port] = PortSpec(
-                owner=Owner(kind="VirtualMachine" if pod.vmi else "Pod", name=name),
+                owner=Owner(kind="VirtualMachine" if pod.vmi else "Pod", name=name, stateful_set=pod.stateful_set),
                 network=attachment.network,
                 network_attachment_definition=attachment.network_attachment_definition,
                 subnet=attachment.subnet,

@@ -20,7 +20,7 @@ from virtnet.api import (
     SubnetRef,
     Vpc,
 )
-from virtnet.controllers.views import Pod, Vm, VmMigration, instance_of
+from virtnet.controllers.views import Pod, StatefulSet, Vm, VmMigration, instance_of
 from virtnet.handoff.facts import Instance
 from virtnet.kube.table import Table, object_key
 
@@ -32,6 +32,16 @@ def port_owner(port: Port) -> str:
 
 def owner_id(kind: str, key: str) -> str:
     return f"{'pod' if kind == 'Pod' else 'vm'}:{key}"
+
+
+def stateful_set_id(key: str) -> str:
+    """What the Ports of a StatefulSet's pods are grouped by."""
+    return f"StatefulSet/{key}"
+
+
+def _stateful_set(port: Port) -> list[str]:
+    name = port.spec.owner.stateful_set
+    return [stateful_set_id(f"{port.namespace}/{name}")] if name else []
 
 
 def lease_owner(lease: AddressLease) -> str:
@@ -76,11 +86,14 @@ class Store:
         self.cluster_vpcs = Table(ClusterVpc.parse)
         self.subnets = Table(Subnet.parse)
         self.cluster_subnets = Table(ClusterSubnet.parse)
-        self.ports = Table(Port.parse, lambda port: [port_owner(port), subnet_id(port.spec.subnet)])
+        self.ports = Table(
+            Port.parse, lambda port: [port_owner(port), subnet_id(port.spec.subnet), *_stateful_set(port)]
+        )
         self.leases = Table(
             AddressLease.parse,
             lambda lease: [lease.spec.holder.key, subnet_id(lease.spec.subnet), lease_owner(lease)],
         )
+        self.stateful_sets = Table(StatefulSet.of)
         self.nodes = Table(NodeNetwork.parse)
         self.provider_networks = Table(ProviderNetwork.parse)
         self.waiting: dict[str, set[str]] = {}
@@ -156,6 +169,12 @@ class Store:
         return frozenset(
             answer.migration for answer in answers if answer is not None and answer.answered_at is not None
         )
+
+    def keeper(self, port: Port) -> StatefulSet | None:
+        """The StatefulSet that makes a Port's pod again when it is gone, so that its addresses stay."""
+        owner = port.spec.owner
+        found = self.stateful_sets.get(f"{port.namespace}/{owner.stateful_set}") if owner.stateful_set else None
+        return found if found is not None and found.covers(owner.name) else None
 
     def instance(self, key: str) -> Instance | None:
         found = self.instances.get(key)

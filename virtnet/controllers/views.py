@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
 from virtnet.api.names import ATTACHMENTS, PINNED
 from virtnet.api.records import Attachment, PinnedRecord
+from virtnet.api.workloads import owning_stateful_set
 from virtnet.handoff.facts import Instance, LauncherPod, Migration, MigrationState
 from virtnet.kube.table import object_key
 
@@ -46,6 +48,8 @@ class Pod:
     attachments: tuple[Attachment, ...]
     readable: bool = True
     """Whether its attachments could be read: they may be those of a newer version."""
+    stateful_set: str = ""
+    """Name of the StatefulSet that it is of; empty for any other pod."""
 
     @property
     def owner(self) -> str:
@@ -70,7 +74,37 @@ class Pod:
             attachments = tuple(_ATTACHMENTS.validate_json(text).values()) if text else ()
         except ValidationError:
             return cls(key, metadata["uid"], vmi, launcher, (), readable=False)
-        return cls(key, metadata["uid"], vmi, launcher, attachments)
+        return cls(key, metadata["uid"], vmi, launcher, attachments, stateful_set=owning_stateful_set(body))
+
+
+@dataclass(frozen=True)
+class StatefulSet:
+    """A StatefulSet: which pods it has, by their ordinals, and whether they have networks of Multus."""
+
+    key: str
+    uid: str
+    ordinals: range
+    has_networks: bool
+
+    @classmethod
+    def of(cls, body: Body) -> "StatefulSet":
+        spec = body["spec"]
+        first = (spec.get("ordinals") or {}).get("start") or 0
+        metadata = (spec.get("template") or {}).get("metadata") or {}
+        annotations = metadata.get("annotations") or {}
+        ordinals = range(first, first + spec.get("replicas", 1))
+        return cls(
+            object_key(body),
+            body["metadata"]["uid"],
+            ordinals,
+            any(annotations.get(key) for key in (NETWORKS, DEFAULT_NETWORK)),
+        )
+
+    def covers(self, pod: str) -> bool:
+        """Whether there is a pod of this name, or is to be one again."""
+        name, _, ordinal = pod.rpartition("-")
+        ours = name == self.key.partition("/")[2] and ordinal.isdecimal()
+        return self.has_networks and ours and int(ordinal) in self.ordinals
 
 
 def instance_of(body: Body) -> Instance:

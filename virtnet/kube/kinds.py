@@ -52,4 +52,5 @@ CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespace
 VMS = Kind("kubevirt.io", "v1", "virtualmachines")
 VMIS = Kind("kubevirt.io", "v1", "virtualmachineinstances")
 VMIMS = Kind("kubevirt.io", "v1", "virtualmachineinstancemigrations")
+STATEFUL_SETS = Kind("apps", "v1", "statefulsets")
 NADS = Kind("k8s.cni.cncf.io", "v1", "network-attachment-definitions")
