@@ -15,6 +15,7 @@ from virtnet.api import (
     NodeNetwork,
     Port,
     ProviderNetwork,
+    Resource,
     Subnet,
     SubnetRef,
     Vpc,
@@ -98,6 +99,9 @@ class Informers:
             try:
                 async for change, body in self._cluster.watch(kind, **selectors):
                     for old, new in table.note(change, body):
+                        if old is not None and new is not None and table.decisive(old) == table.decisive(new):
+                            self._workers.reports.nudge([_id(new)])
+                            continue
                         for one in {id(o): o for o in (old, new) if o is not None}.values():
                             changed(one)
                     ready.set()
@@ -157,7 +161,9 @@ class Informers:
 
     def _port(self, port: Port) -> None:
         self._workers.owners.nudge([port_owner(port)])
-        self._workers.rows.nudge([*port_keys([port]), subnet_id(port.spec.subnet)])
+        self._workers.rows.nudge(port_keys([port]))
+        if self._store.subnet(port.spec.subnet) is None:  # its switch stays for as long as it has ports
+            self._workers.rows.nudge([subnet_id(port.spec.subnet)])
 
     def _lease(self, lease: AddressLease) -> None:
         self._workers.owners.nudge([lease_owner(lease)])
@@ -173,6 +179,10 @@ class Informers:
             self._chassis = known
             self._workers.rows.nudge(port_keys(self._store.ports))
         self._workers.rows.nudge(f"Port/{port}" for port in node.status.handoffs)
+
+
+def _id(resource: Resource) -> str:
+    return f"{type(resource).__name__}/{resource.key}"
 
 
 def subnet_of(id_: str) -> SubnetRef:

@@ -13,7 +13,6 @@ from virtnet.api.meta import Metadata
 from virtnet.api.names import OWNER_LABEL, label_value
 from virtnet.controllers.ownership import desired_ports, pinned_leases, plan_leases, plan_ports
 from virtnet.controllers.store import Store, subnet_id
-from virtnet.controllers.worker import each
 from virtnet.handoff.machine import home_of
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
@@ -52,11 +51,8 @@ class Owners:
         self._cooling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Per Subnet: its list of cooling addresses is read, and written whole."""
 
-    async def reconcile(self, owners: frozenset[str]) -> frozenset[str]:
-        """Each owner as ``vm:ns/name`` or ``pod:ns/name``; returns those that have to be tried again."""
-        return await each(owners, self._reconcile)
-
-    async def _reconcile(self, owner: str) -> None:
+    async def reconcile(self, owner: str) -> None:
+        """One owner, ``vm:ns/name`` or ``pod:ns/name``. Raises ApiError."""
         store = self._store
         kind, key = owner.split(":", 1)
         vm = store.vms.get(key) if kind == "vm" else None
@@ -126,8 +122,7 @@ class Owners:
         )
         for lease in plan.create:
             await self._claim(port, lease, uid)
-        for lease in plan.bind:
-            await self._bind(lease, uid)
+        await asyncio.gather(*(self._bind(lease, uid) for lease in plan.bind))
         for lease in plan.conflicts:
             self._conflict(port, lease)
         # What OVN still has on the port is freed when it has not; the port's own reconciler comes back here then.

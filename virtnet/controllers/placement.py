@@ -2,7 +2,7 @@
 
 from virtnet.addressing.pools import InvalidSubnet, pools_of
 from virtnet.api import ClusterSubnet, Subnet
-from virtnet.controllers.store import Store, segment, vpc_of
+from virtnet.controllers.store import Store, segment, subnet_id, vpc_of
 
 
 def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
@@ -10,6 +10,16 @@ def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
 
     It keeps out what is not there yet. What guests already use stays, whatever becomes of the objects.
     """
+    layout, known = store.obstacles
+    if layout != store.layout:
+        layout, known = store.obstacles = store.layout, {}
+    id_ = subnet_id(subnet.ref)
+    if id_ not in known:
+        known[id_] = _obstacle(store, subnet)
+    return known[id_]
+
+
+def _obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
     reference, vpc = subnet.spec.vpc, store.vpc(vpc_of(subnet))
     try:
         pools_of(subnet)

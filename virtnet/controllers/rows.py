@@ -67,8 +67,6 @@ class Rows:
         self._written = written
         self._committed = committed
         self.waits = Waits()
-        self._placeable: dict[str, bool] = {}
-        """Per batch: whether a Subnet can be put into OVN, which is the same question for all of its ports."""
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
         """One look at each key, one transaction for all; returns the keys when it has to be tried again.
@@ -88,7 +86,6 @@ class Rows:
     async def _reconcile(self, keys: frozenset[str]) -> None:
         desired: list[Row] = []
         decisions: dict[str, Decision] = {}
-        self._placeable.clear()
         for key in keys:
             match key.partition("/")[0]:
                 case "Vpc" | "ClusterVpc":
@@ -131,15 +128,15 @@ class Rows:
         finally:
             self._committed.labels(result).observe(time.perf_counter() - began)
 
-    def everything(self) -> frozenset[str]:
-        """Every key there is, also of rows whose resource is gone: what start-up and repair look at."""
+    def everything(self) -> list[str]:
+        """Every key there is, also of rows whose resource is gone: what start-up and repair look at. Parents first."""
         store = self._store
         known = {
             *(vpc_id(vpc) for vpc in (*store.vpcs, *store.cluster_vpcs)),
             *(subnet_id(subnet.ref) for subnet in (*store.subnets, *store.cluster_subnets)),
             *port_keys(store.ports),
         }
-        return frozenset(known | {row.key.origin for row in self._northbound.observed()})
+        return sorted(known | {row.key.origin for row in self._northbound.observed()}, key=_parents_first)
 
     def _vpc(self, id_: str) -> list[Row]:
         """A router stays for as long as a Subnet names it, though its object be gone: guests use it."""
@@ -160,10 +157,7 @@ class Rows:
         return subnet_rows(subnet, pools_of(subnet), Beside.of(self._store.beside(subnet)))
 
     def _can_be_placed(self, subnet: Subnet | ClusterSubnet) -> bool:
-        id_ = subnet_id(subnet.ref)
-        if id_ not in self._placeable:
-            self._placeable[id_] = obstacle(self._store, subnet) == ("", "")
-        return self._placeable[id_]
+        return obstacle(self._store, subnet) == ("", "")
 
     async def _port(self, key: str) -> tuple[list[Row], Decision | None]:
         port = self._store.ports.get(key)

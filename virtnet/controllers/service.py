@@ -17,7 +17,7 @@ from virtnet.controllers.owners import Owners
 from virtnet.controllers.reports import Reports
 from virtnet.controllers.rows import Rows
 from virtnet.controllers.store import Store, lease_owner, port_owner
-from virtnet.controllers.worker import Worker
+from virtnet.controllers.worker import Batches, Singles
 from virtnet.handoff.journal import Journal
 from virtnet.handoff.machine import Outcome
 from virtnet.kube import kinds
@@ -129,9 +129,9 @@ class Controller:
         )
         self.reports = Reports(cluster, store, self.rows.view)
         self.workers = Workers(
-            owners=Worker("owners", self.owners.reconcile),
-            rows=Worker("rows", self.rows.reconcile),
-            reports=Worker("reports", self.reports.reconcile, pause=REPORT_PAUSE),
+            owners=Singles("owners", self.owners.reconcile),
+            rows=Batches("rows", self.rows.reconcile),
+            reports=Batches("reports", self.reports.reconcile, pause=REPORT_PAUSE),
         )
         self._informers = Informers(cluster, store, self.workers)
         metrics.pinned.set_function(lambda: len(store.leases))
@@ -163,8 +163,8 @@ class Controller:
 
     def _audit(self) -> None:
         store = self._store
-        self.workers.rows.nudge(self.rows.everything())
-        self.workers.owners.nudge(
+        self.workers.rows.audit(self.rows.everything())
+        self.workers.owners.audit(
             {
                 *(f"vm:{vm.key}" for vm in store.vms),
                 *(pod.owner for pod in store.pods),
@@ -216,7 +216,9 @@ class Controller:
     def _rows_changed(self, keys: frozenset[Key]) -> None:
         """Somebody changed rows of ours, or the database was replaced: put back what must be there."""
         if self._ready:
-            self.workers.rows.nudge({key.origin for key in keys} or self.rows.everything())
+            self.workers.rows.nudge({key.origin for key in keys})
+            if not keys:
+                self.workers.rows.audit(self.rows.everything())
 
     def _bindings_changed(self, ports: frozenset[str]) -> None:
         if self._ready:

@@ -62,11 +62,19 @@ def segment(subnet: Subnet | ClusterSubnet) -> str:
     return f"{vlan} of ProviderNetwork {spec.provider_network}" if spec.underlay else ""
 
 
+def served(subnet: Subnet | ClusterSubnet) -> bool:
+    """Whether it has been put into OVN, as far as its status knows."""
+    return any(c.type == "Ready" and c.status == "True" for c in subnet.status.conditions)
+
+
+def _decisive(subnet: Subnet | ClusterSubnet) -> object:
+    return subnet.spec, served(subnet)
+
+
 def _age(subnet: Subnet | ClusterSubnet) -> tuple[bool, object, str]:
     """Orders Subnets: those that are served already, then by when they were made; the uid decides within a second."""
-    served = any(c.type == "Ready" and c.status == "True" for c in subnet.status.conditions)
     made = subnet.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC)
-    return (not served, made, subnet.metadata.uid)
+    return (not served(subnet), made, subnet.metadata.uid)
 
 
 def subnet_id(ref: SubnetRef) -> str:
@@ -84,10 +92,12 @@ class Store:
         self.pods = Table(Pod.of, lambda pod: [pod.owner])
         self.vpcs = Table(Vpc.parse)
         self.cluster_vpcs = Table(ClusterVpc.parse)
-        self.subnets = Table(Subnet.parse)
-        self.cluster_subnets = Table(ClusterSubnet.parse)
+        self.subnets = Table(Subnet.parse, lambda subnet: [vpc_of(subnet)], _decisive)
+        self.cluster_subnets = Table(ClusterSubnet.parse, lambda subnet: [vpc_of(subnet)], _decisive)
         self.ports = Table(
-            Port.parse, lambda port: [port_owner(port), subnet_id(port.spec.subnet), *_stateful_set(port)]
+            Port.parse,
+            lambda port: [port_owner(port), subnet_id(port.spec.subnet), *_stateful_set(port)],
+            lambda port: (port.spec, port.metadata.labels, port.metadata.annotations),
         )
         self.leases = Table(
             AddressLease.parse,
@@ -96,6 +106,8 @@ class Store:
         self.stateful_sets = Table(StatefulSet.of)
         self.nodes = Table(NodeNetwork.parse)
         self.provider_networks = Table(ProviderNetwork.parse)
+        self.obstacles: tuple[int, dict[str, tuple[str, str]]] = 0, {}
+        """What keeps Subnets out of OVN, as far as it has been asked for, and the layout that it was so in."""
         self.waiting: dict[str, set[str]] = {}
         """Name of a lease that another holds -> Ports that must have it: they look again when it changes."""
         self._tables: dict[type[Resource], Table[Any]] = {
@@ -116,10 +128,17 @@ class Store:
         kind, _, key = id_.partition("/")
         return self.vpcs.get(key) if kind == "Vpc" else self.cluster_vpcs.get(key)
 
+    @property
+    def layout(self) -> int:
+        """Moves with whatever decides which Subnets can be put into OVN."""
+        places = (self.vpcs, self.cluster_vpcs, self.subnets, self.cluster_subnets, self.provider_networks)
+        return sum(table.decided for table in places)
+
     def beside(self, subnet: Subnet | ClusterSubnet) -> list[Subnet | ClusterSubnet]:
         """The other Subnets of its Vpc."""
-        every = (*self.subnets, *self.cluster_subnets)
-        return [other for other in every if other.ref != subnet.ref and vpc_of(other) == vpc_of(subnet)]
+        vpc = vpc_of(subnet)
+        every: tuple[Subnet | ClusterSubnet, ...] = (*self.subnets.of(vpc), *self.cluster_subnets.of(vpc))
+        return [other for other in every if other.ref != subnet.ref]
 
     def twin(self, subnet: Subnet | ClusterSubnet) -> ClusterSubnet | None:
         """An elder underlay on the very same piece of a physical network that this one overlaps, in whichever Vpc.

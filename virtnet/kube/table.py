@@ -26,6 +26,10 @@ class Table(Generic[T]):
     parse: Callable[[Mapping[str, Any]], T]
     groups: Callable[[T], Iterable[str]] = lambda _: ()
     """What an object is also found under."""
+    decisive: Callable[[T], object] = lambda found: found
+    """What of an object decides about other objects: a change to nothing else is a report that came back."""
+    decided: int = 0
+    """How often that has changed."""
     objects: dict[str, T] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     uids: dict[str, str] = field(default_factory=dict)
@@ -66,6 +70,8 @@ class Table(Generic[T]):
         except (ValueError, KeyError, TypeError) as error:
             log.warning("object cannot be read", key=key, uid=uid, error=str(error))
             return old, old
+        if old is None or self.decisive(old) != self.decisive(new):
+            self.decided += 1
         self._ungroup(key, old)
         self.objects[key], self.versions[key], self.uids[key] = new, version, uid
         for group in self.groups(new):
@@ -109,6 +115,7 @@ class Table(Generic[T]):
 
     def _forget(self, key: str) -> T | None:
         old = self.objects.pop(key, None)
+        self.decided += old is not None
         self.versions.pop(key, None)
         self.uids.pop(key, None)
         self._ungroup(key, old)

@@ -9,7 +9,8 @@ import socket
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yaml
@@ -60,10 +61,12 @@ class Transport:
     def __init__(self, config: Configuration, *, agent: str) -> None:
         self._config = config
         self._agent = agent
+        # Asked once: aiohttp would ask the environment in a thread, twice for each request.
+        config.proxy = config.proxy or _proxy(config.host)
         self._rest = RESTClientObject(config)
         # No limit: every watch holds a connection for good, and an admission burst must not queue behind them.
         self._connector = aiohttp.TCPConnector(limit=0, ssl=self._rest.ssl_context, socket_factory=_watched_socket)
-        config.client_session_kwargs = {"connector": self._connector, "middlewares": (_send_once,)}
+        config.client_session_kwargs = {"connector": self._connector, "middlewares": (_send_once,), "trust_env": False}
 
     @property
     def server(self) -> str:
@@ -141,6 +144,14 @@ class Transport:
     def _unreachable(self, method: str, path: str, problem: Exception) -> Unavailable:
         what = "no answer in time" if isinstance(problem, TimeoutError) else str(problem) or type(problem).__name__
         return Unavailable(f"API server {self.server}: {method} {path}: {what}")
+
+
+def _proxy(server: str) -> str | None:
+    """The proxy that the environment names for a server (HTTPS_PROXY, NO_PROXY)."""
+    url = urlsplit(server)
+    if not url.hostname or proxy_bypass(url.hostname):
+        return None
+    return getproxies().get(url.scheme)
 
 
 def _checked(code: int, text: bytes) -> dict[str, Any]:
