@@ -43,8 +43,8 @@ DURATION = Histogram(
 class Handlers:
     """One method for each path; kopf calls them with what it knows of the request."""
 
-    def __init__(self, cluster: Cluster, cache: Cache) -> None:
-        networks = Networks(cluster, cache)
+    def __init__(self, cluster: Cluster, cache: Cache, pod_network: str = "") -> None:
+        networks = Networks(cluster, cache, pod_network)
         self._vms = VmPinner(cluster, cache, networks)
         self._pods = PodMarker(cluster, cache, networks)
         self._subnets = SubnetChecker(cache)

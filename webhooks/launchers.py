@@ -24,6 +24,7 @@ class Launchers:
 
     def __init__(self, cluster: Cluster, cache: Cache, networks: Networks) -> None:
         self._cluster = cluster
+        self._networks = networks
         self._pinner = VmPinner(cluster, cache, networks)
 
     async def attachments(
@@ -32,9 +33,11 @@ class Launchers:
         """By the pod's interface. Raises Refused and ApiError."""
         namespace = pod["metadata"]["namespace"]
         owner, vm, pinned = await self._pinned(namespace, instance, dry_run=dry_run)
+        own = nics(vm, self._networks.pod_network)
         networks = {pod_interface(network): network for network in pinned} | {
-            nic.interface: nic.network for nic in nics(vm) if nic.network in pinned
+            nic.interface: nic.network for nic in own if nic.network in pinned
         }
+        translated = {nic.network for nic in own if nic.translated}
         migrates = MIGRATION_JOB_UID in (pod["metadata"].get("labels") or {})
         found = {}
         for interface, member in members.items():
@@ -47,7 +50,7 @@ class Launchers:
                     f"{owner} in {namespace}: its NIC {network or interface} on {member.selection.nad} is not pinned "
                     f"in {member.subnet.ref}; remove the VM's annotation {PINNED}, and its admission pins it anew"
                 )
-            found[interface] = attachment(f"{namespace}/{port}", network, nic, member, configure=False)
+            found[interface] = attachment(f"{namespace}/{port}", network, nic, member, configure=network in translated)
         return found
 
     async def _pinned(

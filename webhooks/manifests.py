@@ -56,6 +56,17 @@ POD_CONDITIONS = {
         )
     )
 }
+# Where the pod network is virtnet's, too, all VMs on it are asked about, and all pods when they are made.
+DEFAULT_VM_CONDITIONS = {
+    **VM_CONDITIONS,
+    "uses-multus-or-has-a-record": VM_CONDITIONS["uses-multus-or-has-a-record"].replace(
+        "has(n.multus)", "has(n.multus) || has(n.pod)"
+    ),
+}
+DEFAULT_POD_CONDITIONS = {
+    "networks-or-attachments-change": "(oldObject == null && !object.spec.?hostNetwork.orValue(false)) ||\n"
+    + POD_CONDITIONS["networks-or-attachments-change"]
+}
 SUBNET_CONDITIONS = {"spec-changes": "request.operation != 'UPDATE' || object.spec != oldObject.spec"}
 
 NOT_THE_SYSTEM = {
@@ -63,10 +74,11 @@ NOT_THE_SYSTEM = {
 }
 
 
-def configurations(*, url: str = "", ca_bundle: bytes = b"") -> list[dict[str, Any]]:
+def configurations(*, url: str = "", ca_bundle: bytes = b"", pod_network: bool = False) -> list[dict[str, Any]]:
     """Both configurations. With a URL (a process outside of the cluster's network) or for the Service.
 
-    ``ca_bundle``: PEM of the authority behind the server's certificate; without it, cert-manager injects it.
+    ``pod_network``: whether the cluster's pod network is virtnet's, too. ``ca_bundle``: PEM of the authority behind the
+    server's certificate; without it, cert-manager injects it.
     """
 
     def client(webhook: Webhook) -> dict[str, Any]:
@@ -87,6 +99,7 @@ def configurations(*, url: str = "", ca_bundle: bytes = b"") -> list[dict[str, A
             **more,
         }
 
+    vms, pods = (DEFAULT_VM_CONDITIONS, DEFAULT_POD_CONDITIONS) if pod_network else (VM_CONDITIONS, POD_CONDITIONS)
     # Another webhook may change the networks after us.
     mutating = {
         "sideEffects": "NoneOnDryRun",
@@ -97,7 +110,7 @@ def configurations(*, url: str = "", ca_bundle: bytes = b"") -> list[dict[str, A
     return [
         _configuration(
             "MutatingWebhookConfiguration",
-            [entry(paths.PIN_VM, VM_CONDITIONS, **mutating), entry(paths.MARK_POD, POD_CONDITIONS, **mutating)],
+            [entry(paths.PIN_VM, vms, **mutating), entry(paths.MARK_POD, pods, **mutating)],
             injected=injected,
         ),
         _configuration(

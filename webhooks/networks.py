@@ -27,7 +27,9 @@ class Member:
 class Networks:
     """What NADs lead to."""
 
-    def __init__(self, cluster: Cluster, cache: Cache) -> None:
+    def __init__(self, cluster: Cluster, cache: Cache, pod_network: str = "") -> None:
+        """``pod_network``: the NAD (``namespace/name``) of the cluster's pod network, where that is virtnet's."""
+        self.pod_network = pod_network
         self._cluster = cluster
         self._cache = cache
 

@@ -63,7 +63,7 @@ class PodMarker:
         """The pod's networks that are virtnet's, by interface."""
         namespace = pod["metadata"]["namespace"]
         try:
-            selections = chosen(pod)
+            selections = chosen(pod, self._networks.pod_network)
         except InvalidNetwork as error:
             raise Refused(str(error)) from error
         members: dict[str, Member] = {}

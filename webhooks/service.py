@@ -29,6 +29,8 @@ class Settings:
     port: int = 9443
     metrics_port: int = 9403
     """0: none."""
+    pod_network: str = ""
+    """The NAD of the cluster's pod network, where that is virtnet's."""
 
 
 class NoMemories(ResourceMemories):
@@ -52,7 +54,7 @@ async def run(settings: Settings) -> None:
         server = Server(port=settings.port, certificate=settings.cert, key=settings.key, ready=cache.ready.is_set)
         # kopf takes SIGTERM and SIGINT for itself and then returns.
         await kopf.operator(
-            registry=operator_registry(Handlers(cluster, cache), server),
+            registry=operator_registry(Handlers(cluster, cache, settings.pod_network), server),
             memories=NoMemories(),
             standalone=True,
             clusterwide=True,

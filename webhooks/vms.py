@@ -52,7 +52,7 @@ class VmPinner:
         if not pinned:
             stale = (past.stored or past.brought) and PINNED in (metadata.get("annotations") or {})
             return Pinning(None) if stale else None
-        indices = {nic.network: nic.index for nic in nics(vm)}
+        indices = {nic.network: nic.index for nic in nics(vm, self._networks.pod_network)}
         return Pinning(
             PinnedRecord(vm=key, nics=pinned).annotation(), {indices[name]: nic.mac for name, nic in pinned.items()}
         )
@@ -62,7 +62,9 @@ class VmPinner:
     ) -> Mapping[str, PinnedNic]:
         """What each NIC on a virtnet network holds from now on, by network name. Raises Refused and ApiError."""
         namespace = vm["metadata"]["namespace"]
-        reached = {nic.network: await self._networks.subnet(nic.nad, namespace) for nic in nics(vm)}
+        reached = {
+            nic.network: await self._networks.subnet(nic.nad, namespace) for nic in nics(vm, self._networks.pod_network)
+        }
         subnets = {network: subnet for network, subnet in reached.items() if subnet is not None}
         if not subnets:
             return {}
@@ -81,7 +83,7 @@ class VmPinner:
         requests: Requests,
     ) -> Iterator[Want]:
         namespace = vm["metadata"]["namespace"]
-        for nic in nics(vm):
+        for nic in nics(vm, self._networks.pod_network):
             if nic.network not in subnets:
                 continue
             ref = subnets[nic.network].ref

@@ -83,9 +83,29 @@ def test_the_networks_of_a_launcher_pod() -> None:
 def test_the_default_network_is_eth0() -> None:
     annotations = {"v1.multus-cni.io/default-network": "lan", "k8s.v1.cni.cncf.io/networks": "blue-net"}
     assert chosen({"metadata": {"namespace": "demo", "annotations": annotations}}) == (
-        Selection("demo/lan", "eth0"),
+        Selection("demo/lan", "eth0", default_route=True),
         Selection("demo/blue-net", "net1"),
     )
+
+
+def test_the_default_route_is_where_the_pod_wants_it() -> None:
+    networks = '[{"name":"blue-net","default-route":["10.0.0.1"]},{"name":"red-net"}]'
+    annotations = {"v1.multus-cni.io/default-network": "lan", "k8s.v1.cni.cncf.io/networks": networks}
+    found = chosen({"metadata": {"namespace": "demo", "annotations": annotations}})
+    assert [one.default_route for one in found] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "spec", "expected"),
+    [
+        pytest.param({}, {}, ["infra/pods"], id="the cluster's"),
+        pytest.param({"v1.multus-cni.io/default-network": "lan"}, {}, ["demo/lan"], id="one that the pod names"),
+        pytest.param({}, {"hostNetwork": True}, [], id="none on the node's own network"),
+    ],
+)
+def test_the_pod_network_may_be_virtnets(annotations: dict[str, str], spec: Any, expected: list[str]) -> None:
+    pod = {"metadata": {"namespace": "demo", "annotations": annotations}, "spec": spec}
+    assert [one.nad for one in chosen(pod, "infra/pods")] == expected
 
 
 def test_the_nics_of_a_vm() -> None:
@@ -105,6 +125,15 @@ def test_the_nics_of_a_vm() -> None:
     assert found == (Nic("blue", "demo/blue-net", "m", 2), Nic("lan", "infra/lan", "", 1, default=True))
     assert [nic.interface for nic in found] == ["pod16477688c0e", "eth0"]
     assert nics(as_vm({"metadata": {"namespace": "demo"}, "spec": spec})) == found
+    assert nics(body, "infra/pods")[0] == Nic("default", "infra/pods", "", 0, default=True)
+
+
+@pytest.mark.parametrize(("binding", "translated"), [("bridge", False), ("masquerade", True), ("passtBinding", True)])
+def test_a_translated_nic_leaves_its_addresses_to_the_pod(binding: str, *, translated: bool) -> None:
+    devices = {"interfaces": [{"name": "default", binding: {}}]}
+    spec = {"domain": {"devices": devices}, "networks": [{"name": "default", "pod": {}}]}
+    (nic,) = nics({"metadata": {"namespace": "demo"}, "spec": {"template": {"spec": spec}}}, "infra/pods")
+    assert nic.translated is translated
 
 
 @pytest.mark.parametrize(

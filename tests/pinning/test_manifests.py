@@ -26,6 +26,16 @@ def test_the_configurations_are_as_generated() -> None:
     )
 
 
+def test_the_pod_network_overlay_asks_about_what_the_code_means() -> None:
+    overlay = yaml.safe_load((FOLDER.parent / "pod-network" / "kustomization.yaml").read_text())
+    patched = manifests.configurations()[0]
+    (patch,) = [one["patch"] for one in overlay["patches"] if one["target"]["kind"] == patched["kind"]]
+    for change in yaml.safe_load(patch):
+        _, _, webhook, conditions, condition, expression = change["path"].split("/")
+        patched["webhooks"][int(webhook)][conditions][int(condition)][expression] = change["value"]
+    assert patched == manifests.configurations(pod_network=True)[0]
+
+
 def test_every_path_is_configured_once() -> None:
     asked = [webhook["clientConfig"]["service"]["path"].removeprefix("/") for webhook in webhooks()]
     assert sorted(asked) == sorted(paths.ALL)

@@ -32,6 +32,8 @@ class Nic:
     """Its place in spec.template.spec.domain.devices.interfaces."""
     default: bool = False
     """Whether it takes the place of the pod network."""
+    translated: bool = False
+    """Whether the pod itself has the addresses, and KubeVirt translates them for the guest (masquerade, passt)."""
 
     @property
     def interface(self) -> str:
@@ -65,19 +67,24 @@ def interfaces(vm: Body) -> list[dict[str, Any]]:
     return list((domain.get("devices") or {}).get("interfaces") or [])
 
 
-def nics(vm: Body) -> tuple[Nic, ...]:
+def nics(vm: Body, pod_network: str = "") -> tuple[Nic, ...]:
     """The NICs on Multus networks, but for those that are to be unplugged or are so already (``state: absent``).
 
-    A network without an interface is none; KubeVirt refuses it anyway.
+    ``pod_network``: the NAD of the cluster's pod network, where that is virtnet's, too. A network without an interface
+    is none; KubeVirt refuses it anyway.
     """
     by_name = {one.get("name"): (n, one) for n, one in enumerate(interfaces(vm)) if one.get("state") != "absent"}
     found = []
     for network in (template(vm).get("spec") or {}).get("networks") or ():
         name, multus = network.get("name"), network.get("multus") or {}
-        if name in by_name and multus.get("networkName"):
+        nad = qualified(multus["networkName"], vm["metadata"]["namespace"]) if multus.get("networkName") else ""
+        if "pod" in network:
+            nad = pod_network
+        if name in by_name and nad:
             index, interface = by_name[name]
-            nad = qualified(multus["networkName"], vm["metadata"]["namespace"])
-            found.append(Nic(name, nad, interface.get("macAddress") or "", index, bool(multus.get("default"))))
+            default = "pod" in network or bool(multus.get("default"))
+            translated = any(binding in interface for binding in ("masquerade", "passtBinding"))
+            found.append(Nic(name, nad, interface.get("macAddress") or "", index, default, translated))
     return tuple(found)
 
 

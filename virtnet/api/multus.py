@@ -82,15 +82,19 @@ def _plugins(config: Any) -> list[dict[str, Any]]:
     return [plugin for plugin in listed if isinstance(plugin, dict)] if isinstance(listed, list) else []
 
 
-def chosen(pod: Mapping[str, Any]) -> tuple[Selection, ...]:
-    """The networks that a pod has through Multus. Raises InvalidNetwork."""
+def chosen(pod: Mapping[str, Any], pod_network: str = "") -> tuple[Selection, ...]:
+    """The networks that a pod has through Multus. Raises InvalidNetwork.
+
+    ``pod_network``: the NAD of the cluster's pod network, where that is virtnet's. The default route goes through
+    ``eth0`` unless another network is asked to have it.
+    """
     metadata = pod["metadata"]
     annotations, namespace = metadata.get("annotations") or {}, metadata["namespace"]
-    first = selections(annotations.get(DEFAULT_NETWORK) or "", namespace)
-    return (
-        *(replace(one, interface="eth0") for one in first),
-        *selections(annotations.get(NETWORKS) or "", namespace),
-    )
+    others = selections(annotations.get(NETWORKS) or "", namespace)
+    route = not any(one.default_route for one in others)
+    own = pod_network and not (pod.get("spec") or {}).get("hostNetwork")
+    first = selections(annotations.get(DEFAULT_NETWORK) or (pod_network if own else ""), namespace)
+    return (*(replace(one, interface="eth0", default_route=route) for one in first), *others)
 
 
 def selections(text: str, namespace: str) -> tuple[Selection, ...]:

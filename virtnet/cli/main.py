@@ -85,12 +85,16 @@ def webhook(
     key: Annotated[Path, typer.Option(help="Its private key (PEM).")],
     port: Annotated[int, typer.Option(help="Port to serve admission on.")] = 9443,
     metrics_port: Annotated[int, typer.Option(help="Port for Prometheus; 0 for none.")] = 9403,
+    pod_network: Annotated[
+        str,
+        typer.Option(help="namespace/name of the NAD of the cluster's pod network, where virtnet is it."),
+    ] = "",
     verbose: bool = False,
 ) -> None:
     """Run the admission service: pins VMs, marks pods, validates Subnets."""
     from webhooks import service  # noqa: PLC0415 - each process loads only what it runs
 
-    settings = service.Settings(port=port, cert=cert, key=key, metrics_port=metrics_port)
+    settings = service.Settings(port=port, cert=cert, key=key, metrics_port=metrics_port, pod_network=pod_network)
     serve(service.run(settings), verbose=verbose)
 
 
