@@ -5,6 +5,7 @@ PYTHON := .venv/bin/python
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PATH
 DEMO_JSON ?=
+BENCH_JSON ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check lint drift unit test demo chaos lab bench bench-handoff generate constraints clean
@@ -47,8 +48,8 @@ chaos: setup ## Random faults in a lab, and what must hold after them. SEED=... 
 lab: setup ## Leave a lab up to play with. Needs root.
 	@virtnet lab up
 
-bench: setup ## Measure.
-	@for file in tests/bench/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(PYTHON) "$$file"; done
+bench: setup ## Measure the control plane and CNI, in about five minutes. Needs root; writes $BENCH_JSON.
+	@for part in northbound controller admission cni; do BENCH_JSON="$(BENCH_JSON)" $(PYTHON) tests/bench/$$part.py; done
 
 bench-handoff: setup ## Measure what migrations cost, in three ways. Needs root; writes $BENCH_JSON; $BENCH_ROUNDS each.
 	@$(PYTHON) tests/bench/handoff.py

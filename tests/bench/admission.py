@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from aiohttp import web
 
+from tests.bench.figures import publish
 from tests.conftest import load_definitions
 from tests.pinning.conftest import vm
 from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Subnet, SubnetRef
@@ -46,8 +47,8 @@ class Figures:
     nod_p99_ms: float = 0
     pin_p50_ms: float = 0
     pin_p99_ms: float = 0
-    ratio_p50: float = 0
-    ratio_p99: float = 0
+    p50_ratio: float = 0
+    p99_ratio: float = 0
     update_p50_ms: float = 0
     update_p99_ms: float = 0
     start_s: float = 0
@@ -144,8 +145,8 @@ async def measure(cluster: Cluster, figures: Figures) -> None:
         found = statistics.quantiles(times[namespace][warm_up:], n=100, method="inclusive")
         setattr(figures, f"{name}_p50_ms", round(found[49], 2))
         setattr(figures, f"{name}_p99_ms", round(found[98], 2))
-    figures.ratio_p50 = round(figures.pin_p50_ms / figures.nod_p50_ms, 2)
-    figures.ratio_p99 = round(figures.pin_p99_ms / figures.nod_p99_ms, 2)
+    figures.p50_ratio = round(figures.pin_p50_ms / figures.nod_p50_ms, 2)
+    figures.p99_ratio = round(figures.pin_p99_ms / figures.nod_p99_ms, 2)
 
 
 def rss_mib(daemon: Daemon) -> int:
@@ -192,7 +193,10 @@ def main(leases: int = 10_000, vms: int = 500) -> None:
             asyncio.run(bench(server, Path(folder), figures))
         finally:
             server.stop()
-    print(json.dumps(asdict(figures), indent=2))
+    publish(
+        f"Admission of a VM with {leases:,} leases",
+        {f"admission.{name}": value for name, value in asdict(figures).items()},
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ The daemon works on a real Open vSwitch and in real namespaces.
 
 import argparse
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.attach.rig import Node
+from tests.bench.figures import publish
 from virtnet.node.daemon import install_plugin
 
 CONFIG = '{"cniVersion":"1.1.0","name":"blue-net","type":"virtnet-cni","subnet":"blue"}'
@@ -32,18 +32,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     runs = parser.parse_args().runs
-    sys.stdout.write(f"{'milliseconds':44}{'least':>8}{'median':>8}{'p95':>8}   load {os.getloadavg()[0]:.1f}\n")
     with tempfile.TemporaryDirectory() as folder:
-        plugin_alone(Path(folder), runs)
+        found = plugin_alone(Path(folder), runs)
         with Node.running(Path(folder)) as node:
-            daemon(node, runs)
-            at_once(node, 64)
+            found |= daemon(node, runs)
+            found |= at_once(node, 64)
+    publish("CNI", {f"cni.{name}": value for name, value in found.items()})
 
 
-def report(what: str, seconds: Sequence[float]) -> None:
-    ordered = sorted(1000 * one for one in seconds)
-    p95 = ordered[int(len(ordered) * 0.95)]
-    sys.stdout.write(f"{what:44}{ordered[0]:8.1f}{statistics.median(ordered):8.1f}{p95:8.1f}\n")
+def report(what: str, seconds: Sequence[float]) -> dict[str, float]:
+    """Median and p95 in milliseconds."""
+    cuts = statistics.quantiles((1000 * one for one in seconds), n=20, method="inclusive")
+    return {f"{what}_p50_ms": cuts[9], f"{what}_p95_ms": cuts[18]}
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -52,27 +52,22 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def plugin_alone(folder: Path, runs: int) -> None:
+def plugin_alone(folder: Path, runs: int) -> dict[str, float]:
     """What a runtime waits for beyond the daemon's own work."""
     install_plugin(folder / "bin", folder / "noop.sock")
     plugin = folder / "bin/virtnet-cni"
     with noop_server(folder / "noop.sock"):
         cases = {
-            "spawn: /bin/true": (["/bin/true"], ""),
-            "spawn: python3 -I -S -c pass": (["/usr/bin/python3", "-IS", "-c", "pass"], ""),
-            "spawn: python3 -I -S -c 'import json, socket'": (
-                ["/usr/bin/python3", "-IS", "-c", "import json, socket"],
-                "",
-            ),
-            "plugin: VERSION": ([str(plugin)], "VERSION"),
-            "plugin: ADD, a server that does nothing": ([str(plugin)], "ADD"),
+            "spawn": (["/bin/true"], ""),
+            "python": (["/usr/bin/python3", "-IS", "-c", "pass"], ""),
+            "version": ([str(plugin)], "VERSION"),
+            "shim": ([str(plugin)], "ADD"),
         }
         taken: dict[str, list[float]] = {name: [] for name in cases}
         for _ in range(runs):  # in turn, so that what else the machine does falls on all alike
             for name, (command, verb) in cases.items():
                 taken[name].append(timed(lambda c=command, v=verb: execute(c, v)))  # type: ignore[misc]
-    for name, seconds in taken.items():
-        report(name, seconds)
+    return {name: value for what, seconds in taken.items() for name, value in report(what, seconds).items()}
 
 
 def execute(command: list[str], verb: str) -> None:
@@ -108,7 +103,7 @@ def noop_server(path: Path) -> Iterator[None]:
         server.shutdown(socket.SHUT_RDWR)
 
 
-def daemon(node: Node, runs: int) -> None:
+def daemon(node: Node, runs: int) -> dict[str, float]:
     """ADD and DEL as the daemon does them, one after the other, without the plugin and without waiting for OVN."""
     node.start_daemon(OVN="absent")
     netns = node.sandbox()
@@ -117,13 +112,12 @@ def daemon(node: Node, runs: int) -> None:
     for n in range(runs):
         adds.append(timed(lambda n=n: ask(node, "ADD", f"c{n}", netns)))  # type: ignore[misc]
         dels.append(timed(lambda n=n: ask(node, "DEL", f"c{n}", netns)))  # type: ignore[misc]
-    report("daemon: ADD without the wait for OVN", adds)
-    report("daemon: DEL", dels)
+    found = report("daemon", adds) | report("daemon_del", dels)
     adds = []
     for n in range(runs):
         adds.append(timed(lambda n=n: node.add(f"c{n}", netns=netns)))  # type: ignore[misc]
         ask(node, "DEL", f"c{n}", netns)
-    report("plugin and daemon: ADD", adds)
+    return found | report("whole", adds)
 
 
 def ask(node: Node, command: str, container: str, netns: str) -> None:
@@ -142,7 +136,7 @@ def ask(node: Node, command: str, container: str, netns: str) -> None:
         raise SystemExit(reply[1:].decode())
 
 
-def at_once(node: Node, pods: int) -> None:
+def at_once(node: Node, pods: int) -> dict[str, float]:
     """ADDs through the plugin, all started together, of as many pods; OVN is played and answers at once."""
     node.restart_daemon(OVN="works")
     spaces = [node.sandbox() for _ in range(pods)]
@@ -152,9 +146,8 @@ def at_once(node: Node, pods: int) -> None:
         began = time.perf_counter()
         taken = list(pool.map(lambda n: timed(lambda: node.add(f"c{n}", netns=spaces[n], pod=f"p{n}")), range(pods)))
         whole = time.perf_counter() - began
-    report(f"plugin and daemon: {pods} ADDs at once, each", taken)
-    sys.stdout.write(f"{'  all of them':44}{1000 * whole:8.1f}\n")
     node.clean()
+    return report(f"at_once_{pods}", taken) | {f"at_once_{pods}_all_ms": 1000 * whole}
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
-"""How fast the northbound database is written and compared. Run it alone on the machine:
+"""How fast the northbound database is filled and audited. Run it alone on the machine:
 
     python tests/bench/northbound.py [PORTS] [SUBNETS]
 
-The yardstick is the same rows written by ovsdbapp's IDL directly, in one transaction, by hand.
+The controller's reconciler works from its store, as after the first list of every watch. The yardstick is the same
+rows, column by column, written by ovsdbapp's IDL in one transaction.
 """
 
 import asyncio
 import gc
-import json
 import logging
-import statistics
+import pickle
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -25,203 +28,153 @@ import structlog
 from ovsdbapp.backend.ovs_idl import command, connection
 from ovsdbapp.schema.ovn_northbound.impl_idl import OvnNbApiIdlImpl
 
-from tests.topology.samples import VPC, Range, port, subnet
-from virtnet.api import Port, Subnet
-from virtnet.handoff.options import ChassisOptions
+from tests.bench.figures import publish
+from tests.topology.samples import VPC, port, subnet
+from virtnet.api import Resource
+from virtnet.controllers.metrics import Metrics
+from virtnet.controllers.rows import Rows
+from virtnet.controllers.store import Store
 from virtnet.lab.ovn_central import OvnCentral
 from virtnet.ovn.northbound import OvsdbNorthbound
-from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
-from virtnet.topology.difference import difference
-from virtnet.topology.rows import Row
+from virtnet.ovn.southbound import Southbound
+from virtnet.topology.rows import Parent, Ref, Row
 
-NOWHERE = ChassisOptions()
-
-
-@dataclass
-class Figures:
-    ports: int
-    subnets: int
-    compile_s: float = 0
-    difference_s: float = 0
-    commit_s: float = 0
-    total_s: float = 0
-    raw_ovsdbapp_s: float = 0
-    ratio: float = 0
-    first_sync_s: float = 0
-    audit_s: float = 0
-    chassis_change_ms: float = 0
-    port_add_ms: float = 0
-    port_delete_ms: float = 0
-    all_ports_change_s: float = 0
-    delete_all_s: float = 0
-    rss_imports_mib: int = 0
-    rss_replica_mib: int = 0
+BATCH = 100
+"""Ports that are added and removed one by one."""
 
 
-class Cluster:
-    """The objects of a cluster of that size."""
-
-    def __init__(self, ports: int, subnets: int) -> None:
-        self.subnets = [subnet(f"net{number}", f"10.{number}.0.0/16") for number in range(subnets)]
-        self.ports = [
-            (port(of, 10 + index // subnets, f"vm{index}.net"), of)
-            for index in range(ports)
-            for of in (self.subnets[index % subnets],)
-        ]
-
-    def rows(self, chassis: ChassisOptions = NOWHERE) -> list[Row]:
-        rows = vpc_rows(VPC)
-        for of in self.subnets:
-            rows += subnet_rows(of, Range.of(of))
-        for one, of in self.ports:
-            rows += port_rows(one, of, chassis)
-        return rows
+def store(ports: int, subnets: int) -> Store:
+    """What a cluster of that size would have put into the controller's store."""
+    filled = Store()
+    made = [subnet(f"net{number}", f"10.{number}.0.0/16") for number in range(subnets)]
+    put(filled, VPC)
+    for one in made:
+        put(filled, one)
+    for index in range(ports):
+        put(filled, port(made[index % subnets], 10 + index // subnets, f"vm{index}.net"))
+    return filled
 
 
-@contextmanager
-def clock(put: Callable[[float], None]) -> Iterator[None]:
-    gc.collect()
-    started = time.perf_counter()
-    yield
-    put(time.perf_counter() - started)
+def put(filled: Store, resource: Resource) -> None:
+    body = resource.manifest()
+    created = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
+    body["metadata"] |= {"uid": f"{type(resource).__name__}/{resource.key}", "resourceVersion": "1"}
+    body["metadata"] |= {"creationTimestamp": created}
+    filled.table(type(resource)).put(body)
 
 
-def rss() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) // 1024
+@asynccontextmanager
+async def reconciler(central: OvnCentral, filled: Store) -> AsyncIterator[tuple[Rows, OvsdbNorthbound]]:
+    async with OvsdbNorthbound(central.remote("nb")) as northbound, Southbound(central.remote("sb")) as southbound:
+        yield (
+            Rows(
+                SimpleNamespace(),  # no node is in the store, so that nothing is asked of the API server
+                filled,
+                northbound,
+                southbound,
+                ended=lambda *_: asyncio.sleep(0),
+                again=lambda *_: None,
+                written=lambda _: None,
+                committed=Metrics().transactions,
+            ),
+            northbound,
+        )
 
 
-async def measure(ports: int, subnets: int) -> Figures:
-    figures = Figures(ports, subnets)
-
-    def note(name: str) -> Callable[[float], None]:
-        return lambda seconds: setattr(figures, name, seconds)
-
-    cluster = Cluster(ports, subnets)
-    with tempfile.TemporaryDirectory() as directory:
-        central = OvnCentral(Path(directory))
-        central.start("nb")
-        try:
-            async with OvsdbNorthbound(central.remote("nb")) as northbound:
-                with clock(note("total_s")):
-                    with clock(note("compile_s")):
-                        rows = cluster.rows()
-                    with clock(note("difference_s")):
-                        ops = difference(rows, northbound.observed())
-                    with clock(note("commit_s")):
-                        await northbound.commit(ops)
-                with clock(note("audit_s")):
-                    assert difference(cluster.rows(), northbound.observed()) == []
-                await single(figures, northbound, cluster)
-                figures.rss_imports_mib = int(alone("watch"))
-                figures.rss_replica_mib = int(alone("watch", central.remote("nb")))
-                with clock(note("all_ports_change_s")):
-                    wanted = cluster.rows(ChassisOptions(("one",)))
-                    await northbound.commit(difference(wanted, northbound.observed()))
-                with clock(note("first_sync_s")):
-                    async with OvsdbNorthbound(central.remote("nb")) as second:
-                        assert len(second.observed()) == len(rows)
-                with clock(note("delete_all_s")):
-                    await northbound.commit(difference([], northbound.observed()))
-        finally:
-            central.destroy()
-    figures.raw_ovsdbapp_s = alone("raw", ports, subnets)
-    figures.ratio = figures.total_s / figures.raw_ovsdbapp_s
-    return figures
+async def timed(rows: Rows, keys: frozenset[str]) -> float:
+    began = time.perf_counter()
+    assert not await rows.reconcile(keys)
+    return time.perf_counter() - began
 
 
-async def single(figures: Figures, northbound: OvsdbNorthbound, cluster: Cluster) -> None:
-    """One port changed, added and removed, each in its own transaction, as the controller does it."""
-    one, of = cluster.ports[len(cluster.ports) // 2]
-    changes = [[ChassisOptions(("one",)), NOWHERE][number % 2] for number in range(100)]
-    figures.chassis_change_ms = await median([port_rows(one, of, chassis) for chassis in changes], northbound, one)
-    new = fresh(cluster)
-    times = [[], []]
-    for number in range(20):
-        rows = port_rows(new, of, NOWHERE) if number % 2 == 0 else []
-        times[number % 2].append(await timed(rows, northbound, new))
-    figures.port_add_ms, figures.port_delete_ms = (statistics.median(some) * 1000 for some in times)
-
-
-def fresh(cluster: Cluster) -> Port:
-    return port(cluster.subnets[0], 60000, "fresh.net")
-
-
-async def median(steps: list[list[Row]], northbound: OvsdbNorthbound, one: Port) -> float:
-    return statistics.median([await timed(rows, northbound, one) for rows in steps]) * 1000
-
-
-async def timed(rows: list[Row], northbound: OvsdbNorthbound, one: Port) -> float:
-    started = time.perf_counter()
-    ops = difference(rows, northbound.of(f"Port/{one.key}"))
-    assert len(ops) == 1
-    await northbound.commit(ops)
-    return time.perf_counter() - started
-
-
-def alone(*arguments: object) -> float:
-    """A figure from a process of its own."""
-    code = [sys.executable, __file__, *map(str, arguments)]
-    return float(subprocess.run(code, check=True, capture_output=True, text=True).stdout)
-
-
-async def watch(remote: str) -> int:
-    async with OvsdbNorthbound(remote):
-        return rss()
-
-
-def write_raw(ports: int, subnets: int) -> float:
-    cluster = Cluster(ports, subnets)
-
-    class Write(command.BaseCommand):
-        def run_idl(self, txn) -> None:
-            tables = self.api.idl.tables
-            made: dict[Subnet, object] = {}
-            for of in self.subnets:
-                made[of.name] = txn.insert(tables["Logical_Switch"])
-                made[of.name].name = of.name
-            for one, of in self.ports:
-                row = txn.insert(tables["Logical_Switch_Port"])
-                row.name = one.key
-                row.addresses = row.port_security = [" ".join((one.spec.mac_address, *one.spec.addresses))]
-                row.external_ids = {
-                    "virtnet/owner": "virtnet",
-                    "virtnet/id": f"Port/{one.key}",
-                    "virtnet/kind": "Port",
-                }
-                made[of.name].addvalue("ports", row.uuid)
-
-    with tempfile.TemporaryDirectory() as directory:
-        central = OvnCentral(Path(directory))
-        central.start("nb")
-        try:
-            idl = connection.OvsdbIdl.from_server(central.remote("nb"), "OVN_Northbound")
-            api = OvnNbApiIdlImpl(connection.Connection(idl, 120))
-            write = Write(api)
-            write.subnets, write.ports = cluster.subnets, cluster.ports
+async def measure(ports: int, subnets: int, folder: Path) -> dict[str, float]:
+    filled = store(ports, subnets)
+    central = OvnCentral(folder)
+    central.start("nb", "sb")
+    try:
+        async with reconciler(central, filled) as (rows, northbound):
             gc.collect()
-            started = time.perf_counter()
-            write.execute(check_error=True)
-            return time.perf_counter() - started
-        finally:
-            central.destroy()
+            found = {"northbound.ports": ports, "northbound.fill_s": await timed(rows, rows.everything())}
+            assert len(northbound.observed()) == len(filled.ports) + 1 + 4 * subnets
+            found["northbound.audit_s"] = await timed(rows, rows.everything())
+            found |= await one_by_one(rows, filled)
+        began = time.perf_counter()
+        async with OvsdbNorthbound(central.remote("nb")) as again:
+            found["northbound.first_sync_s"] = time.perf_counter() - began
+            dump(folder / "rows", again.observed())
+    finally:
+        central.stop()
+    return found
 
 
-def main() -> None:
+async def one_by_one(rows: Rows, filled: Store) -> dict[str, float]:
+    """Ports written and removed, each in a transaction of its own."""
+    of = next(iter(filled.subnets))
+    new = [port(of, 60000 + number, f"new{number}.net") for number in range(BATCH)]
+    adds, removals = [], []
+    for one in new:
+        put(filled, one)
+        adds.append(await timed(rows, frozenset({f"Port/{one.key}"})))
+    for one in new:
+        filled.ports.remove(one.key)
+        removals.append(await timed(rows, frozenset({f"Port/{one.key}"})))
+    return {"northbound.port_add_ms": 1000 * median(adds), "northbound.port_delete_ms": 1000 * median(removals)}
+
+
+def dump(path: Path, rows: list[Row]) -> None:
+    """Rows for another process, which shall have no memory of how they were made."""
+    path.write_bytes(pickle.dumps(rows))
+
+
+class Write(command.BaseCommand):  # type: ignore[misc]  # ovsdbapp has no types
+    """Rows as an ovsdbapp command of one's own would write them."""
+
+    def __init__(self, api: OvnNbApiIdlImpl, rows: list[Row]) -> None:
+        super().__init__(api)
+        self.rows = rows
+
+    def run_idl(self, txn: Any) -> None:
+        made: dict[Any, Any] = {}
+        for row in self.rows:
+            new = made[row.key] = txn.insert(self.api.idl.tables[row.key.table])
+            for column, value in row.columns.items():
+                if value and not isinstance(value, Ref):
+                    setattr(new, column, list(value) if isinstance(value, frozenset) else value)
+        for row in self.rows:
+            for column, value in row.columns.items():
+                if isinstance(value, Ref):
+                    setattr(made[row.key], column, made[value.key].uuid)
+            if isinstance(row.parent, Parent):
+                made[row.parent.key].addvalue(row.parent.column, made[row.key].uuid)
+
+
+def write_raw(rows: Path, folder: Path) -> float:
+    central = OvnCentral(folder)
+    central.start("nb")
+    try:
+        idl = connection.OvsdbIdl.from_server(central.remote("nb"), "OVN_Northbound")
+        write = Write(OvnNbApiIdlImpl(connection.Connection(idl, 120)), pickle.loads(rows.read_bytes()))  # noqa: S301
+        gc.collect()
+        began = time.perf_counter()
+        write.execute(check_error=True)
+        return time.perf_counter() - began
+    finally:
+        central.destroy()
+
+
+def main(ports: int = 10_000, subnets: int = 40) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    match sys.argv[1:]:
-        case ["raw", ports, subnets]:
-            result = write_raw(int(ports), int(subnets))
-        case ["watch"]:
-            result = rss()
-        case ["watch", remote]:
-            result = asyncio.run(watch(remote))
-        case arguments:
-            ports, subnets, *_ = *map(int, arguments), *(10000, 40)[len(arguments) :]
-            figures = asdict(asyncio.run(measure(ports, subnets)))
-            result = json.dumps({name: round(value, 3) for name, value in figures.items()}, indent=2)
-    sys.stdout.write(f"{result}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Path(folder, "ours")
+        found = asyncio.run(measure(ports, subnets, ours))
+        code = [sys.executable, __file__, "raw", str(ours / "rows"), str(Path(folder, "raw"))]
+        found["northbound.raw_ovsdbapp_s"] = float(subprocess.run(code, check=True, text=True, stdout=-1).stdout)
+    found["northbound.ratio"] = found["northbound.fill_s"] / found["northbound.raw_ovsdbapp_s"]
+    publish(f"{ports:,} Ports into an empty northbound database", found)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["raw"]:
+        sys.stdout.write(f"{write_raw(*map(Path, sys.argv[2:]))}\n")
+    else:
+        main(*map(int, sys.argv[1:]))

@@ -1,0 +1,266 @@
+"""How soon the controller follows a VM with 10,000 Ports present, how many a second, and what memory it takes.
+
+    python tests/bench/controller.py [PORTS]
+
+All is real: API server, controller process, both OVN databases. A VM comes as admission lets it in, with its record and
+its leases; its time runs from the API server's answer to its creation until its port is seen in the northbound
+database by a client of that. Run it alone on the machine.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.bench.figures import publish
+from tests.conftest import load_definitions
+from tests.topology.samples import subnet
+from virtnet.api import AddressLease, Subnet
+from virtnet.api.names import PINNED, port_name
+from virtnet.api.records import PinnedNic, PinnedRecord
+from virtnet.controllers.ownership import desired_ports, leases_of
+from virtnet.controllers.views import Vm
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.kinds import NAMESPACES, VMS
+from virtnet.lab.control_plane import ControlPlane
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.ovn_central import OvnCentral
+from virtnet.ovn.northbound import OvsdbNorthbound
+
+LEASES, SUBNETS_KIND = kinds.of(AddressLease), kinds.of(Subnet)
+NAMESPACE = "demo"
+SUBNETS = [subnet(f"net{number}", f"10.{number}.0.0/16", NAMESPACE) for number in range(40)]
+SINGLE = 200
+RATE, SECONDS = 120, 12
+AT_ONCE = 48
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A VM with one NIC, as admission lets it in."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"vm{self.number}"
+
+    @property
+    def port(self) -> str:
+        return f"{NAMESPACE}/{port_name(self.name, 'net')}"
+
+    def manifest(self) -> dict[str, Any]:
+        of = SUBNETS[self.number % len(SUBNETS)]
+        third, fourth = divmod(self.number // len(SUBNETS) + 10, 256)
+        nic = PinnedNic(
+            nad=f"{NAMESPACE}/{of.name}",
+            subnet=of.ref,
+            mac=f"02:76:6e:{self.number >> 16:02x}:{self.number >> 8 & 255:02x}:{self.number & 255:02x}",
+            addresses=(f"10.{self.number % len(SUBNETS)}.{third}.{fourth}",),
+        )
+        record = PinnedRecord(vm=f"{NAMESPACE}/{self.name}", nics={"net": nic})
+        devices = {"interfaces": [{"name": "net", "bridge": {}, "macAddress": nic.mac}],
+                   "disks": [{"name": "root", "disk": {"bus": "virtio"}}]}  # fmt: skip
+        template = {
+            "domain": {"devices": devices, "memory": {"guest": "1Gi"}},
+            "networks": [{"name": "net", "multus": {"networkName": of.name}}],
+            "volumes": [{"name": "root", "containerDisk": {"image": "registry.example/debian:12"}}],
+        }
+        return {
+            "apiVersion": "kubevirt.io/v1",
+            "kind": "VirtualMachine",
+            "metadata": {"name": self.name, "namespace": NAMESPACE, "annotations": {PINNED: record.annotation()}},
+            "spec": {"runStrategy": "Halted", "template": {"spec": template}},
+        }
+
+    def leases(self) -> Iterable[dict[str, Any]]:
+        body = self.manifest()
+        vm = Vm.of({**body, "metadata": {**body["metadata"], "uid": "-"}})
+        for port, spec in desired_ports(vm.key, vm, ()).items():
+            for lease in leases_of(port, spec).values():
+                yield lease.manifest()
+
+
+@dataclass
+class Bench:
+    cluster: Cluster
+    northbound: OvsdbNorthbound
+    seen: dict[str, float] = field(default_factory=dict)
+    """Port -> when its row was seen in the database."""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.northbound.on_change(self._note)
+
+    def _note(self, keys: Iterable[Any]) -> None:
+        now = time.perf_counter()
+        for key in keys:
+            self.seen.setdefault(key.object, now)
+        self._news.set()
+
+    async def all_seen(self, guests: Iterable[Guest], seconds: float) -> None:
+        missing = {guest.port for guest in guests}
+        async with asyncio.timeout(seconds):
+            while missing := {port for port in missing if port not in self.seen}:
+                self._news.clear()
+                await self._news.wait()
+
+    async def admit(self, guests: Iterable[Guest]) -> None:
+        """What admission writes before a VM is let in."""
+        await in_parallel([self.cluster.create(LEASES, lease) for guest in guests for lease in guest.leases()])
+
+    async def create(self, guest: Guest) -> float:
+        """When the API server had answered."""
+        await self.cluster.create(VMS, guest.manifest(), NAMESPACE)
+        return time.perf_counter()
+
+
+async def in_parallel(calls: Iterable[Any]) -> None:
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(call: Any) -> None:
+        async with limit:
+            await call
+
+    await asyncio.gather(*map(one, calls))
+
+
+@asynccontextmanager
+async def bench(server: ControlPlane, central: OvnCentral) -> AsyncIterator[Bench]:
+    async with (
+        await Cluster.connect(str(server.kubeconfig)) as cluster,
+        OvsdbNorthbound(central.remote("nb"), lock="") as northbound,
+    ):
+        await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        for one in SUBNETS:
+            await cluster.create(SUBNETS_KIND, one.manifest(), NAMESPACE)
+        yield Bench(cluster, northbound)
+
+
+def controller(server: ControlPlane, central: OvnCentral, state: Path) -> Daemon:
+    command = ["controller", "--no-leader-elect", "--metrics-port", "0"]
+    databases = ["--northbound", central.remote("nb"), "--southbound", central.remote("sb")]
+    whole = [*server.prefix, sys.executable, "-m", "virtnet.cli.main", *command, *databases]
+    return Daemon("controller", whole, state, {"KUBECONFIG": str(server.kubeconfig)})
+
+
+def peak_mb(daemon: Daemon) -> float:
+    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def cpu(daemon: Daemon) -> float:
+    """Seconds of processor time."""
+    fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+async def idle(daemon: Daemon) -> None:
+    """Until the controller has nothing to do."""
+    while True:
+        before = cpu(daemon)
+        await asyncio.sleep(1)
+        if cpu(daemon) - before < 0.05:
+            return
+
+
+async def fill(made: Bench, daemon: Daemon, ports: int) -> dict[str, float]:
+    """All VMs come before the controller does, which then makes their Ports, rows and reports."""
+    guests = [Guest(number) for number in range(ports)]
+    await made.admit(guests)
+    await in_parallel([made.create(guest) for guest in guests])
+    began = time.perf_counter()
+    daemon.start()
+    await made.all_seen(guests, 300)
+    took = time.perf_counter() - began
+    await idle(daemon)
+    return {"event.ports": ports, "event.fill_s": took}
+
+
+async def restart(made: Bench, daemon: Daemon) -> dict[str, float]:
+    """The controller again, where all is as it should be."""
+    fresh = peak_mb(daemon)
+    daemon.stop()
+    daemon.start()
+    began = time.perf_counter()
+    await asyncio.sleep(1)
+    await idle(daemon)
+    took = time.perf_counter() - began
+    return {"northbound.fill_rss_mb": fresh, "event.restart_s": took, "event.restart_cpu_s": cpu(daemon)}
+
+
+async def one_by_one(made: Bench, first: int) -> dict[str, float]:
+    guests = [Guest(first + number) for number in range(SINGLE)]
+    await made.admit(guests)
+    delays = []
+    for guest in guests:
+        answered = await made.create(guest)
+        await made.all_seen([guest], 30)
+        delays.append(1000 * max(0, made.seen[guest.port] - answered))
+    cuts = quantiles(delays, n=100)
+    return {"event.p50_ms": cuts[49], "event.p99_ms": cuts[98]}
+
+
+async def at_rate(made: Bench, first: int) -> dict[str, float]:
+    """VMs at an even pace, whether or not the controller keeps up."""
+    guests = [Guest(first + number) for number in range(RATE * SECONDS)]
+    await made.admit(guests)
+    began = time.perf_counter() + 0.1
+
+    async def come(number: int, guest: Guest) -> float:
+        await asyncio.sleep(began + number / RATE - time.perf_counter())
+        return await made.create(guest)
+
+    answered = await asyncio.gather(*(come(number, guest) for number, guest in enumerate(guests)))
+    await made.all_seen(guests, 120)
+    seen = [made.seen[guest.port] for guest in guests]
+    lags = [1000 * max(0, there - told) for there, told in zip(seen, answered, strict=True)]
+    return {
+        "event.offered_per_s": (len(guests) - 1) / (max(answered) - min(answered)),
+        "event.rate_per_s": (len(guests) - 1) / (max(seen) - min(seen)),
+        "event.lag_p50_ms": median(lags),
+        "event.lag_max_ms": max(lags),
+    }
+
+
+async def measure(server: ControlPlane, central: OvnCentral, state: Path, ports: int) -> dict[str, float]:
+    await load_definitions(server)
+    daemon = controller(server, central, state)
+    async with bench(server, central) as made:
+        try:
+            found = await fill(made, daemon, ports)
+            found |= await restart(made, daemon)
+            found |= await one_by_one(made, ports)
+            await idle(daemon)
+            found |= await at_rate(made, ports + SINGLE)
+            found["northbound.rss_mb"] = max(found["northbound.fill_rss_mb"], peak_mb(daemon))
+        finally:
+            daemon.stop()
+    return found
+
+
+def main(ports: int = 10_000) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = ControlPlane.local(Path(folder, "kube"))
+        central = OvnCentral(Path(folder, "ovn"))
+        try:
+            server.start()
+            central.start("nb", "sb")
+            found = asyncio.run(measure(server, central, Path(folder), ports))
+        finally:
+            central.destroy()
+            server.stop()
+    publish(f"The controller with {ports:,} Ports", found)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""What benchmarks have found: a table for people, and a part of the JSON file that $BENCH_JSON names."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+GOALS = {
+    "northbound.ratio": 2,
+    "northbound.audit_s": 2,
+    "northbound.rss_mb": 400,
+    "admission.p99_ratio": 3,
+    "event.p50_ms": 20,
+    "event.rate_per_s": -100,
+    "cni.shim_p95_ms": 20,
+    "cni.daemon_p95_ms": 30,
+}
+"""The most that a figure may be; a negative goal is the least that it may be."""
+
+
+def publish(title: str, figures: Mapping[str, float]) -> None:
+    """Print figures by their dotted names, and merge them into the file."""
+    table = Table("FIGURE", "VALUE", "GOAL", "", title=title, title_justify="left")
+    for name, value in figures.items():
+        goal = GOALS.get(name)
+        words = ("", "") if goal is None else (f"{'≥' if goal < 0 else '≤'} {abs(goal)}", verdict(value, goal))
+        table.add_row(name, f"{value:,.3f}".rstrip("0").rstrip("."), *words)
+    Console().print(table)
+    if path := os.environ.get("BENCH_JSON"):
+        merge(Path(path), figures)
+
+
+def verdict(value: float, goal: float) -> str:
+    return "[green]reached" if (value <= goal if goal >= 0 else value >= -goal) else "[red]missed"
+
+
+def merge(path: Path, figures: Mapping[str, float]) -> None:
+    """Put figures into a JSON file, nested by their dotted names; what else is in it stays."""
+    there: dict[str, Any] = json.loads(path.read_text()) if path.exists() and path.stat().st_size else {}
+    for name, value in figures.items():
+        *groups, last = name.split(".")
+        place = there
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = round(value, 3)
+    path.write_text(json.dumps(there, indent=2) + "\n")
