@@ -18,6 +18,7 @@ from typing import Any
 
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound, Unavailable
+from virtnet.node.announce import Announcer
 from virtnet.node.attach import Attacher
 from virtnet.node.daemon import parts_of
 from virtnet.node.gates import Gates
@@ -153,7 +154,9 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
         if cluster is not None:
             tunnel = Tunnel(cluster, namespace, vswitch, here)
             group.create_task(tunnel.run())
-            group.create_task(OwnNodeNetwork(cluster, namespace, attacher, vswitch, gates=gates, tunnel=tunnel).run())
+            announcer = Announcer(journal, vswitch, None)
+            own = OwnNodeNetwork(cluster, namespace, attacher, vswitch, gates=gates, tunnel=tunnel, announcer=announcer)
+            group.create_task(own.run())
 
 
 if __name__ == "__main__":

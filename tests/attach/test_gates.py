@@ -168,7 +168,7 @@ async def test_a_handoff_that_nobody_speaks_of_does_not_keep_it_shut(
 
 async def test_the_moment_is_told_for_as_long_as_the_controller_asks(gates: Gates, node: Node) -> None:
     opened: list[bool] = []
-    gates.on_open(lambda: opened.append(True))
+    gates.on_open(lambda _: opened.append(True))
     assert gates.answers({PORT: TARGET}) == {}
     netns = f"{node.name}-p{node.made}"
     await send(f"/run/netns/{netns}", "pod1", frame(MAC, PEER))

@@ -10,6 +10,7 @@ from prometheus_client import start_http_server
 
 from virtnet.api.names import CNI_TYPE as PLUGIN
 from virtnet.kube.client import Cluster
+from virtnet.node.announce import Announcer
 from virtnet.node.attach import Attacher, Parts
 from virtnet.node.gates import Gates
 from virtnet.node.journal import Journal
@@ -45,6 +46,11 @@ class Settings:
     metrics_port: int = 9404
     """0: none."""
 
+    @property
+    def switch_sockets(self) -> Path | None:
+        """Where Open vSwitch has its sockets, if it is on this machine."""
+        return Path(self.ovsdb.removeprefix("unix:")).parent if self.ovsdb.startswith("unix:") else None
+
 
 async def run(settings: Settings) -> None:
     """Serve until cancelled. What is attached stays: the data path needs nobody.
@@ -72,7 +78,8 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
         group.create_task(Server(attacher, settings.socket).run(), name="server")
         tunnel = Tunnel(cluster, settings.node, vswitch)
         group.create_task(tunnel.run(), name="tunnel")
-        own = OwnNodeNetwork(cluster, settings.node, attacher, vswitch, gates=gates, tunnel=tunnel)
+        announcer = Announcer(journal, vswitch, settings.switch_sockets)
+        own = OwnNodeNetwork(cluster, settings.node, attacher, vswitch, gates=gates, tunnel=tunnel, announcer=announcer)
         group.create_task(own.run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
         if settings.cni_bin_dir is not None:

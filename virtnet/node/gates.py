@@ -57,7 +57,7 @@ class Gates:
     _shut: dict[AttachmentId, _Gate] = field(default_factory=dict)
     _opened: dict[tuple[str, str], datetime] = field(default_factory=dict)
     """When a guest has opened its gate, by port and migration."""
-    _callbacks: list[Callable[[], None]] = field(default_factory=list)
+    _callbacks: list[Callable[[AttachmentId], None]] = field(default_factory=list)
     _removals: set[asyncio.Future[None]] = field(default_factory=set)
 
     async def obstacle(self) -> str:
@@ -124,8 +124,8 @@ class Gates:
             if (port, migration) in current
         }
 
-    def on_open(self, callback: Callable[[], None]) -> None:
-        """Call back when a guest has opened its gate."""
+    def on_open(self, callback: Callable[[AttachmentId], None]) -> None:
+        """Call back when the guest of a NIC has opened its gate."""
         self._callbacks.append(callback)
 
     def _heard(self, id_: AttachmentId) -> None:
@@ -147,7 +147,7 @@ class Gates:
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
         for callback in self._callbacks:
-            callback()
+            callback(id_)
 
     @staticmethod
     async def _remove(gate: _Gate | None) -> None:

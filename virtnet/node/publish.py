@@ -11,6 +11,7 @@ from virtnet.api.meta import Metadata
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError
+from virtnet.node.announce import Announcer
 from virtnet.node.arrivals import Arrivals
 from virtnet.node.attach import Attacher
 from virtnet.node.gates import Gates
@@ -32,7 +33,15 @@ class OwnNodeNetwork:
     """Follows the object and says what is so."""
 
     def __init__(
-        self, cluster: Cluster, node: str, attacher: Attacher, vswitch: VSwitch, *, gates: Gates, tunnel: Tunnel
+        self,
+        cluster: Cluster,
+        node: str,
+        attacher: Attacher,
+        vswitch: VSwitch,
+        *,
+        gates: Gates,
+        tunnel: Tunnel,
+        announcer: Announcer,
     ) -> None:
         self._cluster = cluster
         self._node = node
@@ -47,7 +56,9 @@ class OwnNodeNetwork:
         self._later: asyncio.TimerHandle | None = None
         vswitch.on_change(self._look_later)
         self._tunnel = tunnel
-        gates.on_open(self._look.set)
+        self._announcer = announcer
+        gates.on_open(announcer.arrived)
+        gates.on_open(lambda _: self._look.set())
         tunnel.on_change(self._look.set)
 
     async def run(self) -> None:
@@ -109,6 +120,7 @@ class OwnNodeNetwork:
             await self._releases.let_go(known)
         await self._gates.follow(known.spec.handoffs)
         self._arrivals.follow(known.spec.handoffs)
+        self._announcer.follow(known.spec.handoffs)
         if self._support is None:
             obstacle = await self._gates.obstacle()
             self._support = HandoffSupport(gate=not obstacle, gate_message=obstacle)

@@ -82,6 +82,18 @@ class VSwitch:
         return tuple(ip for ip in self.external_ids.get("ovn-encap-ip", "").split(",") if ip)
 
     @property
+    def bridge_mappings(self) -> dict[str, str]:
+        """The bridges by which physical networks are reached, by the networks' names."""
+        pairs = (entry.partition(":") for entry in self.external_ids.get("ovn-bridge-mappings", "").split(","))
+        return {network.strip(): bridge.strip() for network, _, bridge in pairs if bridge}
+
+    def ofport(self, name: str) -> int:
+        """The OpenFlow number of an interface; 0 while it has none."""
+        row = self._rows["Interface"].get(self._interfaces.get(name, ""))
+        found = row["ofport"] if row else None
+        return found if isinstance(found, int) and found > 0 else 0
+
+    @property
     def datapath(self) -> str:
         """The bridge's datapath, ``system`` or ``netdev``; empty while there is no bridge."""
         bridge = next((row for row in self._rows["Bridge"].values() if row["name"] == self.bridge), None)

@@ -35,6 +35,15 @@ def port_key(port: Port | str) -> Key:
     return Key("Logical_Switch_Port", f"Port/{port if isinstance(port, str) else port.key}")
 
 
+def localnet_key(ref: SubnetRef) -> Key:
+    """The port by which an underlay's switch is a part of its physical network."""
+    return part("Logical_Switch_Port", switch_key(ref), "localnet")
+
+
+def localnet_name(ref: SubnetRef) -> str:
+    return row_name(localnet_key(ref))
+
+
 def row_name(key: Key) -> str:
     return f"virtnet:{key.id}"
 

@@ -3,17 +3,13 @@
 from collections.abc import Iterable
 
 from virtnet.api import ClusterSubnet, Subnet
-from virtnet.topology.names import part, router_mac, row_name, switch_key
+from virtnet.topology.names import localnet_key, localnet_name, part, router_mac, row_name, switch_key
 from virtnet.topology.ownership import own
-from virtnet.topology.rows import Key, Parent, Row, Value
+from virtnet.topology.rows import Parent, Row, Value
 from virtnet.topology.switch import Addressing, gateway_key, router_interfaces
 
 _PRIORITY = 32000
 """Above what anybody allows, below what OVN keeps for itself."""
-
-
-def localnet_key(subnet: Subnet | ClusterSubnet) -> Key:
-    return part("Logical_Switch_Port", switch_key(subnet.ref), "localnet")
 
 
 def localnet_rows(subnet: Subnet | ClusterSubnet) -> list[Row]:
@@ -21,7 +17,7 @@ def localnet_rows(subnet: Subnet | ClusterSubnet) -> list[Row]:
     spec = subnet.spec
     if not spec.underlay:
         return []
-    switch, localnet = switch_key(subnet.ref), localnet_key(subnet)
+    switch, localnet = switch_key(subnet.ref), localnet_key(subnet.ref)
     # Routers and switches outside must see what guests join, and get what they send.
     flood = {"mcast_flood": "true", "mcast_flood_reports": "true"} if spec.multicast.snooping else {}
     return [
@@ -52,7 +48,7 @@ def silence_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) ->
     addresses = [interface.ip for interface in router_interfaces(subnet, pools)]
     if not subnet.spec.underlay or not addresses:
         return []
-    outside, mac = row_name(localnet_key(subnet)), router_mac(gateway_key(subnet))
+    outside, mac = localnet_name(subnet.ref), router_mac(gateway_key(subnet))
     asked = " || ".join(f"{'arp.tpa' if one.version == 4 else 'nd.target'} == {one}" for one in addresses)
     asking = " || ".join(f"{'arp.spa' if one.version == 4 else 'ip6.src'} == {one}" for one in addresses)
     return [

@@ -1,0 +1,61 @@
+"""A node with a bridge to a physical network: its NIC is one end of a cable, the test is at the other."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.attach.rig import Node, run
+from virtnet.lab import netns
+
+BRIDGE, NETWORK, NIC, WIRE = "br-rack", "rack", "phys1", "wire1"
+LOCALNET = "virtnet:ClusterSubnet/lan:localnet"
+PATCH = f"patch-{LOCALNET}-to-br-int"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The node, and the physical network's side of its cable."""
+
+    node: Node
+    outside: str
+    """The network namespace at the other end."""
+
+    def listen(self) -> socket.socket:
+        """A socket on the wire, which hears and says whole frames."""
+
+        def bound() -> socket.socket:
+            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            wire.bind((WIRE, 0))
+            wire.settimeout(5)
+            return wire
+
+        return netns.inside(self.outside, bound)
+
+    def learned(self) -> dict[tuple[str, int], str]:
+        """What the node's bridge knows: MAC and VLAN -> name of the port."""
+        control = next(self.node.state.glob("ovs-vswitchd.*.ctl"))
+        said = run("ovs-appctl", "-t", str(control), "fdb/show", BRIDGE).splitlines()[1:]
+        rows = [line.split() for line in said]
+        names = {self.node.vsctl("get", "Interface", name, "ofport"): name for name in (PATCH, NIC)}
+        return {(mac, int(vlan)): names.get(port, port) for port, vlan, mac, _ in rows}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Node.running(Path(tmp_path_factory.mktemp("site"))) as node:
+        outside = f"{node.name}w"
+        netns.create(outside)
+        netns.cable(node.name, NIC, outside, WIRE)
+        run(
+            *("ovs-vsctl", "--timeout=20", f"--db={node.ovsdb}"),
+            *("set", "Open_vSwitch", ".", f"external_ids:ovn-bridge-mappings=other:br-x,{NETWORK}:{BRIDGE}"),
+            *("--", "add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev"),
+            *("--", "add-port", BRIDGE, NIC, "--", "add-port", BRIDGE, PATCH),
+            *("--", "set", "Interface", PATCH, "type=patch", f"options:peer=patch-br-int-to-{LOCALNET}"),
+            *("--", "add-port", "br-int", f"patch-br-int-to-{LOCALNET}"),
+            *("--", "set", "Interface", f"patch-br-int-to-{LOCALNET}", "type=patch", f"options:peer={PATCH}"),
+        )
+        yield Site(node, outside)
