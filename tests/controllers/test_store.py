@@ -61,6 +61,17 @@ def test_news_of_an_earlier_object_does_not_remove_the_new_one_of_its_name() -> 
     assert vms["demo/a"].uid == "new"
 
 
+def test_the_end_of_what_we_have_buried_is_told_all_the_same() -> None:
+    """Others wait for it: a Port whose address was another's."""
+    vms = table()
+    vms.put(body("a", 1, uid="old"))
+    vms.bury("demo/a", "old")
+    ((old, new),) = vms.note("DELETED", body("a", 2, uid="old"))
+    assert old is not None
+    assert (old.uid, new) == ("old", None)
+    assert vms.get("demo/a") is None
+
+
 def test_burying_comes_too_late_when_the_watch_was_quicker() -> None:
     vms = table()
     vms.put(body("a", 1, uid="old"))

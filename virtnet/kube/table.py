@@ -65,10 +65,8 @@ class Table(Generic[T]):
         old = self.objects.get(key)
         if self.buried.get(key) == uid or (old is not None and version < self.versions[key]):
             return old, old
-        try:
-            new = self.parse(body)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("object cannot be read", key=key, uid=uid, error=str(error))
+        new = self._read(body)
+        if new is None:
             return old, old
         if old is None or self.decisive(old) != self.decisive(new):
             self.decided += 1
@@ -109,9 +107,17 @@ class Table(Generic[T]):
             if self.uids.get(key, uid) != uid:  # old news: another of this name is there by now
                 self.buried.pop(key, None)
                 return []
-            return [(self.remove(key), None)]
+            return [(self.remove(key) or self._read(body), None)]  # what we have buried is news to others
         old, new = self.put(body)
         return [(old, new)] if old != new else []
+
+    def _read(self, body: Mapping[str, Any]) -> T | None:
+        try:
+            return self.parse(body)
+        except (ValueError, KeyError, TypeError) as error:
+            key, uid = object_key(body), body["metadata"]["uid"]
+            log.warning("object cannot be read", key=key, uid=uid, error=str(error))
+            return None
 
     def _forget(self, key: str) -> T | None:
         old = self.objects.pop(key, None)
