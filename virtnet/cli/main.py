@@ -11,7 +11,7 @@ import structlog
 import typer
 
 from virtnet import __version__
-from virtnet.cli import lab, migrations, show
+from virtnet.cli import lab, migrations, ovn, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A network for KubeVirt VMs that moves with them.")
 
@@ -19,6 +19,7 @@ app.command()(show.status)
 app.command()(show.ports)
 app.command()(migrations.migrations)
 app.add_typer(lab.app, name="lab")
+app.add_typer(ovn.app, name="ovn")
 
 
 def serve(main: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:

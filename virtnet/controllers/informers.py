@@ -53,6 +53,25 @@ def port_keys(ports: Iterable[Port]) -> list[str]:
     return [f"Port/{port.key}" for port in ports]
 
 
+def sources(store: Store) -> list[tuple[kinds.Kind, Table[Any], dict[str, str]]]:
+    """What fills the store: collections, and which of their objects."""
+    return [
+        (kinds.VMS, store.vms, {}),
+        (kinds.VMIS, store.instances, {}),
+        (kinds.VMIMS, store.migrations, {}),
+        (kinds.PODS, store.pods, {"labels": f"{ATTACHED_LABEL}=true"}),
+        (kinds.STATEFUL_SETS, store.stateful_sets, {}),
+        (kinds.of(Vpc), store.vpcs, {}),
+        (kinds.of(ClusterVpc), store.cluster_vpcs, {}),
+        (kinds.of(Subnet), store.subnets, {}),
+        (kinds.of(ClusterSubnet), store.cluster_subnets, {}),
+        (kinds.of(ProviderNetwork), store.provider_networks, {}),
+        (kinds.of(Port), store.ports, {}),
+        (kinds.of(AddressLease), store.leases, {}),
+        (kinds.of(NodeNetwork), store.nodes, {}),
+    ]
+
+
 class Informers:
     """All watches of the controller."""
 
@@ -61,28 +80,18 @@ class Informers:
         self._store = store
         self._workers = workers
         self._chassis: dict[str, str] = {}
-        s, k = store, kinds
-        self._watches: list[tuple[kinds.Kind, Table[Any], Callable[[Any], None], dict[str, str]]] = [
-            (k.VMS, s.vms, self._vm, {}),
-            (k.VMIS, s.instances, self._instance, {}),
-            (k.VMIMS, s.migrations, self._migration, {}),
-            (k.PODS, s.pods, self._pod, {"labels": f"{ATTACHED_LABEL}=true"}),
-            (k.STATEFUL_SETS, s.stateful_sets, self._stateful_set, {}),
-            (k.of(Vpc), s.vpcs, self._vpc, {}),
-            (k.of(ClusterVpc), s.cluster_vpcs, self._vpc, {}),
-            (k.of(Subnet), s.subnets, self._subnet, {}),
-            (k.of(ClusterSubnet), s.cluster_subnets, self._subnet, {}),
-            (k.of(ProviderNetwork), s.provider_networks, self._provider_network, {}),
-            (k.of(Port), s.ports, self._port, {}),
-            (k.of(AddressLease), s.leases, self._lease, {}),
-            (k.of(NodeNetwork), s.nodes, self._node, {}),
-        ]
+        changed: list[Callable[[Any], None]] = [
+            self._vm, self._instance, self._migration, self._pod, self._stateful_set,
+            self._vpc, self._vpc, self._subnet, self._subnet, self._provider_network,
+            self._port, self._lease, self._node,
+        ]  # fmt: skip
+        self._watches = [(*source, do) for source, do in zip(sources(store), changed, strict=True)]
 
     async def run(self, synced: Callable[[], Awaitable[None]]) -> None:
         """Watch for ever; ``synced`` is awaited once, when every table is whole. Nothing may be decided before."""
         ready = [asyncio.Event() for _ in self._watches]
         async with asyncio.TaskGroup() as group:
-            for (kind, table, changed, selectors), event in zip(self._watches, ready, strict=True):
+            for (kind, table, selectors, changed), event in zip(self._watches, ready, strict=True):
                 group.create_task(self._watch(kind, table, changed, event, selectors), name=f"watch {kind}")
             await asyncio.gather(*(event.wait() for event in ready))
             await synced()

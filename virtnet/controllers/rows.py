@@ -53,6 +53,7 @@ class Rows:
         again: Callable[[str, timedelta], None],
         written: Callable[[Iterable[str]], None],
         committed: Histogram,
+        decide: Callable[[Facts], Decision] = decide,
     ) -> None:
         """``ended``: write down how a handoff ended, before its journal goes. ``again(key, delay)``: look again then.
 
@@ -66,6 +67,7 @@ class Rows:
         self._again = again
         self._written = written
         self._committed = committed
+        self._decide = decide
         self.waits = Waits()
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
@@ -83,7 +85,8 @@ class Rows:
             parts = [await self.reconcile(frozenset({key})) for key in sorted(keys, key=_parents_first)]
             return frozenset().union(*parts)
 
-    async def _reconcile(self, keys: frozenset[str]) -> None:
+    async def plan(self, keys: Iterable[str]) -> tuple[list[Op], dict[str, Decision]]:
+        """What OVN lacks of these keys, and what was decided about Ports on the way."""
         desired: list[Row] = []
         decisions: dict[str, Decision] = {}
         for key in keys:
@@ -99,7 +102,10 @@ class Rows:
                     if decision is not None:
                         decisions[port] = decision
         observed = [row for key in keys for row in self._northbound.of(key)]
-        operations = difference(desired, observed)
+        return difference(desired, observed), decisions
+
+    async def _reconcile(self, keys: frozenset[str]) -> None:
+        operations, decisions = await self.plan(keys)
         if operations:
             await self._commit(operations)
         ports = {key.removeprefix("Port/") for key in keys if key.startswith("Port/")}
@@ -169,7 +175,7 @@ class Rows:
         if not self._can_be_placed(subnet) and not self._northbound.of(subnet_id(subnet.ref)):
             return [], None
         facts = self._facts(port)
-        decision = decide(facts)
+        decision = self._decide(facts)
         if decision.ended is not None:
             try:
                 await self._ended(key, *decision.ended)
