@@ -4,6 +4,7 @@ from virtnet.api.guest import Dhcp, Dns, Route
 from virtnet.api.lease import AddressLease, AddressLeaseSpec, AddressLeaseStatus, Holder
 from virtnet.api.meta import GROUP, VERSION, Condition, Metadata, Resource, Spec, set_condition
 from virtnet.api.node_network import (
+    HandoffPath,
     HandoffSupport,
     NodeHandoff,
     NodeHandoffStatus,
@@ -50,6 +51,7 @@ __all__ = [
     "CustomNic",
     "Dhcp",
     "Dns",
+    "HandoffPath",
     "HandoffRecord",
     "HandoffSupport",
     "Holder",

@@ -8,6 +8,15 @@ from pydantic import Field
 from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
 
 
+class HandoffPath(Spec):
+    """The way to the port on the other node, along OVN's own tunnels."""
+
+    remote: str = Field(description="The address of the other node's tunnels.")
+    datapath: int = Field(description="OVN's tunnel key of the port's switch.")
+    port: int = Field(description="OVN's tunnel key of the port.")
+    token: str = Field(description="What the target's node proves to the source's that the guest is there; once.")
+
+
 class NodeHandoff(Spec):
     """One port of this node that is being handed over."""
 
@@ -18,6 +27,9 @@ class NodeHandoff(Spec):
     )
     open: bool = Field(
         default=False, description="On the target: the guest runs here, so nothing is held back from it."
+    )
+    path: HandoffPath | None = Field(
+        default=None, description="The way to the other node: frames that the source's guest never read take it."
     )
 
 
@@ -49,6 +61,9 @@ class NodeHandoffStatus(Spec):
     opened_at: datetime | None = Field(
         default=None, description="When the guest sent its first frame on the target, and so opened its gate."
     )
+    carried: int | None = Field(
+        default=None, description="On the source: how many frames that its guest never read were sent on to the target."
+    )
     asked_at: datetime | None = Field(
         default=None, description="When the target began to ask the guest, by ARP, whether it is there."
     )
@@ -66,6 +81,10 @@ class HandoffSupport(Spec):
         "Where it cannot, OVN's activation strategy does it.",
     )
     gate_message: str = Field(default="", description="Why it cannot.")
+    drain: bool = Field(
+        default=False, description="Whether it can send on what a guest that has left did not read during its pause."
+    )
+    drain_message: str = Field(default="", description="Why it cannot.")
 
 
 class NodeProviderNetwork(Spec):

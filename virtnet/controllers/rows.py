@@ -1,5 +1,6 @@
 """The reconciler of rows: resources and handoff facts -> OVN's northbound database. The only writer of it."""
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ import structlog
 from prometheus_client import Histogram
 
 from virtnet.addressing.pools import pools_of
-from virtnet.api import ClusterSubnet, NodeHandoff, NodeNetwork, Port, Subnet
+from virtnet.api import ClusterSubnet, HandoffPath, NodeHandoff, NodeNetwork, Port, Subnet
 from virtnet.controllers.informers import port_keys, subnet_of, vpc_id
 from virtnet.controllers.ownership import leases_of
 from virtnet.controllers.placement import obstacle
@@ -250,10 +251,11 @@ class Rows:
             journal = Journal.read(decision.options.journal)
             if journal is not None:
                 release = bool(decision.release)
-                source = NodeHandoff(migration=journal.migration, role="Source", release=release)
+                there, back = self._paths(port, journal)
+                source = NodeHandoff(migration=journal.migration, role="Source", release=release, path=there)
                 wanted.setdefault(journal.source, {})[port] = source
                 wanted.setdefault(journal.target, {})[port] = NodeHandoff(
-                    migration=journal.migration, role="Target", open=journal.ready is not None
+                    migration=journal.migration, role="Target", open=journal.ready is not None, path=back
                 )
         for node in list(self._store.nodes):
             part = wanted.get(node.name, {})
@@ -261,6 +263,22 @@ class Rows:
             over = ports & node.spec.handoffs.keys() - part.keys()
             if changes or over:
                 await self._ask(node.name, {**changes, **dict.fromkeys(over)})
+
+    def _paths(self, port: str, journal: Journal) -> tuple[HandoffPath | None, HandoffPath | None]:
+        """From the source to the target and back; None where there is no gate, or OVN's tunnels are not known."""
+        keys = self._southbound.tunnel_keys(port)
+        nodes = [self._store.nodes.get(name) for name in (journal.source, journal.target)]
+        if journal.gateless or keys is None or not all(node and node.status.encap_ips for node in nodes):
+            return None, None
+        known = (node.spec.handoffs.get(port) for node in nodes if node)
+        tokens = (one.path.token for one in known if one and one.path and one.migration == journal.migration)
+        token = next(tokens, None) or secrets.token_hex(16)
+        back, there = (
+            HandoffPath(remote=node.status.encap_ips[0], datapath=keys[0], port=keys[1], token=token)
+            for node in nodes
+            if node
+        )
+        return there, back
 
     async def _ask(self, node: str, changes: dict[str, NodeHandoff | None]) -> None:
         handoffs = {port: entry and entry.model_dump(mode="json", by_alias=True) for port, entry in changes.items()}

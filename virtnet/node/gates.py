@@ -10,6 +10,7 @@ worst that comes of it are duplicates. So no gate is ever put up anew, and none 
 
 import array
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from virtnet.api import NodeHandoff, NodeHandoffStatus
+from virtnet.api import HandoffPath, NodeHandoff, NodeHandoffStatus
 from virtnet.node import nft
+from virtnet.node.drains import word
+from virtnet.node.geneve import Tunnel
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside
 from virtnet.node.request import AttachmentId
@@ -44,8 +47,12 @@ class _Gate:
     guest: socket.socket
     """What hears the guest."""
     since: float
+    mac: str
     asked: bool = False
     """Whether the controller has spoken of the handoff."""
+    tunnel: Tunnel | None = None
+    """The way to the source's node."""
+    token: str = ""
 
 
 @dataclass
@@ -88,7 +95,7 @@ class Gates:
             log.warning("no gate: the guest may get frames twice", port=entry.attachment.port, error=str(error))
             return
         loop = asyncio.get_running_loop()
-        self._shut[entry.id] = _Gate(entry.attachment.port, entry.migration, table, guest, loop.time())
+        self._shut[entry.id] = _Gate(entry.attachment.port, entry.migration, table, guest, loop.time(), mac)
         loop.add_reader(guest, self._heard, entry.id)
         log.info("gate shut", port=entry.attachment.port, nic=str(entry.id))
 
@@ -96,13 +103,18 @@ class Gates:
         """Take the NIC's gate away, if it has one."""
         await self._remove(self._shut.pop(id_, None))
 
-    async def follow(self, handoffs: dict[str, NodeHandoff]) -> None:
-        """Open the gates of guests that are known to be here, and of handoffs that are over."""
+    async def follow(self, handoffs: dict[str, NodeHandoff], local: str = "") -> None:
+        """Open the gates of guests that are known to be here, and of handoffs that are over.
+
+        ``local`` is the address of this node's tunnels, for the word to the source's node.
+        """
         now = asyncio.get_running_loop().time()
         for id_, gate in list(self._shut.items()):
             part = handoffs.get(gate.port)
             current = part is not None and (part.migration, part.role) == (gate.migration, "Target")
             gate.asked = gate.asked or current
+            if current and part is not None and part.path is not None and gate.tunnel is None and local:
+                await self._connect(gate, part.path, local)
             waits = not gate.asked and now - gate.since < FORGOTTEN_SECONDS
             if not waits and not (current and part is not None and not part.open):
                 log.info("gate opened, as told", port=gate.port, nic=str(id_))
@@ -141,6 +153,9 @@ class Gates:
             return
         if address[2] == _OUTGOING:
             return
+        if gate.tunnel is not None:
+            with contextlib.suppress(OSError):  # then nothing is drained
+                gate.tunnel.send(word(gate.mac, gate.token))
         self._opened[gate.port, gate.migration] = datetime.now(UTC)
         log.info("gate opened by the guest", port=gate.port, nic=str(id_))
         removal = asyncio.ensure_future(self._remove(self._shut.pop(id_)))
@@ -149,12 +164,21 @@ class Gates:
         for callback in self._callbacks:
             callback(id_)
 
+    async def _connect(self, gate: _Gate, path: HandoffPath, local: str) -> None:
+        try:
+            gate.tunnel = await inside(self.here, lambda _: Tunnel.to(path, local))
+        except OSError as error:
+            log.warning("the source will not be told", port=gate.port, error=str(error))
+        gate.token = path.token
+
     @staticmethod
     async def _remove(gate: _Gate | None) -> None:
         if gate is None:
             return
         asyncio.get_running_loop().remove_reader(gate.guest)
         gate.guest.close()
+        if gate.tunnel is not None:
+            gate.tunnel.close()
         await asyncio.to_thread(gate.table.close)  # the kernel waits for all that is under way
 
 

@@ -14,6 +14,7 @@ from virtnet.kube.errors import AlreadyExists, ApiError
 from virtnet.node.announce import Announcer
 from virtnet.node.arrivals import Arrivals
 from virtnet.node.attach import Attacher
+from virtnet.node.drains import Drains
 from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
 from virtnet.node.tunnel import Tunnel
@@ -49,6 +50,7 @@ class OwnNodeNetwork:
         self._releases = Releases(attacher)
         self._gates = gates
         self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
+        self._drains = Drains(gates.here, attacher.journal, self._local, self._look_now)
         self._support: HandoffSupport | None = None
         self._vswitch = vswitch
         self._known: NodeNetwork | None = None
@@ -118,12 +120,16 @@ class OwnNodeNetwork:
             # The watch may be behind, and what it says may be over: nothing can be let go of by mistake.
             known = self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
             await self._releases.let_go(known)
-        await self._gates.follow(known.spec.handoffs)
+        await self._drains.follow(known.spec.handoffs)
+        await self._gates.follow(known.spec.handoffs, self._local())
         self._arrivals.follow(known.spec.handoffs)
         self._announcer.follow(known.spec.handoffs)
         if self._support is None:
             obstacle = await self._gates.obstacle()
-            self._support = HandoffSupport(gate=not obstacle, gate_message=obstacle)
+            drain = self._drains.obstacle()
+            self._support = HandoffSupport(
+                gate=not obstacle, gate_message=obstacle, drain=not drain, drain_message=drain
+            )
         answers = self._answers(known)
         status = self._status(known, answers, self._support)
         if status != known.status:
@@ -133,10 +139,19 @@ class OwnNodeNetwork:
 
     def _answers(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
         answers = self._releases.answers(known) | self._gates.answers(known.spec.handoffs)
+        for port, said in self._drains.answers(known.spec.handoffs).items():
+            released = answers.get(port)
+            answers[port] = released.model_copy(update={"carried": said.carried}) if released is not None else said
         for port, said in self._arrivals.answers(known.spec.handoffs).items():
             gate = answers.get(port)
             answers[port] = said.model_copy(update={"opened_at": gate.opened_at}) if gate is not None else said
         return answers
+
+    def _local(self) -> str:
+        """The address of this node's tunnels; empty where there are none of Geneve."""
+        ids = self._vswitch.external_ids
+        geneve = "geneve" in ids.get("ovn-encap-type", "").split(",")
+        return next(iter(self._vswitch.encap_ips), "") if geneve else ""
 
     async def _create(self) -> None:
         manifest = NodeNetwork(metadata=Metadata(name=self._node)).manifest()

@@ -17,6 +17,7 @@ Changed = Callable[[frozenset[str]], None]
 
 _PORTS = "Port_Binding"
 _CHASSIS = "Chassis"
+_DATAPATHS = "Datapath_Binding"
 _WANTED = {
     _PORTS: (
         "logical_port",
@@ -27,7 +28,10 @@ _WANTED = {
         "options",
         "up",
         "external_ids",
+        "datapath",
+        "tunnel_key",
     ),
+    _DATAPATHS: ("tunnel_key",),
     _CHASSIS: ("name", "hostname", "encaps"),
 }
 _OURS = {_PORTS: [["external_ids", "includes", ["map", [[OWNER, OWNER_VALUE]]]]]}
@@ -44,6 +48,7 @@ class Southbound:
         self._ports: dict[str, Columns] = {}
         self._uuids: dict[str, str] = {}
         self._chassis: dict[str, Columns] = {}
+        self._datapaths: dict[str, Columns] = {}
         self._callbacks: list[Changed] = []
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:  # noqa: ASYNC109 - passed on
@@ -80,6 +85,12 @@ class Southbound:
             up=bool(row.get("up")),
         )
 
+    def tunnel_keys(self, port: str) -> tuple[int, int] | None:
+        """What tunnels call a port's switch and the port itself; None where OVN has not made a binding of it (yet)."""
+        row = self._ports.get(self._uuids.get(port, ""))
+        datapath = self._datapaths.get(row["datapath"]) if row else None
+        return (int(datapath["tunnel_key"]), int(row["tunnel_key"])) if row and datapath else None
+
     def chassis(self) -> Mapping[str, str]:
         """Name -> hostname of the chassis that are there."""
         return {row["name"]: row["hostname"] for row in self._chassis.values()}
@@ -112,6 +123,7 @@ class Southbound:
             self._ports = {}
             self._uuids = {}
             self._chassis = dict(report.rows.get(_CHASSIS, {}))
+            self._datapaths = dict(report.rows.get(_DATAPATHS, {}))
             for uuid, columns in report.rows.get(_PORTS, {}).items():
                 ports |= self._put(uuid, columns)
         else:
@@ -121,6 +133,12 @@ class Southbound:
                 callback(frozenset(ports))
 
     def _apply(self, change: RowChange) -> set[str]:
+        if change.table == _DATAPATHS:
+            if change.columns is None:
+                self._datapaths.pop(change.uuid, None)
+            else:
+                self._datapaths[change.uuid] = change.columns
+            return set()
         if change.table == _CHASSIS:
             if change.columns is None:
                 self._chassis.pop(change.uuid, None)

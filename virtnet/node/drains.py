@@ -1,0 +1,198 @@
+"""The source's last service to a guest: what came for it during its pause, and it never read, is sent on to the target.
+
+Armed, the source's node holds a second handle on the guest's queue (taps.py), and reads nothing. The target's node sees
+the guest's first frame, and sends a word with the handoff's secret to the source's port, along OVN's own tunnels. That
+word, and nothing else, starts the drain: a guest that has sent a frame elsewhere never runs here again, be it pre-copy
+or post-copy; one that was rolled back or cancelled has sent none. The word lies in the queue itself, too: what comes
+after it, the target has got on its own, so there the drain ends.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from virtnet.api import HandoffPath, NodeHandoff, NodeHandoffStatus
+from virtnet.node import links, taps
+from virtnet.node.geneve import Tunnel
+from virtnet.node.journal import Entry, Journal
+from virtnet.node.netns import NamespaceGone, inside
+
+log = structlog.get_logger()
+
+WORD_TYPE = 0x88B5
+"""IEEE 802 local experimental EtherType 1."""
+
+ATTEMPTS, PAUSE_SECONDS = 20, 0.001
+"""How long the word is waited for in the queue: it has been seen at the door already."""
+
+MOST = 4096
+"""Frames that one drain carries at most; a tap's queue holds 1000 unless somebody has made it longer."""
+
+_ALL_PROTOCOLS = 0x0003
+_SYS_PTRACE = 19
+_SENDER = "02766efffffe"
+
+Key = tuple[str, str]
+"""Port and migration."""
+
+
+def word(mac: str, token: str) -> bytes:
+    """The frame by which the target says that the guest is there."""
+    return bytes.fromhex(mac.replace(":", "") + _SENDER) + WORD_TYPE.to_bytes(2, "big") + token.encode()
+
+
+def is_word(frame: bytes, token: str) -> bool:
+    kind = frame[12:14] == WORD_TYPE.to_bytes(2, "big")
+    return kind and hmac.compare_digest(frame[14 : 14 + len(token)], token.encode())
+
+
+@dataclass(eq=False)
+class _Drain:
+    entry: Entry
+    token: str
+    queues: list[taps.Tap]
+    tunnel: Tunnel
+    door: socket.socket
+    """Hears what goes to the guest: the word is among it."""
+
+    def close(self) -> None:
+        for queue in self.queues:
+            queue.close()
+        self.tunnel.close()
+        self.door.close()
+
+
+@dataclass
+class Drains:
+    """Those of this node. Used from one event loop."""
+
+    here: str
+    """The node's network namespace, as a path."""
+    journal: Journal
+    local: Callable[[], str]
+    """The address of this node's tunnels; empty where there are none of Geneve."""
+    changed: Callable[[], None]
+    _armed: dict[Key, _Drain] = field(default_factory=dict)
+    _tried: set[Key] = field(default_factory=set)
+    _carried: dict[Key, int] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def obstacle(self) -> str:
+        """Why this node cannot drain; empty when it can."""
+        status = Path("/proc/self/status").read_text()
+        capabilities = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
+        if not capabilities >> _SYS_PTRACE & 1:
+            return "virtnet-node has no CAP_SYS_PTRACE: frames of the pause stay in the source's queue"
+        return "" if self.local() else "the node's tunnels are not Geneve"
+
+    async def follow(self, handoffs: dict[str, NodeHandoff]) -> None:
+        """Be ready for guests that are to leave; let go of what is over."""
+        leaving = {
+            (port, part.migration): part.path
+            for port, part in handoffs.items()
+            if part.role == "Source" and part.path is not None
+        }
+        for key in self._armed.keys() - leaving.keys():
+            self._disarm(key)
+        self._tried &= leaving.keys()
+        self._carried = {key: count for key, count in self._carried.items() if key in leaving}
+        for key, path in leaving.items():
+            entry = next((one for one in self.journal.of_port(key[0]) if self._leaves(one, key[1])), None)
+            if path is not None and entry is not None and key not in self._tried and not self.obstacle():
+                self._tried.add(key)
+                await self._arm(key, entry, path)
+
+    def answers(self, handoffs: dict[str, NodeHandoff]) -> dict[str, NodeHandoffStatus]:
+        """What the controller is to be told of handoffs from this node."""
+        return {
+            port: NodeHandoffStatus(migration=migration, carried=count)
+            for (port, migration), count in self._carried.items()
+            if port in handoffs and handoffs[port].migration == migration
+        }
+
+    @staticmethod
+    def _leaves(entry: Entry, migration: str) -> bool:
+        return entry.state == "Attached" and entry.migration != migration and entry.released_at is None
+
+    async def _arm(self, key: Key, entry: Entry, path: HandoffPath) -> None:
+        try:
+            drain = await self._prepared(entry, path)
+        except (OSError, NamespaceGone) as error:
+            log.warning("no drain: frames of the guest's pause will be lost", port=key[0], error=str(error))
+            return
+        self._armed[key] = drain
+        asyncio.get_running_loop().add_reader(drain.door, self._at_the_door, key)
+        log.info("drain armed", port=key[0], nic=str(entry.id), queues=len(drain.queues))
+
+    async def _prepared(self, entry: Entry, path: HandoffPath) -> _Drain:
+        """Raises OSError, NamespaceGone."""
+        peer = await inside(self.here, lambda netlink: links.peer(netlink, entry.host_name))
+        names = await inside(entry.netns, lambda netlink: taps.names_beside(netlink, peer))
+        with contextlib.ExitStack() as undo:
+            queues = await asyncio.to_thread(taps.duplicates, entry.netns, names)
+            for queue in queues:
+                undo.callback(queue.close)
+            if not queues:
+                raise OSError(f"no process in {entry.netns} reads from a tap on the bridge of {entry.interface}")
+            local = self.local()
+            tunnel, door = await inside(self.here, lambda _: (Tunnel.to(path, local), _door(entry.host_name)))
+            undo.pop_all()
+        return _Drain(entry, path.token, queues, tunnel, door)
+
+    def _at_the_door(self, key: Key) -> None:
+        drain = self._armed[key]
+        try:
+            frame = drain.door.recv(2048)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            log.warning("drain given up", port=key[0], error=str(error))
+            self._disarm(key)
+            return
+        if not is_word(frame, drain.token):
+            return
+        asyncio.get_running_loop().remove_reader(drain.door)
+        task = asyncio.create_task(self._run(key, drain), name=f"drain {key[0]}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, key: Key, drain: _Drain) -> None:
+        carried, ended = 0, False
+        for _ in range(ATTEMPTS):
+            for frame in (frame for queue in drain.queues for frame in queue.take()):
+                ended = ended or is_word(frame, drain.token)
+                if not ended and carried < MOST:
+                    with contextlib.suppress(OSError):  # as lost as it was
+                        drain.tunnel.send(frame)
+                        carried += 1
+            if ended:
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
+        log.info("drained", port=key[0], carried=carried, whole=ended)
+        self._carried[key] = carried
+        if self._armed.get(key) is drain:
+            self._disarm(key)
+        self.changed()
+
+    def _disarm(self, key: Key) -> None:
+        drain = self._armed.pop(key)
+        asyncio.get_running_loop().remove_reader(drain.door)
+        drain.close()
+
+
+def _door(device: str) -> socket.socket:
+    """A socket that hears words on a device, in either direction. Raises OSError."""
+    door = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    try:
+        links.hear_type(door, WORD_TYPE)
+        door.bind((device, _ALL_PROTOCOLS))
+    except BaseException:
+        door.close()
+        raise
+    return door

@@ -1,0 +1,120 @@
+"""A second handle on the queue that a guest reads its frames from: what it never read is still in there.
+
+The handle is a duplicate of QEMU's own (pidfd_getfd(2)), which takes CAP_SYS_PTRACE and the host's view of processes.
+It keeps the queue when QEMU has ended. Reading takes a frame away from the guest: only once that lives elsewhere.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+_PIDFD_GETFD = 438
+_TUNGETIFF, _TUNGETVNETHDRSZ = 0x800454D2, 0x800454D7
+_VNET_HDR, _NO_PACKET_INFO = 0x4000, 0x1000
+_NEEDS_CHECKSUM = 1
+_LARGEST = 65536 + 64
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One queue of a tap."""
+
+    descriptor: int
+    header: int
+    """Bytes before each frame."""
+
+    @classmethod
+    def of(cls, descriptor: int) -> "Tap":
+        """Takes the descriptor over. Raises OSError where it cannot be read as we have to."""
+        try:
+            return cls(descriptor, _header_size(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def take(self) -> Iterator[bytes]:
+        """Frames that nobody has read, until there is none. What would have to be cut into segments is left out."""
+        while True:
+            try:
+                data = os.read(self.descriptor, _LARGEST)
+            except BlockingIOError:
+                return
+            header, frame = data[: self.header], data[self.header :]
+            if header and header[1]:
+                continue
+            yield _finished(header, frame) if header and header[0] & _NEEDS_CHECKSUM else frame
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def _header_size(descriptor: int) -> int:
+    if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_NONBLOCK:
+        raise OSError(errno.EWOULDBLOCK, "the tap's owner waits in it")
+    flags = struct.unpack_from("H", fcntl.ioctl(descriptor, _TUNGETIFF, bytes(40)), 16)[0]
+    if not flags & _NO_PACKET_INFO:
+        raise OSError(errno.ENOTSUP, "the tap has packet information")
+    size = int(struct.unpack("i", fcntl.ioctl(descriptor, _TUNGETVNETHDRSZ, bytes(4)))[0])
+    return size if flags & _VNET_HDR else 0
+
+
+def _finished(header: bytes, frame: bytes) -> bytes:
+    """A frame with the checksum that its sender has left to hardware (struct virtio_net_hdr)."""
+    start, offset = struct.unpack_from("=HH", header, 6)
+    rest = frame[start:]
+    total = sum(struct.unpack(f"!{(len(rest) + 1) // 2}H", rest + b"\0" * (len(rest) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~total & 0xFFFF or 0xFFFF
+    return frame[: start + offset] + struct.pack("!H", checksum) + frame[start + offset + 2 :]
+
+
+def names_beside(netlink: IPRoute, index: int) -> frozenset[str]:
+    """Names of what is on one bridge with a link; none where it is on no bridge."""
+    links = {int(one["index"]): one for one in netlink.get_links()}
+    bridge = links[index].get_attr("IFLA_MASTER") if index in links else None
+    return frozenset(
+        str(one.get_attr("IFLA_IFNAME")) for one in links.values() if bridge and one.get_attr("IFLA_MASTER") == bridge
+    )
+
+
+def duplicates(netns: str, names: frozenset[str]) -> list[Tap]:
+    """Handles on the queues of these taps, of processes in a network namespace. Raises OSError."""
+    namespace = os.stat(netns).st_ino  # noqa: PTH116 - the path may be one of /proc
+    return [Tap.of(_duplicate(pid, number)) for pid, number in _holders(namespace, names)]
+
+
+def _holders(namespace: int, names: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Process and descriptor. Processes that end meanwhile, or are not ours to see, hold nothing."""
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        try:
+            if (process / "ns/net").stat().st_ino != namespace:
+                continue
+            found = [(int(one.name), one.read_text()) for one in (process / "fdinfo").iterdir()]
+        except OSError:
+            continue
+        for number, text in found:
+            if any(line.partition("iff:")[2].strip() in names for line in text.splitlines() if line.startswith("iff:")):
+                yield int(process.name), number
+
+
+def _duplicate(pid: int, number: int) -> int:
+    process = os.pidfd_open(pid)
+    try:
+        copy = int(_libc.syscall(_PIDFD_GETFD, process, number, 0))
+    finally:
+        os.close(process)
+    if copy < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return copy
