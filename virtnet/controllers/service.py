@@ -14,6 +14,7 @@ from virtnet.api.meta import Metadata
 from virtnet.controllers.informers import Informers, Workers, port_keys
 from virtnet.controllers.metrics import Metrics
 from virtnet.controllers.owners import Owners
+from virtnet.controllers.provider_networks import ProviderNetworks
 from virtnet.controllers.reports import Reports
 from virtnet.controllers.rows import Rows
 from virtnet.controllers.store import Store, lease_owner, port_owner
@@ -154,6 +155,7 @@ class Controller:
         for worker in (self.workers.owners, self.workers.rows, self.workers.reports):
             group.create_task(worker.run(), name=worker.name)
         group.create_task(self._audits(), name="audits")
+        group.create_task(ProviderNetworks(self._cluster, self._store).run(), name="provider networks")
 
     async def _audits(self) -> None:
         """Look at everything now and then: the same path as at the start, for what no event told."""

@@ -17,12 +17,17 @@ from virtnet.node.journal import Journal
 from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics.veth import Veth
 from virtnet.node.pods import ClusterPods, Pods
+from virtnet.node.providers.guard import guarded
+from virtnet.node.providers.networks import ProviderNetworks
+from virtnet.node.providers.plugging import Plugging
+from virtnet.node.providers.records import Records
 from virtnet.node.publish import OwnNodeNetwork
 from virtnet.node.server import Server, registry
 from virtnet.node.switch import SwitchPort
 from virtnet.node.tidy import Repair, tidy
 from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.errors import Unavailable
+from virtnet.ovn.provider_bridges import ProviderBridges
 from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
@@ -74,12 +79,27 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
     parts = parts_of(vswitch, journal, ClusterPods(cluster), gates, patience=settings.patience)
     attacher = Attacher(parts)
     await tidy(attacher, parts)
+    directory = settings.state_dir / "provider-networks"
+    records = Records(directory)
+    bridges = await ProviderBridges.connect(settings.ovsdb, settings.bridge)
+    guard = (directory, settings.ovsdb, settings.bridge, HERE)
     async with asyncio.TaskGroup() as group:
         group.create_task(Server(attacher, settings.socket).run(), name="server")
         tunnel = Tunnel(cluster, settings.node, vswitch)
         group.create_task(tunnel.run(), name="tunnel")
         announcer = Announcer(journal, vswitch, settings.switch_sockets)
-        own = OwnNodeNetwork(cluster, settings.node, attacher, vswitch, gates=gates, tunnel=tunnel, announcer=announcer)
+        networks = ProviderNetworks(Plugging(HERE, bridges, records), lambda: guarded(*guard))
+        group.create_task(networks.run(), name="provider networks")
+        own = OwnNodeNetwork(
+            cluster,
+            settings.node,
+            attacher,
+            vswitch,
+            gates=gates,
+            tunnel=tunnel,
+            announcer=announcer,
+            networks=networks,
+        )
         group.create_task(own.run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
         if settings.cni_bin_dir is not None:

@@ -1,6 +1,6 @@
-"""The one nftables table that virtnet needs, as netlink messages: a gate on a device (linux/netfilter/nf_tables.h).
+"""The nftables tables that virtnet needs, as netlink messages: gates, and deaf NICs (linux/netfilter/nf_tables.h).
 
-The table is owned by the netlink socket that made it (NFT_TABLE_F_OWNER): the kernel removes it when that socket is
+Each table is owned by the netlink socket that made it (NFT_TABLE_F_OWNER): the kernel removes it when that socket is
 closed, so it never outlives its process, whatever becomes of that.
 """
 
@@ -34,15 +34,36 @@ def gate(device: str, mac: str, *, shut: bool = True) -> socket.socket:
     In the namespace of the calling thread. Without ``shut`` nothing is held back: whether the kernel could do it.
     Raises OSError when it cannot.
     """
+    return _owning(list(_messages(device, bytes.fromhex(mac.replace(":", "")), shut=shut)))
+
+
+def _owning(messages: list[tuple[int, int, bytes]]) -> socket.socket:
+    """The socket that owns what the messages make. Raises OSError."""
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
     try:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", ANSWER_SECONDS, 0))
         link.bind((0, 0))
-        _transact(link, list(_messages(device, bytes.fromhex(mac.replace(":", "")), shut=shut)))
+        _transact(link, messages)
     except BaseException:
         link.close()
         raise
     return link
+
+
+def deaf(device: str) -> socket.socket:
+    """Keep what a device receives from the node's own stack, for a switch in userspace has it too; the socket that
+    keeps it so. Packet sockets, such a switch's among them, still hear it.
+
+    In the namespace of the calling thread. Raises OSError.
+    """
+    table = f"virtnet-deaf-{device}"
+    hooked = _nest(4, _number(1, _INGRESS) + _number(2, _BEFORE_ALL) + _text(3, device))
+    return _owning(
+        [
+            (_NEWTABLE, _CREATE | _EXCL, _text(1, table) + _number(2, _OWNER)),
+            (_NEWCHAIN, _CREATE, _text(1, table) + _text(3, "in") + hooked + _number(5, _DROP) + _text(7, "filter")),
+        ]
+    )
 
 
 def _messages(device: str, mac: bytes, *, shut: bool) -> Iterator[tuple[int, int, bytes]]:

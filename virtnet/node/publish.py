@@ -17,6 +17,7 @@ from virtnet.node.attach import Attacher
 from virtnet.node.drains import Drains
 from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
+from virtnet.node.providers.networks import ProviderNetworks
 from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import VSwitch
@@ -43,6 +44,7 @@ class OwnNodeNetwork:
         gates: Gates,
         tunnel: Tunnel,
         announcer: Announcer,
+        networks: ProviderNetworks | None = None,
     ) -> None:
         self._cluster = cluster
         self._node = node
@@ -62,6 +64,9 @@ class OwnNodeNetwork:
         gates.on_open(announcer.arrived)
         gates.on_open(lambda _: self._look.set())
         tunnel.on_change(self._look.set)
+        self._networks = networks
+        if networks is not None:
+            networks.on_change(self._look.set)
 
     async def run(self) -> None:
         """Watch, act and publish until cancelled; outlasts an API server or a database that is away."""
@@ -120,6 +125,9 @@ class OwnNodeNetwork:
             # The watch may be behind, and what it says may be over: nothing can be let go of by mistake.
             known = self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
             await self._releases.let_go(known)
+        if self._networks is not None:
+            told = known.spec.provider_networks
+            self._networks.want(None if told is None else {name: part.nic for name, part in told.items()})
         await self._drains.follow(known.spec.handoffs)
         await self._gates.follow(known.spec.handoffs, self._local())
         self._arrivals.follow(known.spec.handoffs)
@@ -179,6 +187,7 @@ class OwnNodeNetwork:
             ports=len(self._attacher.journal),
             handoffs=handoffs,
             handoff=support,
+            provider_networks=self._networks.statuses if self._networks else {},
             conditions=set_condition(
                 set_condition(
                     known.status.conditions,
@@ -201,4 +210,6 @@ def merge_patch(before: NodeNetworkStatus, after: NodeNetworkStatus) -> dict[str
     """The whole status, and None for handoffs that are over."""
     patch = after.model_dump(mode="json", by_alias=True)
     patch["handoffs"] |= dict.fromkeys(before.handoffs.keys() - after.handoffs.keys())
+    gone = before.provider_networks.keys() - after.provider_networks.keys()
+    patch["providerNetworks"] |= dict.fromkeys(gone)
     return patch

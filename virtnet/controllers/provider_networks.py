@@ -1,0 +1,131 @@
+"""Tells every node which of its NICs to plug in, and sums up how that went. The only writer of both."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from virtnet.api import NodeFailure, NodeNetwork, ProviderNetwork, set_condition
+from virtnet.controllers.store import Store
+from virtnet.kube import kinds
+from virtnet.kube.client import Cluster
+from virtnet.kube.errors import ApiError, NotFound, Rejected
+from virtnet.kube.table import Table
+from virtnet.topology.physical import assign
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+ABSENT_SECONDS = 5.0
+KEPT_FAILURES = 256
+COMPONENT = "virtnet-controller"
+
+
+def labels_of(body: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """A Node's name and labels: all that is kept of it."""
+    return body["metadata"]["name"], body["metadata"].get("labels") or {}
+
+
+class ProviderNetworks:
+    """Level-triggered: compares what should be with what is there, as often as something may have changed."""
+
+    def __init__(self, cluster: Cluster, store: Store) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._nodes: Table[tuple[str, dict[str, str]]] = Table(labels_of)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="watch nodes")
+            group.create_task(self._work(), name="provider networks")
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async for change, body in self._cluster.watch(kinds.NODES):
+                    self._nodes.note(change, body)
+            except (Rejected, NotFound) as error:  # the role may come after us
+                log.warning("not allowed to watch nodes", error=str(error))
+                await asyncio.sleep(ABSENT_SECONDS)
+
+    async def _work(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not self._nodes.synced:
+                continue
+            try:
+                await self.reconcile(dict(self._nodes))
+            except ApiError as error:
+                log.warning("to be retried", error=str(error))
+
+    async def reconcile(self, nodes: Mapping[str, Mapping[str, str]]) -> None:
+        """Write what differs. Raises ApiError."""
+        networks = list(self._store.provider_networks)
+        assignment = assign(networks, nodes)
+        for node, nics in assignment.nics.items():
+            known = self._store.nodes.get(node)
+            if known is not None:
+                await self._tell(known, nics)
+        for network in networks:
+            await self._sum_up(network, assignment.nics, assignment.clashes.get(network.name, []))
+
+    async def _tell(self, node: NodeNetwork, nics: Mapping[str, str]) -> None:
+        told = node.spec.provider_networks
+        if told is not None and {name: part.nic for name, part in told.items()} == nics:
+            return
+        patch: dict[str, Any] = {name: {"nic": nic} for name, nic in nics.items()}
+        patch |= dict.fromkeys((told or {}).keys() - nics.keys())
+        kind = kinds.of(NodeNetwork)
+        body = await self._cluster.patch(kind, node.name, {"spec": {"providerNetworks": patch}})
+        self._store.nodes.put(body)
+
+    async def _sum_up(
+        self, network: ProviderNetwork, nics: Mapping[str, Mapping[str, str]], clashes: list[NodeFailure]
+    ) -> None:
+        ready, failures = [], list(clashes)
+        for node, wanted in sorted(nics.items()):
+            if network.name not in wanted:
+                continue
+            known = self._store.nodes.get(node)
+            said = known.status.provider_networks.get(network.name) if known else None
+            if said is not None and said.ready and said.nic == wanted[network.name]:
+                ready.append(node)
+                continue
+            reason = said.reason if said and not said.ready else "Waiting"
+            message = said.message if said and not said.ready else f"virtnet-node on {node} has not answered yet"
+            failures.append(NodeFailure(node=node, nic=wanted[network.name], reason=reason, message=message))
+        total = len(ready) + len(failures)
+        first = f"{failures[0].node}: {failures[0].message}" if failures else ""
+        more = f"; and {len(failures) - 1} more nodes" if len(failures) > 1 else ""
+        conditions = set_condition(
+            network.status.conditions,
+            "Ready",
+            status=bool(ready) and not failures,
+            reason=failures[0].reason if failures else "Plugged" if ready else "NoNodes",
+            message=f"{first}{more}" if failures else "" if ready else "no node has this network: see nodeSelector",
+            generation=network.metadata.generation,
+        )
+        status = network.status.model_copy(
+            update={
+                "nodes": total,
+                "ready": len(ready),
+                "ready_nodes": tuple(ready),
+                "failures": tuple(failures[:KEPT_FAILURES]),
+                "conditions": conditions,
+                "observed_generation": network.metadata.generation,
+            }
+        )
+        if status == network.status:
+            return
+        kind = kinds.of(ProviderNetwork)
+        patch = {"status": status.model_dump(mode="json", by_alias=True)}
+        body = await self._cluster.patch(kind, network.name, patch, subresource="status")
+        self._store.provider_networks.put(body)
+        before = {(failure.node, failure.reason) for failure in network.status.failures}
+        for failure in failures:
+            if failure.reason != "Waiting" and (failure.node, failure.reason) not in before:
+                message = f"{failure.node}: {failure.message}"
+                await self._cluster.event(
+                    body, reason=failure.reason, message=message, warning=True, component=COMPONENT
+                )

@@ -1,0 +1,94 @@
+"""A process beside the daemon while a NIC is plugged in or out: where the daemon dies in it, this undoes what is half.
+
+``python -m virtnet.node.providers.guard RECORDS OVSDB BRIDGE NETNS`` says that it is ready, and then waits for its
+input to end: after ``done`` it ends as well, else it takes the daemon's lock and does what the next daemon would do. A
+daemon that is there first keeps the lock.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from virtnet.node.journal import JournalInUse
+from virtnet.node.providers.plugging import Plugging
+from virtnet.node.providers.records import Records
+from virtnet.ovn.errors import OvnError, Unavailable
+from virtnet.ovn.provider_bridges import ProviderBridges
+
+log = structlog.get_logger()
+
+READY_SECONDS = 15.0
+ATTEMPTS = 30
+PAUSE_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def guarded(records: Path, ovsdb: str, bridge: str, here: str) -> AsyncIterator[None]:
+    """Have a guard for what is done inside, unless the machine is too busy for one."""
+    words = ("-m", "virtnet.node.providers.guard", str(records), ovsdb, bridge, here)
+    guard = await asyncio.create_subprocess_exec(
+        sys.executable, *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    assert guard.stdin is not None  # noqa: S101 - both are pipes
+    assert guard.stdout is not None  # noqa: S101
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await guard.stdout.readline()
+    except TimeoutError:
+        log.warning("no guard was ready; going on without")
+    done = True
+    try:
+        yield
+    except asyncio.CancelledError:
+        done = False  # the daemon ends here, in the middle
+        raise
+    finally:
+        # Done also after a failure: what could not be undone is tried again by the daemon, which is alive.
+        with contextlib.suppress(OSError):
+            guard.stdin.write(b"done" if done else b"")
+            guard.stdin.close()
+    await guard.wait()
+
+
+async def take_back(records: Records, plugging: Plugging) -> None:
+    """Undo what is half. Raises OvnError, OSError."""
+    for record in records:
+        if not record.finished:
+            log.warning("taken back", provider_network=record.provider_network, nic=record.nic, was=record.state)
+            await plugging.unplug(record)
+
+
+async def _work(directory: Path, ovsdb: str, bridge: str, here: str) -> None:
+    try:
+        records = Records(directory, patience=0)
+    except JournalInUse:
+        return  # the next daemon is there
+    for _ in range(ATTEMPTS):
+        try:
+            bridges = await ProviderBridges.connect(ovsdb, bridge)
+            try:
+                await take_back(records, Plugging(here, bridges, records))
+            finally:
+                await bridges.close()
+        except (Unavailable, OvnError, OSError) as error:
+            log.warning("to be retried", error=str(error))
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def main(arguments: Sequence[str]) -> None:
+    directory, ovsdb, bridge, here = arguments
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    if sys.stdin.read() != "done":
+        asyncio.run(_work(Path(directory), ovsdb, bridge, here))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,250 @@
+"""Which NICs are to be plugged in, which are, and what is done about the difference. Level-triggered."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import structlog
+
+from virtnet.api import NodeProviderNetwork
+from virtnet.api.names import provider_bridge
+from virtnet.node.providers.guard import take_back
+from virtnet.node.providers.nic import Nic, Refusal, check
+from virtnet.node.providers.plugging import Plugging, default_gateways, texts
+from virtnet.node.providers.records import Record, boot_id
+from virtnet.node.providers.rtnetlink import merged
+from virtnet.ovn.errors import OvnError
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 2.0
+"""How often to look at NICs and bridges: the kernel's side of them sends no event that we hear."""
+
+FIRST_RETRY, LAST_RETRY = 10.0, 300.0
+"""Seconds after a NIC was plugged in and had to be taken out again: each attempt is an interruption."""
+
+
+@dataclass
+class _Failure:
+    nic: str
+    status: NodeProviderNetwork
+    until: float
+    pause: float
+
+
+@dataclass
+class ProviderNetworks:
+    """The ProviderNetworks of this node. Used from one event loop."""
+
+    plugging: Plugging
+    guarded: Callable[[], AbstractAsyncContextManager[None]]
+    statuses: dict[str, NodeProviderNetwork] = field(default_factory=dict)
+    """How each is doing, by name."""
+    _wanted: Mapping[str, str] | None = None
+    _look: asyncio.Event = field(default_factory=asyncio.Event)
+    _failures: dict[str, _Failure] = field(default_factory=dict)
+    _callbacks: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.plugging.bridges.on_change(self._look.set)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call it whenever a status has changed."""
+        self._callbacks.append(callback)
+
+    def want(self, wanted: Mapping[str, str] | None) -> None:
+        """The NIC for each ProviderNetwork; None while nobody has said so: everything stays as it is."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._look.set()
+
+    async def run(self) -> None:
+        """Undo what an earlier process has left half done, then do what is wanted, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look.wait()
+            except TimeoutError:
+                log.debug("looking again, as from time to time")
+            self._look.clear()
+            if not self.plugging.bridges.up:
+                continue
+            try:
+                await self.reconcile()
+            except (OvnError, OSError) as error:
+                log.warning("to be retried", error=str(error))
+
+    async def reconcile(self) -> None:
+        """Make it so, once. Raises OvnError, OSError when something could not be undone."""
+        records = self.plugging.records
+        await take_back(records, self.plugging)
+        if self._wanted is not None:
+            await self._adopt()
+        wanted = self._wanted
+        found = {}
+        for record in records:
+            if wanted is not None and record.provider_network not in wanted:
+                await self._unplug(record)
+            elif wanted is None:
+                found[record.provider_network] = await self._judged(record, self._hold(record))
+        for name, nic in sorted((wanted or {}).items()):
+            found[name] = await self._ensure(name, nic)
+        self._failures = {name: failure for name, failure in self._failures.items() if name in (wanted or {})}
+        if found != self.statuses:
+            self.statuses = found
+            for callback in self._callbacks:
+                callback()
+
+    async def _adopt(self) -> None:
+        """Take over bridges of ours that are in no record, as after the state directory was lost."""
+        for name, bridge in self.plugging.bridges.owned().items():
+            nic = self.plugging.bridges.nic_of(bridge)
+            if self.plugging.records.get(name) is None and nic and (found := await self.plugging.find(nic)):
+                log.warning("bridge taken over", provider_network=name, bridge=bridge, nic=nic)
+                record = await self._record(name, found, bridge)
+                self.plugging.records.write(record.model_copy(update={"state": "Plugged"}))
+
+    async def _ensure(self, name: str, nic: str) -> NodeProviderNetwork:
+        record = self.plugging.records.get(name)
+        if record is not None and record.nic != nic:
+            try:
+                await self._fit(name, nic)
+            except Refusal as refusal:
+                status = await self._judged(record, self._hold(record))
+                message = f"{refusal}; until then {record.nic} stays plugged in"
+                return status.model_copy(update={"ready": False, "reason": refusal.reason, "message": message})
+            await self._unplug(record)
+            record = None
+        if record is not None:
+            return await self._judged(record, self._hold(record))
+        return await self._plug(name, nic)
+
+    async def _plug(self, name: str, nic: str) -> NodeProviderNetwork:
+        failure = self._failures.get(name)
+        if failure is not None and failure.nic == nic and time.monotonic() < failure.until:
+            return failure.status
+        try:
+            found = await self._fit(name, nic)
+        except Refusal as refusal:
+            return NodeProviderNetwork(reason=refusal.reason, message=str(refusal))
+        try:
+            record = await self._record(name, found, provider_bridge(name))
+            await self._verify_before(record)
+            async with self.guarded():
+                record = await self.plugging.plug(record)
+        except (Refusal, OvnError, OSError) as error:
+            log.warning("not plugged in", provider_network=name, nic=nic, error=str(error))
+            reason = error.reason if isinstance(error, Refusal) else "PlugFailed"
+            pause = min(2 * failure.pause, LAST_RETRY) if failure and failure.nic == nic else FIRST_RETRY
+            status = NodeProviderNetwork(reason=reason, message=str(error))
+            self._failures[name] = _Failure(nic, status, time.monotonic() + pause, pause)
+            return status
+        self._failures.pop(name, None)
+        log.info("plugged in", provider_network=name, nic=nic, bridge=record.bridge)
+        return _ready(record)
+
+    async def _unplug(self, record: Record) -> None:
+        async with self.guarded():
+            await self.plugging.unplug(record)
+        log.info("unplugged", provider_network=record.provider_network, nic=record.nic)
+
+    async def _fit(self, name: str, nic: str) -> Nic:
+        """The NIC, if it can be had for this ProviderNetwork. Raises Refusal."""
+        bridges, bridge = self.plugging.bridges, provider_bridge(name)
+        for record in self.plugging.records:
+            if record.nic == nic and record.provider_network != name:
+                raise Refusal("NicInUse", f"{nic} is plugged into ProviderNetwork {record.provider_network} already")
+        if bridges.owner(bridge) not in {None, name}:
+            raise Refusal("BridgeTaken", f"there is an OVS bridge {bridge} that virtnet has not made; rename either")
+        if bridges.mapped(name) not in {"", bridge}:
+            raise Refusal(
+                "MappingTaken",
+                f"ovn-bridge-mappings on this node has {name}:{bridges.mapped(name)}, which virtnet has not written; "
+                "remove that entry, or name the ProviderNetwork differently",
+            )
+        return check(await self.plugging.find(nic), nic, bridge=bridge, port_of=bridges.port_of(nic))
+
+    async def _record(self, name: str, nic: Nic, bridge: str) -> Record:
+        entries = merged(await self.plugging.read(nic.name), await self.plugging.read(bridge))
+        return Record(
+            provider_network=name,
+            nic=nic.name,
+            nic_index=nic.index,
+            bridge=bridge,
+            mac=nic.mac,
+            mtu=nic.mtu,
+            boot=boot_id(),
+            settings=await self.plugging.settings(nic),
+            configuration=texts(entries),
+        )
+
+    async def _verify_before(self, record: Record) -> None:
+        """What does not answer now cannot tell later whether the node is still connected. Raises Refusal."""
+        gateways = default_gateways(record.entries)
+        if gateways and (silent := await self.plugging.answers(gateways, record.nic)):
+            raise Refusal(
+                "GatewaySilent",
+                f"{record.nic} has a default route over {silent}, which does not answer ARP or ND now: whether the "
+                "node stays connected could not be seen; repair or remove that route first",
+            )
+
+    async def _judged(self, record: Record, held: Awaitable[Record]) -> NodeProviderNetwork:
+        try:
+            return _ready(await held)
+        except (Refusal, OvnError, OSError) as error:
+            reason = error.reason if isinstance(error, Refusal) else "BridgeFailed"
+            return _ready(record).model_copy(update={"ready": False, "reason": reason, "message": str(error)})
+
+    async def _hold(self, record: Record) -> Record:
+        """Keep a NIC plugged in, whatever came between: a lost database, a switch or a node that starts anew.
+
+        Raises Refusal, OvnError, OSError.
+        """
+        plugging, bridges = self.plugging, self.plugging.bridges
+        nic, link = await plugging.find(record.nic), await plugging.find(record.bridge)
+        if nic is None:
+            raise Refusal("NicMissing", f"NIC {record.nic} was there and is gone; its place in {record.bridge} is kept")
+        port = bridges.device(record.nic)
+        carries = link and port and port.ofport > 0 and bridges.port_of(record.nic) == record.bridge
+        on_nic, on_bridge = await plugging.read(record.nic), await plugging.read(record.bridge)
+        entries = on_bridge
+        if record.boot != boot_id():
+            entries = merged(on_nic, on_bridge)
+        elif not link or link.index != record.bridge_index:
+            entries = merged(record.entries, on_nic)
+        elif on_nic:
+            entries = merged(on_nic, on_bridge)
+        now = record.model_copy(
+            update={
+                "configuration": texts(entries),
+                "boot": boot_id(),
+                "nic_index": nic.index,
+                "mac": nic.mac,
+                "mtu": nic.mtu,
+                "bridge_index": link.index if link else 0,
+            }
+        )
+        if not carries and not on_nic:
+            await plugging.fall_back(now)
+        mapped = bridges.mapped(record.provider_network) == record.bridge
+        changed = now.model_copy(update={"configuration": record.configuration}) != record
+        if not carries or on_nic or not mapped or changed:
+            log.info("plugged in anew", provider_network=record.provider_network, nic=record.nic)
+            return await plugging.go_on(now)
+        await plugging.listen_once(now)
+        if {entry.key for entry in entries} != {entry.key for entry in record.entries}:
+            plugging.records.write(now)
+        return now
+
+
+def _ready(record: Record) -> NodeProviderNetwork:
+    return NodeProviderNetwork(
+        nic=record.nic,
+        bridge=record.bridge,
+        mtu=record.mtu,
+        mac_address=record.mac,
+        ready=True,
+        reason="Plugged",
+    )
