@@ -37,10 +37,12 @@ class Owners:
         changed: Callable[[Iterable[str]], None],
         conflict: Callable[[str, AddressLease], None],
         again: Callable[[str, timedelta], None],
+        settle: Callable[[Iterable[str]], None],
     ) -> None:
         """``in_ovn(port)``: the addresses that OVN has on a port. ``changed(ports)``: Ports were written.
 
         ``conflict(port, lease)``: a Port may not have an address. ``again(owner, delay)``: look at this owner again.
+        ``settle(owners)``: look at these again when there is nothing else to do.
         """
         self._cluster = cluster
         self._store = store
@@ -48,6 +50,7 @@ class Owners:
         self._changed = changed
         self._conflict = conflict
         self._again = again
+        self._settle = settle
         self._cooling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Per Subnet: its list of cooling addresses is read, and written whole."""
 
@@ -74,6 +77,9 @@ class Owners:
             await self._update(port, spec)
         for gone in plan.delete:
             await self._delete(gone)
+        if plan.create:
+            self._settle([owner])  # the leases are its own already: the Ports of others come first
+            return
         pinned = pinned_leases(vm)
         uids = [*([vm.uid] if vm else []), *(keeper.uid for keeper in keepers.values()), *(pod.uid for pod in pods)]
         uid = next(iter(uids), "")

@@ -127,6 +127,7 @@ class Controller:
             changed=lambda ports: self.workers.rows.nudge(f"Port/{port}" for port in ports),
             conflict=self._conflict,
             again=self._again_owner,
+            settle=self._settle,
         )
         self.reports = Reports(cluster, store, self.rows.view)
         self.workers = Workers(
@@ -191,6 +192,9 @@ class Controller:
 
     def _again(self, key: str, delay: timedelta) -> None:
         self.workers.rows.nudge_later(key, delay)
+
+    def _settle(self, owners: Iterable[str]) -> None:
+        self.workers.owners.audit(owners)
 
     def _again_owner(self, owner: str, delay: timedelta) -> None:
         self.workers.owners.nudge_later(owner, delay)

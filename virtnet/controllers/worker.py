@@ -19,6 +19,7 @@ log = structlog.get_logger()
 FIRST_RETRY = timedelta(seconds=0.05)
 LAST_RETRY = timedelta(seconds=5)
 AT_ONCE = 32
+FEW = 4
 PART = 500
 """How many keys of an audit are handled in one go: about 50 ms, for which whatever happens meanwhile has to wait."""
 
@@ -164,8 +165,8 @@ async def attempt(key: str, do: Callable[[str], Awaitable[None]]) -> bool:
 
 
 async def each(keys: Iterable[str], do: Callable[[str], Awaitable[None]]) -> frozenset[str]:
-    """Do it for each key, some at once; the keys for which it could not be done now."""
-    limit = asyncio.Semaphore(AT_ONCE)
+    """Do it for each key, few at once because nobody waits; the keys for which it could not be done now."""
+    limit = asyncio.Semaphore(FEW)
 
     async def one(key: str) -> str | None:
         async with limit:
