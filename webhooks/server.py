@@ -107,12 +107,21 @@ class Server:
         webhook = paths.ALL.get(request.match_info["path"])
         if webhook is None or not webhook.serves(asked):
             return web.json_response(_misdirected(request.path, asked, uid))
-        return web.json_response(await decide(review, webhook=webhook.path))
+        try:
+            return web.json_response(await decide(review, webhook=webhook.path))
+        except Exception as error:  # an object of a shape that its kind's schema would not let in
+            log.exception("not understood", path=request.path, uid=uid)
+            message = f"virtnet does not understand this object: {error!r}; write it as its kind's schema says"
+            return web.json_response(_refusal(uid, 422, message))
 
 
 def _misdirected(path: str, asked: dict[str, Any], uid: str) -> Answer:
     what = f"{asked.get('operation')} of {(asked.get('resource') or {}).get('resource')}"
     message = f"virtnet has no webhook for {what} at {path}; bring its webhook configurations to the version that runs"
     log.warning("misdirected", path=path, operation=asked.get("operation"), resource=asked.get("resource"))
-    response = {"uid": uid, "allowed": False, "status": {"code": 404, "message": message}}
+    return _refusal(uid, 404, message)
+
+
+def _refusal(uid: str, code: int, message: str) -> Answer:
+    response = {"uid": uid, "allowed": False, "status": {"code": code, "message": message}}
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
