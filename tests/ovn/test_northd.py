@@ -16,7 +16,8 @@ from virtnet.topology.difference import difference
 pytestmark = pytest.mark.system
 
 BLUE = subnet(
-    dns={"servers": ["10.10.0.2", "10.10.0.3"], "domain": "demo.example"},
+    cidr="10.10.0.0/24 fd10::/64",
+    dns={"servers": ["10.10.0.2", "10.10.0.3", "fd10::2"], "domain": "demo.example"},
     routes=[{"destination": "192.168.0.0/16", "gateway": "10.10.0.9"}],
 )
 RED = subnet("red", "10.20.0.0/16", dhcp={"enabled": False})
@@ -86,6 +87,20 @@ async def test_dhcp_reaches_the_flows(databases, ovn):
     ):
         assert told in offer
     assert not [line for line in ovn.sbctl("lflow-list").splitlines() if "put_dhcp" in line and "red.net" in line]
+
+
+async def test_dhcpv6_and_advertisements_reach_the_flows(databases, ovn):
+    ovn.nbctl("--wait=sb", "sync")
+    flows = ovn.sbctl("lflow-list").splitlines()
+    mac = next(
+        row.columns["mac"] for row in rows() if row.key.id == "Subnet/demo/blue:gateway" and "mac" in row.columns
+    )
+    (offer,) = {line.split("put_dhcpv6_opts", 1)[1].split(";")[0] for line in flows if "put_dhcpv6_opts" in line}
+    for told in ("ia_addr = fd10::a", f"server_id = {mac}", "dns_server = {fd10::2}", 'domain_search = "demo.example"'):
+        assert told in offer
+    (advertised,) = {line.split("put_nd_ra_opts", 1)[1].split(";")[0] for line in flows if "put_nd_ra_opts" in line}
+    for told in ('addr_mode = "dhcpv6_stateful"', f"slla = {mac}", "mtu = 1442", "prefix = fd10::/64"):
+        assert told in advertised
 
 
 async def test_two_subnets_of_a_vpc_reach_each_other(databases, ovn):

@@ -98,6 +98,42 @@ def test_routes_are_told(routes, told):
     assert dhcp(routes=routes)["classless_static_route"] == told
 
 
+DUAL = {"cidr": "10.10.0.0/24 fd10::/64", "dns": {"servers": ["10.10.0.2", "fd10::2"], "domain": "demo.example"}}
+
+
+def test_a_second_family_has_options_and_advertisements_of_its_own():
+    of = subnet(**DUAL)
+    rows = rows_of(of)
+    router = rows[Key("Logical_Router_Port", "Subnet/demo/blue:gateway")]
+    six = rows[Key("DHCP_Options", "Subnet/demo/blue:v6")]
+    assert six.columns["cidr"] == "fd10::/64"
+    assert six.columns["options"] == {
+        "server_id": router.columns["mac"], "dns_server": "{fd10::2}", "domain_search": '"demo.example"',
+    }  # fmt: skip
+    assert router.columns["networks"] == {"10.10.0.1/24", "fd10::1/64"}
+    assert router.columns["ipv6_ra_configs"] == {
+        "address_mode": "dhcpv6_stateful", "send_periodic": "true", "mtu": "1442",
+        "rdnss": "fd10::2", "dnssl": "demo.example",
+    }  # fmt: skip
+    (row,) = port_rows(port(of, 10), of, NOWHERE)
+    assert row.columns["dhcpv6_options"] == Ref(six.key)
+
+
+def test_ipv6_alone_has_no_dhcpv4():
+    of = subnet(cidr="fd10::/64")
+    (row,) = port_rows(port(of, 10), of, NOWHERE)
+    assert row.columns["dhcpv4_options"] is None
+    assert [key.id for key in rows_of(of) if key.table == "DHCP_Options"] == ["Subnet/demo/blue:v6"]
+
+
+@pytest.mark.parametrize("spec", [{}, {"cidr": DUAL["cidr"], "dhcp": {"enabled": False}}])
+def test_nothing_is_advertised_without_ipv6_or_dhcp(spec):
+    of = subnet(**spec)
+    rows = rows_of(of)
+    assert rows[Key("Logical_Router_Port", "Subnet/demo/blue:gateway")].columns["ipv6_ra_configs"] == {}
+    assert Key("DHCP_Options", "Subnet/demo/blue:v6") not in rows
+
+
 def test_without_dhcp_there_are_no_options():
     quiet = subnet(dhcp={"enabled": False})
     assert not [key for key in rows_of(quiet) if key.table == "DHCP_Options"]

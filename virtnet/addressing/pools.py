@@ -7,6 +7,9 @@ from virtnet.addressing.pool import Interval, Pool
 from virtnet.api import ClusterSubnet, Subnet, SubnetSpec
 from virtnet.api.addresses import Address, Network
 
+IPV6_MTU = 1280
+"""The smallest that any link with IPv6 has."""
+
 LARGEST_COUNT = 2**63 - 1
 """The largest number that the API server stores."""
 
@@ -19,6 +22,8 @@ def pools_of(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
     """The pools of a Subnet. Raises InvalidSubnet."""
     spec = subnet.spec
     networks = _networks(spec.cidrs)
+    if spec.guest_mtu < IPV6_MTU and any(network.version == 6 for network in networks):
+        raise InvalidSubnet(f"mtu: {spec.guest_mtu} is too small for IPv6, which needs {IPV6_MTU} (RFC 8200)")
     asked = {one.version: _host("gateways", one, networks) for one in _addresses("gateways", spec.gateways)}
     gateways: dict[int, Address] = {network.version: asked.get(network.version) or network[1] for network in networks}
     own = _own(spec, networks, gateways)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from virtnet.api import ClusterSubnet, Subnet
 from virtnet.topology.dhcp4 import dhcp4_rows
+from virtnet.topology.dhcp6 import advertisements, dhcp6_rows
 from virtnet.topology.port import port_rows
 from virtnet.topology.rows import Row
 from virtnet.topology.switch import ALONE, Addressing, Beside, gateway_rows, switch_rows
@@ -20,8 +21,9 @@ def subnet_rows(subnet: Subnet | ClusterSubnet, pools: Sequence[Addressing], bes
     """All rows of a Subnet. They hang on the router of its Vpc, whose rows must be there or come along."""
     return [
         *switch_rows(subnet, pools),
-        *gateway_rows(subnet, pools, beside),
+        *gateway_rows(subnet, pools, beside, advertisements(subnet)),
         *localnet_rows(subnet),
         *silence_rows(subnet, pools),
         *dhcp4_rows(subnet, pools, beside),
+        *dhcp6_rows(subnet, pools),
     ]

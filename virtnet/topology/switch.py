@@ -1,6 +1,6 @@
 """A Subnet's logical switch, and what joins it to its Vpc's router."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Protocol, Self
@@ -71,10 +71,13 @@ def gateway_key(subnet: Subnet | ClusterSubnet) -> Key:
     return part("Logical_Router_Port", switch_key(subnet.ref), _GATEWAY)
 
 
-def gateway_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing], beside: Beside) -> list[Row]:
+def gateway_rows(
+    subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing], beside: Beside, advertised: Mapping[str, str]
+) -> list[Row]:
     """A port of the Vpc's router, and the switch's port that leads to it; nothing where the router has no address.
 
-    Where others of the Vpc send larger packets, the router tells them so (RFC 1191) instead of losing them.
+    ``advertised``: what the router says of itself (ovn-nb(5), ipv6_ra_configs). Where others of the Vpc send larger
+    packets, the router tells them so (RFC 1191) instead of losing them.
     """
     interfaces = router_interfaces(subnet, pools)
     if not interfaces:
@@ -89,6 +92,7 @@ def gateway_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing], be
                 "name": row_name(gateway),
                 "mac": router_mac(gateway),
                 "networks": frozenset(map(str, interfaces)),
+                "ipv6_ra_configs": advertised,
                 "options": {"gateway_mtu": str(mtu)} if mtu < beside.mtu else {},
                 "external_ids": own(gateway),
             },
@@ -102,6 +106,7 @@ def gateway_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing], be
                 "addresses": frozenset({"router"}),
                 "port_security": frozenset(),
                 "dhcpv4_options": None,
+                "dhcpv6_options": None,
                 "options": {"router-port": row_name(gateway)},
                 "external_ids": own(uplink),
             },

@@ -76,15 +76,26 @@ TABLES: Mapping[str, Table] = {
                     "mtu",
                     "dns_server",
                     "domain_name",
+                    "domain_search",
                     "classless_static_route",
                 }
             )
         },
     ),
     "Logical_Router_Port": Table(
-        {"name": Column.TEXT, "mac": Column.TEXT, "networks": Column.SET, "options": Column.MAP, **_IDS},
+        {
+            "name": Column.TEXT,
+            "mac": Column.TEXT,
+            "networks": Column.SET,
+            "ipv6_ra_configs": Column.MAP,
+            "options": Column.MAP,
+            **_IDS,
+        },
         root=False,
-        own={"options": frozenset({"gateway_mtu"})},
+        own={
+            "ipv6_ra_configs": frozenset({"address_mode", "send_periodic", "mtu", "rdnss", "dnssl"}),
+            "options": frozenset({"gateway_mtu"}),
+        },
     ),
     "Logical_Switch_Port": Table(
         {
@@ -93,6 +104,7 @@ TABLES: Mapping[str, Table] = {
             "addresses": Column.SET,
             "port_security": Column.SET,
             "dhcpv4_options": Column.REF,
+            "dhcpv6_options": Column.REF,
             "tag": Column.OPTIONAL,
             "options": Column.MAP,
             **_IDS,

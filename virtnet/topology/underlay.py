@@ -29,6 +29,7 @@ def localnet_rows(subnet: Subnet | ClusterSubnet) -> list[Row]:
                 "addresses": frozenset({"unknown"}),
                 "port_security": frozenset(),
                 "dhcpv4_options": None,
+                "dhcpv6_options": None,
                 "tag": spec.vlan or None,
                 "options": {"network_name": spec.provider_network, **flood},
                 "external_ids": own(localnet),
