@@ -93,6 +93,8 @@ def test_a_guest_that_left_for_good_is_never_given_back(steps: list[str]) -> Non
 
 @settings(max_examples=150)
 @given(st.lists(STEP, min_size=10, max_size=40))
+@example([*["proceed ipmbc 0"] * 2, "ovn ipmbc 0", *["proceed ipmbc 0"] * 5, "node_dies ipmbc 0", "proceed ipmbc 0",
+          *["ovn ipmbc 0"] * 2, "node_returns i 0"])  # fmt: skip
 def test_deciding_again_from_the_same_facts_changes_nothing(steps: list[str]) -> None:
     """But for the journal's own progress: each decision may open the next step, never take one back."""
     world = World()

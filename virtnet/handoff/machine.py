@@ -83,7 +83,7 @@ def _single(facts: Facts) -> Decision:
         return Decision(options=stands, wait=wait, patient=_target(facts, home) is None)
     here = ChassisOptions(requested=(facts.chassis[home.node],))
     target = _target(facts, home)
-    if target is None or facts.instance is None:
+    if target is None or facts.instance is None or facts.instance.final:
         # One that died while it was additional is not taken off, not even by itself when it comes back.
         quiet = facts.options == here and not facts.binding.requested_additional
         return Decision(options=here, evict=facts.binding.additional if quiet else frozenset())
