@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from virtnet.api import AddressLease
+from virtnet.api import AddressLease, ClusterSubnet, ProviderNetwork
 from virtnet.api.names import ATTACHMENTS, PINNED
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
@@ -16,10 +16,13 @@ from virtnet.lab import migrate
 from virtnet.lab.demo.manifests import NAMESPACE, Body
 from virtnet.lab.lab import Lab
 
+PROVIDER_NETWORKS = kinds.of(ProviderNetwork)
 SUBNETS = kinds.Kind("virtnet.dev", "v1alpha1", "subnets")
 KINDS = {
     "Namespace": NAMESPACES,
     "Subnet": SUBNETS,
+    "ClusterSubnet": kinds.of(ClusterSubnet),
+    "ProviderNetwork": PROVIDER_NETWORKS,
     "NetworkAttachmentDefinition": NADS,
     "VirtualMachine": VMS,
     "Pod": PODS,
@@ -82,6 +85,17 @@ class Demo:
         body = self.get(VMS, vm) or {}
         (nic,) = json.loads(body["metadata"]["annotations"][PINNED])["nics"].values()
         return nic["addresses"][0], nic["mac"]
+
+    def addresses(self, vm: str) -> list[str]:
+        """All that admission has written, of each family."""
+        body = self.get(VMS, vm) or {}
+        (nic,) = json.loads(body["metadata"]["annotations"][PINNED])["nics"].values()
+        return list(nic["addresses"])
+
+    def plugged(self, network: str) -> list[str]:
+        """The nodes on which a ProviderNetwork is ready."""
+        body = self.lab.ask(lambda cluster: cluster.get(PROVIDER_NETWORKS, network))
+        return list(body.get("status", {}).get("readyNodes", ()))
 
     def node_of(self, vm: str) -> str:
         status = (self.get(VMIS, vm) or {}).get("status", {})

@@ -20,9 +20,11 @@ from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import Probe, answers, neighbour, ping_from_guest
 from virtnet.lab.demo.report import Migration, Report, Vm
 from virtnet.lab.lab import Lab, LabError
+from virtnet.lab.physical import VLAN
 
 LAB = "demo"
 PROBE = f"{NAMESPACE}/probe"
+ROUTER6 = "fd10:10::1"
 SETTLE_SECONDS = 1.0
 """How long is probed before and after a migration."""
 
@@ -51,7 +53,8 @@ class Show:
             self.pin()
             self.boot()
             self.restart_elsewhere()
-            self.migrate()
+            self.migrate("app", "overlay", self.target, "probe")
+            self.underlay()
             self.delete()
         finally:
             with self.step("Tear down"):
@@ -80,8 +83,8 @@ class Show:
                 self.demo.apply(body)
             for name, node, address in (("db", "node1", ""), ("web", "node2", ""), ("app", "", "10.10.0.77")):
                 self.demo.apply(manifests.vm(name, node=node, address=address))
-                ip, mac = self.demo.pinned(name)
-                self.say(f"{name}: {ip} {mac}" + (" (asked for)" if address else ""))
+                _, mac = self.demo.pinned(name)
+                self.say(f"{name}: {' '.join(self.demo.addresses(name))} {mac}" + (" (asked for)" if address else ""))
         with self.step("A manifest that asks for an address of another is refused"):
             self.report.refused = self.demo.refusal(manifests.vm("copy", node="node1", address="10.10.0.77"))
             self.say(self.report.refused)
@@ -97,10 +100,12 @@ class Show:
                 ip, _ = self.demo.pinned(name)
                 until(lambda ip=ip: answers(self.lab, PROBE, ip), f"{name} answering at {ip}")  # type: ignore[misc]
                 mac = neighbour(self.lab, PROBE, ip)
-                self.report.vms.append(Vm(name, ip, mac))
+                self.report.vms.append(Vm(name, ip, mac, addresses=self.demo.addresses(name)))
                 self.say(f"{name} on {self.demo.node_of(name)} answers at {ip} from {mac}")
             db, web = self.report.vms[0].ip_before, self.report.vms[1].ip_before
             self.say(f"db pings web across nodes: {ping_from_guest(self.lab, PROBE, db, web)}")
+            until(lambda: answers(self.lab, PROBE, ROUTER6), f"the router answering at {ROUTER6}")
+            self.say(f"the pod reaches the Vpc's router by IPv6 at {ROUTER6}")
 
     def restart_elsewhere(self) -> None:
         with self.step("web is stopped, and started on another node"):
@@ -111,23 +116,44 @@ class Show:
             until(lambda: self.demo.node_of("web") == "node1", "web running on node1")
             until(lambda: answers(self.lab, PROBE, ip), f"web answering at {ip} again")
             self.say(f"web on {self.demo.node_of('web')} answers at {ip}")
+        for vm in self.report.vms:
+            vm.ip_after, vm.mac_after = self.demo.pinned(vm.name)[0], neighbour(self.lab, PROBE, vm.ip_before)
 
-    def migrate(self) -> None:
-        with self.step("app is live-migrated while a pod on a third node probes it every millisecond"):
-            ip = self.report.vms[2].ip_before
-            source = self.demo.node_of("app")
-            icmp = Probe.start(self.lab, PROBE, "icmp", ip, "--interval-ms", "1")
-            tcp = Probe.start(self.lab, PROBE, "tcp", ip, "--port", "7")
+    def underlay(self) -> None:
+        """A VM on VLAN 100 of the physical network, which machines outside reach as they reach each other."""
+        with self.step("A physical network: its NICs are plugged in, a VM boots on VLAN 100"):
+            for body in (manifests.provider_network(), manifests.lan(), manifests.nad("lan-net", clusterSubnet="lan")):
+                self.demo.apply(body)
+            until(lambda: len(self.demo.plugged("rack")) == len(self.lab.nodes), "NICs plugged in")
+            self.say(f"plugged in on {', '.join(self.demo.plugged('rack'))}")
+            self.demo.apply(manifests.vm("edge", network="lan"))
+            home = until(lambda: self.demo.node_of("edge"), "edge running")
+            target, peer = [node for node in self.lab.nodes if node != home]
+            self.demo.apply(manifests.probe(peer, name="watch", network="lan"))
+            until(lambda: self.demo.pod_runs("watch"), "the probe pod running")
+            ip, mac = self.demo.pinned("edge")
+            until(lambda: answers(self.lab, f"{NAMESPACE}/watch", ip), f"edge answering at {ip}")
+            self.report.vms.append(Vm("edge", ip, mac, addresses=self.demo.addresses("edge")))
+            self.say(f"edge answers at {ip}; the switch outside has learnt it on {self.lab.physical.where(mac, VLAN)}")
+        self.migrate("edge", "underlay", target, "watch")
+        self.say(f"the switch outside has it on {self.lab.physical.where(mac, VLAN)} now")
+
+    def migrate(self, name: str, network: str, target: str, probe: str) -> None:
+        with self.step(f"{name} is live-migrated while a pod on a third node probes it every millisecond"):
+            vm = next(vm for vm in self.report.vms if vm.name == name)
+            pod, ip, source = f"{NAMESPACE}/{probe}", vm.ip_before, self.demo.node_of(name)
+            icmp = Probe.start(self.lab, pod, "icmp", ip, "--interval-ms", "1")
+            tcp = Probe.start(self.lab, pod, "tcp", ip, "--port", "7")
             time.sleep(SETTLE_SECONDS)
-            uid, frames = self._migrate("app", to=self.target)
+            uid, frames = self._migrate(name, to=target, probe=probe)
             time.sleep(SETTLE_SECONDS)
             seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
             pause = json.loads((self.lab.names.state / "migrations" / f"{uid}.json").read_text())
             after = [moment for moment in first["times"] if moment >= pause["resume"]]
             self.report.migrations.append(
                 Migration(
-                    vm="app",
-                    network="overlay",
+                    vm=name,
+                    network=network,
                     pause_ms=pause["pause_ms"],
                     gap_ms=seen["gap_ms"],
                     first_frame_ms=(after[0] - pause["resume"]) * 1000 if after else -1,
@@ -137,12 +163,11 @@ class Show:
                     tcp_survived=stream["survived"],
                 )
             )
-            self.say(f"{source} -> {self.demo.node_of('app')}; the stream carried {stream['lines']} lines")
-        for vm in self.report.vms:
-            answers(self.lab, PROBE, vm.ip_before)
-            vm.ip_after, vm.mac_after = self.demo.pinned(vm.name)[0], neighbour(self.lab, PROBE, vm.ip_before)
+            self.say(f"{source} -> {self.demo.node_of(name)}; the stream carried {stream['lines']} lines")
+            answers(self.lab, pod, ip)
+            vm.ip_after, vm.mac_after = self.demo.pinned(name)[0], neighbour(self.lab, pod, ip)
 
-    def _migrate(self, vm: str, *, to: str) -> tuple[str, Probe]:
+    def _migrate(self, vm: str, *, to: str, probe: str) -> tuple[str, Probe]:
         """Migrate, and watch the tap of the target from before the guest runs there."""
         with ThreadPoolExecutor(1) as pool:
             moving = pool.submit(
@@ -150,8 +175,8 @@ class Show:
             )
             uid, pod = until(self.demo.target, "a target pod")
             tap = until(lambda: self._tap(pod), "the target's tap")
-            probe = self.demo.address_of_pod("probe")
-            frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", probe)
+            peer = self.demo.address_of_pod(probe)
+            frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", peer)
             moving.result()
         return uid, frames
 
@@ -165,8 +190,9 @@ class Show:
 
     def delete(self) -> None:
         with self.step("The VMs are deleted, and their leases go"):
-            self.demo.delete_vms("db", "web", "app")
-            self.demo.delete_pod("probe")
+            self.demo.delete_vms("db", "web", "app", "edge")
+            for pod in ("probe", "watch"):
+                self.demo.delete_pod(pod)
             until(lambda: self.demo.leases() == 0, "no lease left", seconds=30)
             self.report.leases_left = self.demo.leases()
             self.say(f"{self.report.leases_left} leases left")
