@@ -1,0 +1,108 @@
+"""Whether a guest that has arrived answers, on the host's end of its NIC in the real kernel."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.attach.rig import MAC, Node, attachment, run
+from tests.attach.test_gates import frame, send
+from virtnet.api import NodeHandoff
+from virtnet.api.records import Attachment
+from virtnet.node.arrivals import Arrivals
+from virtnet.node.journal import Entry, Journal
+
+PORT = "demo/db.blue"
+HERE = NodeHandoff(migration="m1", role="Target", open=True)
+QEMU = bytes.fromhex("ff" * 6 + MAC.replace(":", "")) + b"\x80\x35" + bytes(46)
+"""An announcement (RARP), as QEMU makes it of a guest that goes on, or should."""
+
+pytestmark = pytest.mark.system
+
+
+class Rig:
+    """The NIC of a pod whose own kernel plays the guest, and a daemon's part of this process."""
+
+    def __init__(self, node: Node, journal: Journal) -> None:
+        self.node = node
+        self.netns = f"{node.name}-p{node.made}"
+        self.heard = asyncio.Event()
+        self.arrivals = Arrivals(f"/run/netns/{node.name}", journal, self.heard.set)
+
+    def guest(self, *words: str) -> None:
+        run("ip", "-n", self.netns, *words)
+
+    def follow(self, handoffs: dict[str, NodeHandoff]) -> None:
+        self.arrivals.follow(handoffs)
+
+    async def answers(self, seconds: float = 10.0) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.heard.wait()
+        except TimeoutError:
+            return False
+        return self.arrivals.answers({PORT: HERE})[PORT].answered_at is not None
+
+
+@pytest.fixture
+async def rig(node: Node, tmp_path: Path) -> AsyncIterator[Rig]:
+    node.pod()
+    node.add()
+    journal = Journal(tmp_path / "journal")
+    await journal.write(
+        Entry(
+            container="c1",
+            interface="pod1",
+            network_name="blue-net",
+            netns="/run/netns/none",
+            pod_namespace="demo",
+            pod_name="launcher",
+            pod_uid="u1",
+            migration="m1",
+            state="Attached",
+            attachment=Attachment.model_validate(attachment()),
+        )
+    )
+    made = Rig(node, journal)
+    yield made
+    made.follow({})
+    journal.close()
+
+
+async def test_a_guest_that_answers_is_told_of(rig: Rig) -> None:
+    rig.guest("link", "set", "pod1", "address", MAC)
+    rig.guest("address", "replace", "10.0.0.5/24", "dev", "pod1")
+    rig.follow({PORT: HERE})
+    assert await rig.answers()
+
+
+async def test_an_announcement_is_no_answer_and_anything_else_is(rig: Rig) -> None:
+    rig.guest("address", "flush", "dev", "pod1")
+    rig.follow({PORT: HERE})
+    await send(f"/run/netns/{rig.netns}", "pod1", QEMU)
+    assert not await rig.answers(0.5)
+    said = rig.arrivals.answers({PORT: HERE})[PORT]
+    assert said.asked_at is not None
+    assert said.answered_at is None
+    await send(f"/run/netns/{rig.netns}", "pod1", frame(MAC, "ff:ff:ff:ff:ff:ff"))
+    assert await rig.answers()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(NodeHandoff(migration="m1", role="Target"), id="not said to be here yet"),
+        pytest.param(NodeHandoff(migration="m1", role="Source", release=True), id="it leaves"),
+        pytest.param(NodeHandoff(migration="m2", role="Target", open=True), id="another migration's NIC"),
+    ],
+)
+async def test_nobody_else_is_asked(rig: Rig, part: NodeHandoff) -> None:
+    rig.follow({PORT: part})
+    assert rig.arrivals.answers({PORT: part}) == {}
+
+
+async def test_what_is_over_is_forgotten(rig: Rig) -> None:
+    rig.follow({PORT: HERE})
+    rig.follow({})
+    assert rig.arrivals.answers({PORT: HERE}) == {}
