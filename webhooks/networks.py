@@ -109,5 +109,6 @@ def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, confi
         routes=member.routes,
         mtu=spec.guest_mtu,
         underlay=underlay_of(spec),
+        ipam_claim=member.selection.ipam_claim,
         configure=configure,
     )

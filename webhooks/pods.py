@@ -8,11 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 from virtnet.addressing.wants import Asked, Past, Refused, port_of, want, without_twins
 from virtnet.api import Owner
 from virtnet.api.kubevirt import owning_instance
-from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS, InvalidNetwork, chosen
+from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS, InvalidNetwork, Selection, chosen
 from virtnet.api.names import ATTACHMENTS
 from virtnet.api.records import Attachment
 from virtnet.api.workloads import owning_stateful_set
+from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
+from virtnet.kube.errors import NotFound
 from webhooks.cache import Cache
 from webhooks.claims import Claims
 from webhooks.launchers import Launchers
@@ -83,9 +85,10 @@ class PodMarker:
         namespace = pod["metadata"]["namespace"]
         owner = Owner(kind="Pod", name=pod["metadata"]["name"], stateful_set=owning_stateful_set(pod))
         pools = {member.subnet.ref: member.pools for member in members.values()}
+        asked = {interface: await self._asked(member.selection, namespace) for interface, member in members.items()}
         wants = without_twins(
             want(
-                Asked(interface, member.selection.nad, member.selection.mac, member.selection.bare_addresses),
+                Asked(interface, member.selection.nad, member.selection.mac, asked[interface]),
                 namespace=namespace,
                 owner=owner,
                 subnet=member.subnet.ref,
@@ -102,6 +105,19 @@ class PodMarker:
             )
             for interface, member in members.items()
         }
+
+    async def _asked(self, selection: Selection, namespace: str) -> tuple[str, ...]:
+        """The addresses that a selection asks for: by itself, or by an IPAMClaim that has them already."""
+        if selection.addresses or not selection.ipam_claim:
+            return selection.bare_addresses
+        try:
+            claim = await self._cluster.get(kinds.IPAM_CLAIMS, selection.ipam_claim, namespace)
+        except NotFound as error:
+            raise Refused(
+                f"IPAMClaim {namespace}/{selection.ipam_claim}, which is to be used on {selection.nad}, does not exist",
+                code=409,
+            ) from error
+        return tuple(address.split("/")[0] for address in (claim.get("status") or {}).get("ips") or ())
 
 
 def attachments_of(pod: Body | None) -> Attachments:

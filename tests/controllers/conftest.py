@@ -89,11 +89,11 @@ class World:
         }
 
     async def launcher(
-        self, name: str, vm: str = "db", *, node: str = "node1", labels: dict[str, str] | None = None
+        self, name: str, vm: str = "db", *, node: str = "node1", labels: dict[str, str] | None = None, claim: str = ""
     ) -> None:
         """A virt-launcher pod as admission marks it."""
         owner = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": vm, "uid": "u"}
-        place = {"port": port_name(vm, "blue"), "network": "blue", "interface": "pod16477688c0e"}
+        place = {"port": port_name(vm, "blue"), "network": "blue", "interface": "pod16477688c0e", "claim": claim}
         await self._pod(name, owner, node=node, labels={"kubevirt.io": "virt-launcher", **(labels or {})}, **place)
 
     async def member(self, stateful_set: str, ordinal: int) -> None:
@@ -111,7 +111,7 @@ class World:
         await self.cluster.create(STATEFUL_SETS, body, self.namespace)
 
     async def _pod(
-        self, name: str, owner: Any, *, node: str, labels: Any, port: str, network: str, interface: str
+        self, name: str, owner: Any, *, node: str, labels: Any, port: str, network: str, interface: str, claim: str = ""
     ) -> None:
         attachment = Attachment(
             port=f"{self.namespace}/{port}",
@@ -121,6 +121,7 @@ class World:
             mac="02:76:6e:00:00:05",
             addresses=("10.0.0.5/24",),
             mtu=1442,
+            ipam_claim=claim,
         )
         annotation = f'{{"{interface}":{attachment.model_dump_json(by_alias=True)}}}'
         body = {

@@ -6,7 +6,7 @@ from tests.controllers.conftest import LEASES, PORTS, SUBNETS, World, until
 from virtnet.api import Subnet, Vpc
 from virtnet.api.lease import lease_name
 from virtnet.kube import kinds
-from virtnet.kube.kinds import PODS, STATEFUL_SETS, VMS
+from virtnet.kube.kinds import IPAM_CLAIMS, PODS, STATEFUL_SETS, VMS
 
 pytestmark = pytest.mark.system
 
@@ -99,6 +99,28 @@ async def test_a_stateful_sets_pod_has_its_addresses_again_until_it_is_scaled_do
     await world.cluster.delete(PODS, "web-1", world.namespace)
     await world.cluster.patch(STATEFUL_SETS, "web", {"spec": {"replicas": 1}}, world.namespace)
     await gone(world)
+
+
+async def test_an_ipam_claim_is_told_what_its_nic_has(world: World) -> None:
+    """Made before the pod or after it; what somebody else writes there does not stand."""
+    await world.subnet()
+    await world.vm()
+    await world.launcher("launcher", claim="db.blue")
+    body = {"apiVersion": "k8s.cni.cncf.io/v1alpha1", "kind": "IPAMClaim", "metadata": {"name": "db.blue"}}
+    claim = {**body, "spec": {"network": "blue-net", "interface": ""}}
+    await world.cluster.create(IPAM_CLAIMS, claim, world.namespace)
+
+    async def told() -> bool:
+        found = await world.cluster.get(IPAM_CLAIMS, "db.blue", world.namespace)
+        status = found.get("status", {})
+        return (status.get("ips"), status.get("ownerPod")) == (["10.0.0.5/24"], {"name": "launcher"})
+
+    await until(told, "the claim told")
+    other = {"status": {"ips": ["10.0.0.9/24"]}}
+    await world.cluster.patch(IPAM_CLAIMS, "db.blue", other, world.namespace, subresource="status")
+    await until(told, "the claim told again")
+    await world.cluster.delete(IPAM_CLAIMS, "db.blue", world.namespace)
+    assert (await world.leases())["10.0.0.5"] == "Bound"
 
 
 async def test_the_subnet_says_how_full_it_is(world: World) -> None:

@@ -11,7 +11,7 @@ from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, pod_interface, port_name
 from virtnet.kube import kinds
 from virtnet.kube.errors import Rejected
-from virtnet.kube.kinds import PODS, VMIS, VMS
+from virtnet.kube.kinds import IPAM_CLAIMS, PODS, VMIS, VMS
 
 DENIED = 'admission webhook "mark-pod.virtnet.dev" denied the request: '
 BLUE = pod_interface("blue")
@@ -236,6 +236,27 @@ async def test_a_pod_of_a_stateful_set_has_what_it_had_when_it_is_made_again(ten
     items, _ = await tenant.cluster.list(kinds.of(AddressLease))
     ours = [item["spec"]["holder"] for item in items if item["spec"]["holder"]["namespace"] == tenant.namespace]
     assert {holder["owner"]["statefulSet"] for holder in ours} == {"web"}
+
+
+async def test_an_ipam_claim_has_a_say(tenant: Tenant) -> None:
+    """ipam-extensions writes the reference. What the claim has is asked for by an ordinary pod; a VM was pinned before."""
+    element = {"name": "blue-net", "ipam-claim-reference": "data"}
+    with pytest.raises(Rejected, match=r"IPAMClaim .*/data, which is to be used on .*/blue-net, does not exist"):
+        await tenant.pod(pod(networks=[element]))
+    body = {"apiVersion": "k8s.cni.cncf.io/v1alpha1", "kind": "IPAMClaim", "metadata": {"name": "data"}}
+    claim = {**body, "spec": {"network": "blue-net", "interface": "net1"}}
+    await tenant.cluster.create(IPAM_CLAIMS, claim, tenant.namespace)
+    fresh = attachments(await tenant.pod(pod("fresh", [element])))["net1"]
+    assert fresh["ipamClaim"] == "data"
+    status = {"status": {"ips": ["10.0.0.88/24"]}}
+    await tenant.cluster.patch(IPAM_CLAIMS, "data", status, tenant.namespace, subresource="status")
+    assert attachments(await tenant.pod(pod("again", [element])))["net1"]["addresses"] == ["10.0.0.88/24"]
+
+    made = await tenant.create(vm())
+    body = launcher()
+    body["metadata"]["annotations"][NETWORKS] = json.dumps([{**element, "interface": BLUE}])
+    found = attachments(await tenant.pod(body))[BLUE]
+    assert (found["ipamClaim"], found["addresses"]) == ("data", [f"{pinned(made)['blue'][0]}/24"])
 
 
 async def test_a_pod_never_takes_over_what_a_vm_of_its_name_holds(tenant: Tenant) -> None:

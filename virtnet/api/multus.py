@@ -17,6 +17,9 @@ NETWORKS = "k8s.v1.cni.cncf.io/networks"
 DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
 """On a pod: the network that takes the place of the pod network."""
 
+CLAIM = "ipam-claim-reference"
+"""In a selection: the IPAMClaim that keeps account of the network's addresses. ipam-extensions writes it."""
+
 _SHORT = re.compile(r"(?:(?P<namespace>[^/@\s]+)/)?(?P<name>[^/@\s]+)(?:@(?P<interface>[^/@\s]+))?")
 
 
@@ -35,6 +38,8 @@ class Selection:
     addresses: tuple[str, ...] = ()
     default_route: bool = False
     """Whether the pod's default route goes through this network."""
+    ipam_claim: str = ""
+    """Name of an IPAMClaim that keeps account of the addresses, in the pod's namespace."""
 
     @property
     def bare_addresses(self) -> tuple[str, ...]:
@@ -121,7 +126,7 @@ def _elements(text: str) -> list[Any]:
 def _long(element: Any, number: int, namespace: str) -> Selection:
     if not isinstance(element, dict) or not element.get("name"):
         raise InvalidNetwork(f"annotation {NETWORKS}: element {number} has no name")
-    texts = {key: element.get(key) or "" for key in ("name", "namespace", "interface", "mac")}
+    texts = {key: element.get(key) or "" for key in ("name", "namespace", "interface", "mac", CLAIM)}
     addresses = element.get("ips") or []
     for key, value in texts.items():
         if not isinstance(value, str):
@@ -134,6 +139,7 @@ def _long(element: Any, number: int, namespace: str) -> Selection:
         mac=texts["mac"],
         addresses=tuple(addresses),
         default_route=bool(element.get("default-route")),
+        ipam_claim=texts[CLAIM],
     )
 
 

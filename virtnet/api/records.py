@@ -62,5 +62,7 @@ class Attachment(Spec):
     underlay: Underlay | None = None
     """None in an overlay."""
     nic: Literal["veth"] = "veth"
+    ipam_claim: str = ""
+    """Name of the IPAMClaim, in the pod's namespace, that is told of the addresses; empty for none."""
     configure: bool = False
     """Whether the pod's own interface gets the addresses: an ordinary pod's does; a VM's stays bare for the guest."""

@@ -22,7 +22,7 @@ from virtnet.api import (
 )
 from virtnet.api.names import ATTACHED_LABEL
 from virtnet.controllers.store import Store, lease_owner, port_owner, stateful_set_id, subnet_id, vpc_of
-from virtnet.controllers.views import Pod, StatefulSet, Vm, VmMigration
+from virtnet.controllers.views import IpamClaim, Pod, StatefulSet, Vm, VmMigration
 from virtnet.controllers.worker import Worker
 from virtnet.handoff.facts import Instance
 from virtnet.kube import kinds
@@ -60,6 +60,7 @@ def sources(store: Store) -> list[tuple[kinds.Kind, Table[Any], dict[str, str]]]
         (kinds.VMIS, store.instances, {}),
         (kinds.VMIMS, store.migrations, {}),
         (kinds.PODS, store.pods, {"labels": f"{ATTACHED_LABEL}=true"}),
+        (kinds.IPAM_CLAIMS, store.ipam_claims, {}),
         (kinds.STATEFUL_SETS, store.stateful_sets, {}),
         (kinds.of(Vpc), store.vpcs, {}),
         (kinds.of(ClusterVpc), store.cluster_vpcs, {}),
@@ -81,7 +82,7 @@ class Informers:
         self._workers = workers
         self._chassis: dict[str, str] = {}
         changed: list[Callable[[Any], None]] = [
-            self._vm, self._instance, self._migration, self._pod, self._stateful_set,
+            self._vm, self._instance, self._migration, self._pod, self._ipam_claim, self._stateful_set,
             self._vpc, self._vpc, self._subnet, self._subnet, self._provider_network,
             self._port, self._lease, self._node,
         ]  # fmt: skip
@@ -138,6 +139,10 @@ class Informers:
     def _pod(self, pod: Pod) -> None:
         self._workers.owners.nudge([pod.owner])
         self._workers.rows.nudge(port_keys(self._store.ports.of(pod.owner)))
+
+    def _ipam_claim(self, claim: IpamClaim) -> None:
+        """It may have been made after its pod, or say something else."""
+        self._workers.owners.nudge(pod.owner for pod in self._store.pods.of(claim.key))
 
     def _stateful_set(self, found: StatefulSet) -> None:
         """Its pods that are gone may not be made again."""

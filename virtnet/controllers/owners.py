@@ -11,6 +11,7 @@ from virtnet.api import AddressLease, Cooling, Port, PortSpec, SubnetRef
 from virtnet.api.addresses import is_mac
 from virtnet.api.meta import Metadata
 from virtnet.api.names import OWNER_LABEL, label_value
+from virtnet.controllers import ipam_claims
 from virtnet.controllers.ownership import desired_ports, pinned_leases, plan_leases, plan_ports
 from virtnet.controllers.store import Store, subnet_id
 from virtnet.handoff.machine import home_of
@@ -69,7 +70,8 @@ class Owners:
         present = store.ports.of(owner)
         keepers = {port.key: keeper for port in present if (keeper := store.keeper(port)) is not None}
         kept = [port for port in present if port.key in keepers]
-        desired = desired_ports(key, vm, sorted(pods, key=lambda pod: pod.launcher == home), kept)
+        pods = sorted(pods, key=lambda pod: pod.launcher == home)
+        desired = desired_ports(key, vm, pods, kept)
         plan = plan_ports(desired, present)
         for port, spec in plan.create.items():
             await self._create(port, spec)
@@ -90,6 +92,7 @@ class Owners:
             *(lease.spec.holder.key for lease in store.leases.of(owner)),
         }:
             await self._leases(owner, port, desired.get(port), pinned.get(port, frozenset()), uid)
+        await ipam_claims.fill(self._cluster, store, pods)
 
     async def _create(self, key: str, spec: PortSpec) -> None:
         namespace, name = key.split("/")

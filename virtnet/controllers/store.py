@@ -20,7 +20,7 @@ from virtnet.api import (
     SubnetRef,
     Vpc,
 )
-from virtnet.controllers.views import Pod, StatefulSet, Vm, VmMigration, instance_of
+from virtnet.controllers.views import IpamClaim, Pod, StatefulSet, Vm, VmMigration, instance_of
 from virtnet.handoff.facts import Instance
 from virtnet.kube.table import Table, object_key
 
@@ -89,7 +89,8 @@ class Store:
         self.vms = Table(Vm.of)
         self.instances: Table[tuple[str, Instance]] = Table(lambda body: (object_key(body), instance_of(body)))
         self.migrations = Table(VmMigration.of, lambda m: [m.vmi])
-        self.pods = Table(Pod.of, lambda pod: [pod.owner])
+        self.pods = Table(Pod.of, lambda pod: [pod.owner, *filter(None, map(pod.claim, pod.attachments))])
+        self.ipam_claims = Table(IpamClaim.of)
         self.vpcs = Table(Vpc.parse)
         self.cluster_vpcs = Table(ClusterVpc.parse)
         self.subnets = Table(Subnet.parse, lambda subnet: [vpc_of(subnet)], _decisive)

@@ -56,6 +56,10 @@ class Pod:
         """``vm:namespace/name`` of its VM, or ``pod:namespace/name``."""
         return f"vm:{self.vmi}" if self.vmi else f"pod:{self.key}"
 
+    def claim(self, attachment: Attachment) -> str:
+        """Key of the IPAMClaim of one of its NICs; empty for none."""
+        return f"{self.key.partition('/')[0]}/{attachment.ipam_claim}" if attachment.ipam_claim else ""
+
     @classmethod
     def of(cls, body: Body) -> "Pod":
         metadata = body["metadata"]
@@ -75,6 +79,20 @@ class Pod:
         except ValidationError:
             return cls(key, metadata["uid"], vmi, launcher, (), readable=False)
         return cls(key, metadata["uid"], vmi, launcher, attachments, stateful_set=owning_stateful_set(body))
+
+
+@dataclass(frozen=True)
+class IpamClaim:
+    """An IPAMClaim: what it says of its addresses."""
+
+    key: str
+    addresses: tuple[str, ...]
+    pod: str
+
+    @classmethod
+    def of(cls, body: Body) -> "IpamClaim":
+        status = body.get("status") or {}
+        return cls(object_key(body), tuple(status.get("ips") or ()), (status.get("ownerPod") or {}).get("name") or "")
 
 
 @dataclass(frozen=True)
