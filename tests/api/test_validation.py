@@ -108,7 +108,7 @@ async def test_a_lease_does_not_change_hands(cluster: Cluster, namespace: str) -
 async def test_an_empty_cluster_vpc_is_enough(cluster: Cluster) -> None:
     made = await cluster.create(
         kinds.of(ClusterVpc),
-        {"apiVersion": "virtnet.dev/v1alpha1", "kind": "ClusterVpc", "metadata": {"name": "default"}},
+        {"apiVersion": "virtnet.dev/v1alpha1", "kind": "ClusterVpc", "metadata": {"name": "bare"}},
     )
     assert ClusterVpc.parse(made).spec.allowed_namespaces == ()
-    await cluster.delete(kinds.of(ClusterVpc), "default")
+    await cluster.delete(kinds.of(ClusterVpc), "bare")
