@@ -16,6 +16,7 @@ from virtnet.node.pods import Pods, over, wanted
 from virtnet.node.request import AttachmentId, CniError, Request
 from virtnet.node.results import result
 from virtnet.node.switch import SwitchPort
+from virtnet.node.underlays import Underlays
 from virtnet.ovn.errors import OvnError
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class Parts:
     port: SwitchPort
     drivers: Mapping[str, Driver]
     leftovers: Leftovers
+    underlays: Underlays
     patience: float
     """Seconds that ADD waits for OVN."""
 
@@ -119,6 +121,7 @@ class Attacher:
         else:
             if known is not None:
                 await self._detach(request.id)  # what a crash has left, or an earlier answer that holds no more
+            await self._parts.underlays.check(entry)
             known = await self._attach(entry)
         return result(known, request.version, await self._driver(known).observe(known))
 

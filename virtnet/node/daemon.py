@@ -26,6 +26,7 @@ from virtnet.node.server import Server, registry
 from virtnet.node.switch import SwitchPort
 from virtnet.node.tidy import Repair, tidy
 from virtnet.node.tunnel import Tunnel
+from virtnet.node.underlays import Underlays
 from virtnet.ovn.errors import Unavailable
 from virtnet.ovn.provider_bridges import ProviderBridges
 from virtnet.ovn.vswitch import VSwitch
@@ -116,6 +117,7 @@ def parts_of(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, pa
         port=port,
         drivers={"veth": Veth(here, lambda: vswitch.datapath == "netdev", gates)},
         leftovers=Leftovers(port, here),
+        underlays=Underlays(here, vswitch),
         patience=patience,
     )
 
