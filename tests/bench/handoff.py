@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.bench.figures import merge
 from virtnet.kube.kinds import PODS
 from virtnet.lab import migrate, netns
 from virtnet.lab.demo import manifests
@@ -44,6 +45,8 @@ SETTLE_SECONDS = 1.5
 """How long is probed before and after a migration; the prober counts no probe of its last second as lost."""
 
 ROUNDS = 20
+NEVER_MS = 60_000.0
+"""In place of a time that did not come while was looked."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _round(
     return Round(
         pause_ms=moved["pause_ms"],
         gap_ms=seen["gap_ms"],
-        first_frame_ms=(after[0] - resume) * 1000 if after else float("inf"),
+        first_frame_ms=(after[0] - resume) * 1000 if after else NEVER_MS,
         sent=seen["sent"],
         lost=seen["lost"],
         lost_before=sum(moment < stop for moment in lost),
@@ -295,12 +298,21 @@ def main() -> None:
     finally:
         if not os.environ.get("BENCH_KEEP"):
             lab.down()
-    result = {"ways": {name: summary(found) for name, found in rounds.items()}}
-    print(json.dumps(result, indent=2))
+    ways = {name: summary(found) for name, found in rounds.items()}
+    print(json.dumps(ways, indent=2))
     if path := os.environ.get("BENCH_JSON"):
-        Path(path).write_text(json.dumps(result, indent=2) + "\n")
+        merge(Path(path), dict(flat("ways", ways)))
         every = {name: [asdict(one) for one in found] for name, found in rounds.items()}
         Path(path).with_suffix(".rounds.json").write_text(json.dumps(every))
+
+
+def flat(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Figures by their dotted names."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from flat(f"{name}.{key}", part)
+    else:
+        yield name, value
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ class Gates:
     _opened: dict[tuple[str, str], datetime] = field(default_factory=dict)
     """When a guest has opened its gate, by port and migration."""
     _callbacks: list[Callable[[AttachmentId], None]] = field(default_factory=list)
+    _listeners: list[Callable[[], None]] = field(default_factory=list)
     _removals: set[asyncio.Future[None]] = field(default_factory=set)
 
     async def obstacle(self) -> str:
@@ -98,6 +99,8 @@ class Gates:
         self._shut[entry.id] = _Gate(entry.attachment.port, entry.migration, table, guest, loop.time(), mac)
         loop.add_reader(guest, self._heard, entry.id)
         log.info("gate shut", port=entry.attachment.port, nic=str(entry.id))
+        for callback in self._listeners:
+            callback()
 
     async def forget(self, id_: AttachmentId) -> None:
         """Take the NIC's gate away, if it has one."""
@@ -135,6 +138,10 @@ class Gates:
             for (port, migration), moment in self._opened.items()
             if (port, migration) in current
         }
+
+    def on_shut(self, callback: Callable[[], None]) -> None:
+        """Call back when a gate is shut: ``follow`` is due, for the controller may have said before where to tell."""
+        self._listeners.append(callback)
 
     def on_open(self, callback: Callable[[AttachmentId], None]) -> None:
         """Call back when the guest of a NIC has opened its gate."""

@@ -63,6 +63,7 @@ class OwnNodeNetwork:
         self._announcer = announcer
         gates.on_open(announcer.arrived)
         gates.on_open(lambda _: self._look.set())
+        gates.on_shut(self._look.set)
         tunnel.on_change(self._look.set)
         self._networks = networks
         if networks is not None:
