@@ -82,6 +82,27 @@ def test_an_ordinary_pods_nic_is_configured(node: Node) -> None:
     assert (routes["default"], routes["192.168.0.0/16"]) == ("10.0.0.1", "10.0.0.9")
 
 
+def test_an_ordinary_pods_nic_has_both_families_at_once(node: Node) -> None:
+    """Without waiting for detection of duplicates: an address that is tentative serves nobody yet."""
+    node.pod(
+        configure=True,
+        addresses=["10.0.0.5/24", "fd00::5/64"],
+        gateways=["10.0.0.1", "fd00::1"],
+        routes=[{"destination": "fd20::/48", "gateway": "fd00::9"}],
+    )
+    netns = node.sandbox()
+    result = node.add(netns=netns, version="0.4.0")
+    assert result["ips"] == [
+        {"address": "10.0.0.5/24", "interface": 1, "gateway": "10.0.0.1", "version": "4"},
+        {"address": "fd00::5/64", "interface": 1, "gateway": "fd00::1", "version": "6"},
+    ]
+    (link,) = inside(netns, "addr", "show", "pod1")
+    (six,) = [a for a in link["addr_info"] if a["family"] == "inet6" and a["scope"] == "global"]
+    assert (six["local"], six["prefixlen"], six.get("nodad"), six.get("tentative")) == ("fd00::5", 64, True, None)
+    routes = {route["dst"]: route.get("gateway") for route in inside(netns, "-6", "route")}
+    assert (routes["default"], routes["fd20::/48"]) == ("fd00::1", "fd00::9")
+
+
 def test_frames_pass_from_pod_to_pod(node: Node) -> None:
     """TCP and all: the switch is a plain one here, because no OVN tells it otherwise."""
     node.vsctl("set", "Bridge", "br-int", "fail_mode=standalone")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
 from virtnet.node import links
 from virtnet.node.gates import Gates
@@ -149,7 +150,9 @@ def _configure(netlink: IPRoute, index: int, entry: Entry) -> None:
     attachment = entry.attachment
     for text in attachment.addresses:
         address = ip_interface(text)
-        netlink.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+        # A lease proves that nobody else has it: no detection of duplicates, so that it serves at once.
+        flags = {"flags": IFA_F_NODAD} if address.version == 6 else {}
+        netlink.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **flags)
     for gateway in attachment.gateways:
         netlink.route("replace", dst="::/0" if ":" in gateway else "0.0.0.0/0", gateway=gateway, oif=index)
     for route in attachment.routes:
