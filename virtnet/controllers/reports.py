@@ -77,10 +77,10 @@ class Reports:
         nodes = {chassis: node for node, chassis in self._store.chassis().items()}
         phase, ready, message = _phase(view)
         handoffs = port.status.handoffs
-        if view.journal is not None:
-            handoffs = with_record(handoffs, record_of(view.journal, str(view.journal.state), message=view.wait))
         if over := self._over.get(key):
             handoffs = with_record(handoffs, over)
+        if view.journal is not None:
+            handoffs = with_record(handoffs, record_of(view.journal, str(view.journal.state), message=view.wait))
         if view.in_ovn:
             handoffs = without_lost(handoffs, self._underway(port, view.journal), datetime.now(UTC))
         generation = port.metadata.generation

@@ -10,7 +10,7 @@ from virtnet.api import HandoffSupport, NodeHandoffStatus, NodeNetwork, NodeNetw
 from virtnet.api.meta import Metadata
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import AlreadyExists, ApiError
+from virtnet.kube.errors import AlreadyExists, ApiError, NotFound
 from virtnet.node.announce import Announcer
 from virtnet.node.arrivals import Arrivals
 from virtnet.node.attach import Attacher
@@ -111,6 +111,10 @@ class OwnNodeNetwork:
             self._look.clear()
             try:
                 await self._once()
+            except NotFound:
+                log.info("own NodeNetwork is gone; made anew")
+                self._known = None
+                self._look.set()
             except (ApiError, OvnError, OSError) as error:
                 log.warning("to be retried", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -144,7 +148,8 @@ class OwnNodeNetwork:
         if status != known.status:
             patch = merge_patch(known.status, status)
             body = await self._cluster.patch(NODES, self._node, {"status": patch}, subresource="status")
-            self._known = NodeNetwork.parse(body)
+            if self._known is known:  # else the watch has told something newer, perhaps that it is gone
+                self._known = NodeNetwork.parse(body)
 
     def _answers(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
         answers = self._releases.answers(known) | self._gates.answers(known.spec.handoffs)
