@@ -55,6 +55,12 @@ class Attachment(Spec):
     mac: str
     addresses: tuple[str, ...]
     """With prefix length, as a CNI result has them: ``10.0.0.5/24``, one of each family."""
+
+    @property
+    def bare_addresses(self) -> tuple[str, ...]:
+        """Without the prefix length."""
+        return tuple(address.partition("/")[0] for address in self.addresses)
+
     gateways: tuple[str, ...] = ()
     """Of the default routes, one of each family; none where another network has them."""
     routes: tuple[Route, ...] = ()

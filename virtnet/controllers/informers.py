@@ -81,12 +81,23 @@ class Informers:
         self._store = store
         self._workers = workers
         self._chassis: dict[str, str] = {}
-        changed: list[Callable[[Any], None]] = [
-            self._vm, self._instance, self._migration, self._pod, self._ipam_claim, self._stateful_set,
-            self._vpc, self._vpc, self._subnet, self._subnet, self._provider_network,
-            self._port, self._lease, self._node,
-        ]  # fmt: skip
-        self._watches = [(*source, do) for source, do in zip(sources(store), changed, strict=True)]
+        changed: dict[kinds.Kind, Callable[[Any], None]] = {
+            kinds.VMS: self._vm,
+            kinds.VMIS: self._instance,
+            kinds.VMIMS: self._migration,
+            kinds.PODS: self._pod,
+            kinds.IPAM_CLAIMS: self._ipam_claim,
+            kinds.STATEFUL_SETS: self._stateful_set,
+            kinds.of(Vpc): self._vpc,
+            kinds.of(ClusterVpc): self._vpc,
+            kinds.of(Subnet): self._subnet,
+            kinds.of(ClusterSubnet): self._subnet,
+            kinds.of(ProviderNetwork): self._provider_network,
+            kinds.of(Port): self._port,
+            kinds.of(AddressLease): self._lease,
+            kinds.of(NodeNetwork): self._node,
+        }
+        self._watches = [(kind, table, selectors, changed[kind]) for kind, table, selectors in sources(store)]
 
     async def run(self, synced: Callable[[], Awaitable[None]]) -> None:
         """Watch for ever; ``synced`` is awaited once, when every table is whole. Nothing may be decided before."""
@@ -150,8 +161,7 @@ class Informers:
 
     def _vpc(self, vpc: Vpc | ClusterVpc) -> None:
         id_ = vpc_id(vpc)
-        inside = [s for s in (*self._store.subnets, *self._store.cluster_subnets) if vpc_of(s) == id_]
-        keys = [id_, *(subnet_id(s.ref) for s in inside)]
+        keys = [id_, *(subnet_id(s.ref) for s in self._store.inside(id_))]
         self._workers.rows.nudge([*keys, *(key for id_ in keys for key in port_keys(self._store.ports.of(id_)))])
         self._workers.reports.nudge(keys)
 
@@ -159,11 +169,7 @@ class Informers:
         key = subnet_id(subnet.ref)
         self._workers.rows.nudge([key, *port_keys(self._store.ports.of(key))])
         # Another that this one overlapped may be served once this one is gone.
-        beside = [
-            subnet_id(s.ref)
-            for s in (*self._store.subnets, *self._store.cluster_subnets)
-            if vpc_of(s) == vpc_of(subnet)
-        ]
+        beside = [subnet_id(s.ref) for s in self._store.inside(vpc_of(subnet))]
         self._workers.rows.nudge([*beside, *(port for id_ in beside for port in port_keys(self._store.ports.of(id_)))])
         self._workers.reports.nudge([key, vpc_of(subnet), *beside])
 

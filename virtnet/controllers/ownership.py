@@ -41,7 +41,7 @@ def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod], kept: Iterable[P
                 network_attachment_definition=attachment.network_attachment_definition,
                 subnet=attachment.subnet,
                 mac_address=attachment.mac,
-                addresses=tuple(address.split("/")[0] for address in attachment.addresses),
+                addresses=attachment.bare_addresses,
                 nic=attachment.nic,
             )
     return ports

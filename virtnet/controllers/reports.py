@@ -10,9 +10,9 @@ import structlog
 from virtnet.addressing.pools import LARGEST_COUNT, capacity, pools_of
 from virtnet.api import Condition, HandoffRecord, Port, Resource, Spec, set_condition
 from virtnet.api.addresses import family
-from virtnet.controllers.informers import subnet_of, vpc_id
+from virtnet.controllers.informers import subnet_of
 from virtnet.controllers.placement import obstacle
-from virtnet.controllers.store import Store, vpc_of
+from virtnet.controllers.store import Store
 from virtnet.controllers.worker import each
 from virtnet.handoff.journal import Journal
 from virtnet.handoff.machine import Outcome
@@ -139,11 +139,7 @@ class Reports:
         vpc = self._store.vpc(id_)
         if vpc is None:
             return
-        inside = sorted(
-            subnet.key
-            for subnet in (*self._store.subnets, *self._store.cluster_subnets)
-            if vpc_of(subnet) == vpc_id(vpc)
-        )
+        inside = sorted(subnet.key for subnet in self._store.inside(id_))
         generation = vpc.metadata.generation
         conditions = set_condition(vpc.status.conditions, "Ready", status=True, reason="InOvn", generation=generation)
         status = vpc.status.model_copy(

@@ -15,7 +15,7 @@ from virtnet.controllers.informers import port_keys, subnet_of, vpc_id
 from virtnet.controllers.ownership import leases_of
 from virtnet.controllers.placement import obstacle
 from virtnet.controllers.reports import PortView
-from virtnet.controllers.store import Store, port_owner, subnet_id, vpc_of
+from virtnet.controllers.store import Store, port_owner, subnet_id
 from virtnet.controllers.waits import Waits
 from virtnet.controllers.worker import together
 from virtnet.handoff.facts import Binding, Facts
@@ -150,9 +150,7 @@ class Rows:
         vpc = self._store.vpc(id_)
         if vpc is not None:
             return vpc_rows(vpc)
-        store = self._store
-        named = any(vpc_of(subnet) == id_ for subnet in (*store.subnets, *store.cluster_subnets))
-        return self._northbound.of(id_) if named else []
+        return self._northbound.of(id_) if self._store.inside(id_) else []
 
     def _subnet(self, id_: str) -> list[Row]:
         """A switch that guests use stays, whatever becomes of the objects; its condition says what is wrong."""

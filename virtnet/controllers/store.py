@@ -135,11 +135,13 @@ class Store:
         places = (self.vpcs, self.cluster_vpcs, self.subnets, self.cluster_subnets, self.provider_networks)
         return sum(table.decided for table in places)
 
+    def inside(self, vpc: str) -> list[Subnet | ClusterSubnet]:
+        """The Subnets of a Vpc, by its ``Kind/key``."""
+        return [*self.subnets.of(vpc), *self.cluster_subnets.of(vpc)]
+
     def beside(self, subnet: Subnet | ClusterSubnet) -> list[Subnet | ClusterSubnet]:
         """The other Subnets of its Vpc."""
-        vpc = vpc_of(subnet)
-        every: tuple[Subnet | ClusterSubnet, ...] = (*self.subnets.of(vpc), *self.cluster_subnets.of(vpc))
-        return [other for other in every if other.ref != subnet.ref]
+        return [other for other in self.inside(vpc_of(subnet)) if other.ref != subnet.ref]
 
     def twin(self, subnet: Subnet | ClusterSubnet) -> ClusterSubnet | None:
         """An elder underlay on the very same piece of a physical network that this one overlaps, in whichever Vpc.

@@ -88,6 +88,5 @@ class Announcer:
             raise FileNotFoundError(
                 f"no way to {attachment.underlay.provider_network}: bridge {bridge!r}, port {patch}"
             )
-        addresses = [address.partition("/")[0] for address in attachment.addresses]
-        frames = announcements(attachment.mac, addresses, attachment.underlay.vlan)
+        frames = announcements(attachment.mac, attachment.bare_addresses, attachment.underlay.vlan)
         await inject(self._sockets / f"{bridge}.mgmt", port, frames)

@@ -5,10 +5,8 @@ that nobody has, until anything but QEMU's announcement comes from its own MAC. 
 silent: the network has done its part by then, and the controller says so.
 """
 
-import array
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +14,10 @@ from datetime import UTC, datetime
 import structlog
 
 from virtnet.api import NodeHandoff, NodeHandoffStatus
+from virtnet.node.frames import RARP, question
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.netns import inside
+from virtnet.node.packets import OUTGOING, listener
 
 log = structlog.get_logger()
 
@@ -25,11 +25,7 @@ ASK_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0
 """How long one is asked: the controller gives up earlier, and the handoff is over then."""
 
-ASKER = bytes.fromhex("02766effffff")
-_ALL_PROTOCOLS = 0x0003
-_ATTACH_FILTER = 26
-_OUTGOING = 4
-_RARP = 0x8035
+ASKER = "02:76:6e:ff:ff:ff"
 
 Key = tuple[str, str]
 """Port and migration."""
@@ -72,16 +68,18 @@ class Arrivals:
 
     async def _ask(self, key: Key, entry: Entry) -> None:
         try:
-            guest = await inside(self.here, lambda _: _listener(entry.host_name, entry.attachment.mac))
+            guest = await inside(
+                self.here, lambda _: listener(entry.host_name, source=entry.attachment.mac, other_than=RARP)
+            )
         except OSError as error:  # its NIC is going away
             log.info("not asked", port=key[0], error=str(error))
             return
-        question = _question(entry.attachment.mac, _ipv4(entry))
+        asked = question(ASKER, _ipv4(entry), 0, to=entry.attachment.mac)
         with guest:
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not await _heard(guest):
-                        guest.send(question)
+                        guest.send(asked)
             except TimeoutError:
                 log.warning("a guest answers nothing", port=key[0], nic=str(entry.id))
                 return
@@ -100,7 +98,7 @@ async def _heard(guest: socket.socket) -> bool:
         async with asyncio.timeout(ASK_SECONDS):
             while True:
                 _, address = await loop.sock_recvfrom(guest, 64)
-                if address[2] != _OUTGOING:
+                if address[2] != OUTGOING:
                     return True
     except TimeoutError:
         return False
@@ -108,43 +106,4 @@ async def _heard(guest: socket.socket) -> bool:
 
 def _ipv4(entry: Entry) -> str:
     """The NIC's IPv4 address; empty where it has none."""
-    return next((one.partition("/")[0] for one in entry.attachment.addresses if "." in one), "")
-
-
-def _question(mac: str, address: str) -> bytes:
-    """An ARP probe (RFC 5227) to one MAC."""
-    guest = bytes.fromhex(mac.replace(":", ""))
-    head = guest + ASKER + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    return head + ASKER + bytes(4) + bytes(6) + socket.inet_aton(address)
-
-
-def _listener(device: str, mac: str) -> socket.socket:
-    """A socket that hears what a guest sends on a device, QEMU's announcements aside. Raises OSError."""
-    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-    try:
-        _filter(listener, bytes.fromhex(mac.replace(":", "")))
-        listener.bind((device, _ALL_PROTOCOLS))
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _filter(listener: socket.socket, mac: bytes) -> None:
-    """Let the kernel filter (a struct sock_fprog of classic BPF)."""
-    load_word, load_half, equal, end = 0x20, 0x28, 0x15, 0x06
-    high, low = struct.unpack("!IH", mac)
-    program = array.array("B")
-    for code, if_true, if_false, value in (
-        (load_word, 0, 0, 6),
-        (equal, 0, 5, high),
-        (load_half, 0, 0, 10),
-        (equal, 0, 3, low),
-        (load_half, 0, 0, 12),
-        (equal, 1, 0, _RARP),
-        (end, 0, 0, 0xFFFF),
-        (end, 0, 0, 0),
-    ):
-        program.frombytes(struct.pack("=HBBI", code, if_true, if_false, value))
-    address, length = program.buffer_info()
-    listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", length // 8, address))
+    return next((one for one in entry.attachment.bare_addresses if "." in one), "")

@@ -22,6 +22,7 @@ from virtnet.node import links, taps
 from virtnet.node.geneve import Tunnel
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.netns import NamespaceGone, inside
+from virtnet.node.packets import listener
 
 log = structlog.get_logger()
 
@@ -34,7 +35,6 @@ ATTEMPTS, PAUSE_SECONDS = 20, 0.001
 MOST = 4096
 """Frames that one drain carries at most; a tap's queue holds 1000 unless somebody has made it longer."""
 
-_ALL_PROTOCOLS = 0x0003
 _SYS_PTRACE = 19
 _SENDER = "02766efffffe"
 
@@ -141,7 +141,9 @@ class Drains:
             if not queues:
                 raise OSError(f"no process in {entry.netns} reads from a tap on the bridge of {entry.interface}")
             local = self.local()
-            tunnel, door = await inside(self.here, lambda _: (Tunnel.to(path, local), _door(entry.host_name)))
+            tunnel, door = await inside(
+                self.here, lambda _: (Tunnel.to(path, local), listener(entry.host_name, kind=WORD_TYPE))
+            )
             undo.pop_all()
         return _Drain(entry, path.token, queues, tunnel, door)
 
@@ -184,15 +186,3 @@ class Drains:
         drain = self._armed.pop(key)
         asyncio.get_running_loop().remove_reader(drain.door)
         drain.close()
-
-
-def _door(device: str) -> socket.socket:
-    """A socket that hears words on a device, in either direction. Raises OSError."""
-    door = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-    try:
-        links.hear_type(door, WORD_TYPE)
-        door.bind((device, _ALL_PROTOCOLS))
-    except BaseException:
-        door.close()
-        raise
-    return door

@@ -30,14 +30,17 @@ def announcements(mac: str, addresses: Iterable[str], vlan: int) -> list[bytes]:
     return found
 
 
-def question(mac: str, address: str, vlan: int) -> bytes:
-    """Who has this address, asked by one who claims none: an ARP probe (RFC 5227) or as for DAD (RFC 4862)."""
+def question(mac: str, address: str, vlan: int, *, to: str = "") -> bytes:
+    """Who has this address, asked by one who claims none: an ARP probe (RFC 5227) or as for DAD (RFC 4862).
+
+    ``to``: asked of one MAC alone.
+    """
     source, asked = octets(mac), ip_address(address)
     if isinstance(asked, IPv4Address):
-        return _ethernet(BROADCAST, source, vlan, ARP, _arp(1, source, bytes(4), bytes(6), asked.packed))
+        return _ethernet(octets(to) or BROADCAST, source, vlan, ARP, _arp(1, source, bytes(4), bytes(6), asked.packed))
     group = IPv6Address(int(IPv6Address("ff02::1:ff00:0")) | int(asked) & 0xFFFFFF)
     body = struct.pack("!BBHI", 135, 0, 0, 0) + asked.packed
-    return _ethernet(_multicast(group), source, vlan, IPV6, _ipv6(IPv6Address(0), group, body))
+    return _ethernet(octets(to) or _multicast(group), source, vlan, IPV6, _ipv6(IPv6Address(0), group, body))
 
 
 def claim(frame: bytes) -> tuple[str, str] | None:

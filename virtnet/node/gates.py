@@ -8,11 +8,9 @@ A gate is a socket of this process (see nft.py): where the daemon dies or is rep
 worst that comes of it are duplicates. So no gate is ever put up anew, and none has to be found after a crash.
 """
 
-import array
 import asyncio
 import contextlib
 import socket
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +23,7 @@ from virtnet.node.drains import word
 from virtnet.node.geneve import Tunnel
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside
+from virtnet.node.packets import OUTGOING, listener
 from virtnet.node.request import AttachmentId
 
 log = structlog.get_logger()
@@ -33,9 +32,6 @@ FORGOTTEN_SECONDS = 30.0
 """How long a gate stays shut for a handoff of which the controller says nothing."""
 
 _ANY_MAC = "02:00:00:00:00:00"
-_ALL_PROTOCOLS = 0x0003
-_ATTACH_FILTER = 26
-_OUTGOING = 4
 
 
 @dataclass(eq=False)
@@ -83,7 +79,7 @@ class Gates:
         await self.forget(entry.id)
 
         def make() -> tuple[socket.socket, socket.socket]:
-            guest = _listener(name, mac)
+            guest = listener(name, source=mac)
             try:
                 return nft.gate(name, mac), guest
             except BaseException:
@@ -158,7 +154,7 @@ class Gates:
             log.info("gate not listened at any more", port=gate.port, error=str(error))
             asyncio.get_running_loop().remove_reader(gate.guest)
             return
-        if address[2] == _OUTGOING:
+        if address[2] == OUTGOING:
             return
         if gate.tunnel is not None:
             with contextlib.suppress(OSError):  # then nothing is drained
@@ -187,33 +183,3 @@ class Gates:
         if gate.tunnel is not None:
             gate.tunnel.close()
         await asyncio.to_thread(gate.table.close)  # the kernel waits for all that is under way
-
-
-def _listener(device: str, mac: str) -> socket.socket:
-    """A socket that hears frames from a MAC on a device. Raises OSError."""
-    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-    try:
-        _hear_only(listener, bytes.fromhex(mac.replace(":", "")))
-        listener.bind((device, _ALL_PROTOCOLS))
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _hear_only(listener: socket.socket, mac: bytes) -> None:
-    """Let the kernel filter for frames with this source (a struct sock_fprog of classic BPF)."""
-    load_word, load_half, equal, end = 0x20, 0x28, 0x15, 0x06
-    high, low = struct.unpack("!IH", mac)
-    program = array.array("B")
-    for code, if_true, if_false, value in (
-        (load_word, 0, 0, 6),
-        (equal, 0, 3, high),
-        (load_half, 0, 0, 10),
-        (equal, 0, 1, low),
-        (end, 0, 0, 0xFFFF),
-        (end, 0, 0, 0),
-    ):
-        program.frombytes(struct.pack("=HBBI", code, if_true, if_false, value))
-    address, length = program.buffer_info()
-    listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", length // 8, address))

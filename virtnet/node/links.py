@@ -16,7 +16,6 @@ from pyroute2.netlink.exceptions import NetlinkError
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 _ADDRESSES_BY_NOBODY = 1
-_ATTACH_FILTER = 26
 _SCOPE_GLOBAL = 0
 
 
@@ -148,18 +147,3 @@ def peer(netlink: IPRoute, name: str) -> int:
         if index is not None:
             return int(index)
     raise OSError(errno.ENODEV, f"{name} has no other end")
-
-
-def hear_type(listener: socket.socket, kind: int) -> None:
-    """Let the kernel filter for frames of an EtherType (a struct sock_fprog of classic BPF)."""
-    load_half, equal, end = 0x28, 0x15, 0x06
-    program = array.array("B")
-    for code, if_true, if_false, value in (
-        (load_half, 0, 0, 12),
-        (equal, 0, 1, kind),
-        (end, 0, 0, 0xFFFF),
-        (end, 0, 0, 0),
-    ):
-        program.frombytes(struct.pack("=HBBI", code, if_true, if_false, value))
-    address, length = program.buffer_info()
-    listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", length // 8, address))

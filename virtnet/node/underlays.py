@@ -15,12 +15,12 @@ import structlog
 from virtnet.node.frames import claim, question
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside
+from virtnet.node.packets import listener
 from virtnet.node.request import CniError
 from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
 
-_EVERY_PROTOCOL = 3
 _SOL_PACKET, _ADD_MEMBERSHIP, _PROMISCUOUS = 263, 1, 1
 QUESTIONS = 3
 PAUSE_SECONDS = 0.06
@@ -54,13 +54,12 @@ class Underlays:
         if not underlay.conflict_detection or entry.migration:
             return
         try:
-            listener = await inside(self.here, lambda _: _listener(bridge))
+            wire = await inside(self.here, lambda _: _listener(bridge))
         except OSError as error:  # a bridge that somebody else has made, and left down
             log.warning("addresses not asked for", bridge=bridge, error=str(error))
             return
-        addresses = [address.partition("/")[0] for address in entry.attachment.addresses]
-        with listener:
-            found = await holders(listener, entry.attachment.mac, addresses, underlay.vlan)
+        with wire:
+            found = await holders(wire, entry.attachment.mac, entry.attachment.bare_addresses, underlay.vlan)
         if found:
             address, mac = next(iter(found.items()))
             where = f"VLAN {underlay.vlan} of {network}" if underlay.vlan else network
@@ -72,17 +71,17 @@ class Underlays:
             )
 
 
-async def holders(listener: socket.socket, mac: str, addresses: Iterable[str], vlan: int) -> dict[str, str]:
+async def holders(wire: socket.socket, mac: str, addresses: Iterable[str], vlan: int) -> dict[str, str]:
     """Who says to have these addresses: address -> MAC, without the given one. Raises OSError."""
     asked = set(addresses)
     found: dict[str, str] = {}
     for _ in range(QUESTIONS):
         for address in asked:
-            listener.send(question(mac, address, vlan))
+            wire.send(question(mac, address, vlan))
         try:
             async with asyncio.timeout(PAUSE_SECONDS):
                 while True:
-                    said = claim(await asyncio.get_running_loop().sock_recv(listener, 256))
+                    said = claim(await asyncio.get_running_loop().sock_recv(wire, 256))
                     if said is not None and said[0] in asked and said[1] != mac:
                         found[said[0]] = said[1]
         except TimeoutError:
@@ -92,11 +91,9 @@ async def holders(listener: socket.socket, mac: str, addresses: Iterable[str], v
 
 def _listener(device: str) -> socket.socket:
     """In the namespace of the calling thread. Raises OSError."""
-    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERY_PROTOCOL))
+    made = listener(device)
     try:
-        made.bind((device, _EVERY_PROTOCOL))
         made.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, _promiscuous(device))
-        made.setblocking(False)  # noqa: FBT003 - the socket's own method
     except OSError:
         made.close()
         raise

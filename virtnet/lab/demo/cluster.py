@@ -82,15 +82,18 @@ class Demo:
 
     def pinned(self, vm: str) -> tuple[str, str]:
         """Address and MAC that admission has written."""
-        body = self.get(VMS, vm) or {}
-        (nic,) = json.loads(body["metadata"]["annotations"][PINNED])["nics"].values()
+        nic = self._nic(vm)
         return nic["addresses"][0], nic["mac"]
 
     def addresses(self, vm: str) -> list[str]:
         """All that admission has written, of each family."""
+        return list(self._nic(vm)["addresses"])
+
+    def _nic(self, vm: str) -> Body:
+        """What the one NIC of a VM holds."""
         body = self.get(VMS, vm) or {}
         (nic,) = json.loads(body["metadata"]["annotations"][PINNED])["nics"].values()
-        return list(nic["addresses"])
+        return dict(nic)
 
     def plugged(self, network: str) -> list[str]:
         """The nodes on which a ProviderNetwork is ready."""

@@ -1,0 +1,61 @@
+"""Sockets that hear the frames of one device (packet(7)); the kernel itself leaves out what nobody wants."""
+
+import array
+import socket
+import struct
+
+OUTGOING = 4
+"""The packet type, third in a received frame's address, of what the node itself sends there (PACKET_OUTGOING)."""
+
+_ALL_PROTOCOLS = 0x0003
+_ATTACH_FILTER = 26
+_LOAD_WORD, _LOAD_HALF, _EQUAL, _RETURN = 0x20, 0x28, 0x15, 0x06
+_SOURCE_HIGH, _SOURCE_LOW, _ETHERTYPE = 6, 10, 12
+
+Test = tuple[int, int, int, bool]
+"""How to load, from where, what to compare with, and whether it must be equal."""
+
+
+def listener(device: str, *, source: str = "", kind: int = 0, other_than: int = 0) -> socket.socket:
+    """A socket that hears a device's frames from a MAC, of an EtherType, or of any other than one.
+
+    In the namespace of the calling thread. Raises OSError.
+    """
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    try:
+        if tests := _tests(source, kind, other_than):
+            _attach(made, tests)
+        made.bind((device, _ALL_PROTOCOLS))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _tests(source: str, kind: int, other_than: int) -> list[Test]:
+    found: list[Test] = []
+    if source:
+        high, low = struct.unpack("!IH", bytes.fromhex(source.replace(":", "")))
+        found += [(_LOAD_WORD, _SOURCE_HIGH, high, True), (_LOAD_HALF, _SOURCE_LOW, low, True)]
+    if kind:
+        found.append((_LOAD_HALF, _ETHERTYPE, kind, True))
+    if other_than:
+        found.append((_LOAD_HALF, _ETHERTYPE, other_than, False))
+    return found
+
+
+def _attach(made: socket.socket, tests: list[Test]) -> None:
+    """A struct sock_fprog of classic BPF: each test that fails jumps to the end, which takes nothing."""
+    program = array.array("B")
+
+    def add(code: int, if_true: int, if_false: int, value: int) -> None:
+        program.frombytes(struct.pack("=HBBI", code, if_true, if_false, value))
+
+    for number, (load, offset, value, equal) in enumerate(tests, start=1):
+        out = 2 * (len(tests) - number) + 1
+        add(load, 0, 0, offset)
+        add(_EQUAL, 0 if equal else out, out if equal else 0, value)
+    add(_RETURN, 0, 0, 0xFFFF)
+    add(_RETURN, 0, 0, 0)
+    address, length = program.buffer_info()
+    made.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", length // 8, address))
