@@ -17,6 +17,7 @@ from virtnet.api.names import ATTACHMENTS
 from virtnet.api.records import Attachment
 from virtnet.lab.daemon import Daemon
 from virtnet.node.daemon import install_plugin
+from virtnet.node.journal import Entry
 
 REPOSITORY = Path(__file__).parents[2]
 MAC = "02:76:6e:00:00:05"
@@ -57,6 +58,23 @@ def attachment(port: str = "demo/db.blue", **changes: Any) -> dict[str, Any]:
         **changes,
     }
     return Attachment.model_validate(given).model_dump(mode="json", by_alias=True)
+
+
+def journaled(**changes: Any) -> Entry:
+    """What a node's journal has of the NIC that ``Node.pod`` and ``Node.add`` make, attached."""
+    given = {
+        "container": "c1",
+        "interface": "pod1",
+        "network_name": "blue-net",
+        "netns": "/run/netns/none",
+        "pod_namespace": "demo",
+        "pod_name": "launcher",
+        "pod_uid": "u1",
+        "state": "Attached",
+        "attachment": attachment(),
+        **changes,
+    }
+    return Entry.model_validate(given)
 
 
 def pod_body(

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import MAC, Node, attachment, run
+from tests.attach.rig import MAC, Node, journaled, run
 from tests.attach.test_gates import frame, send
 from virtnet.api import NodeHandoff
-from virtnet.api.records import Attachment
 from virtnet.node.arrivals import Arrivals
-from virtnet.node.journal import Entry, Journal
+from virtnet.node.journal import Journal
 
 PORT = "demo/db.blue"
 HERE = NodeHandoff(migration="m1", role="Target", open=True)
@@ -50,20 +49,7 @@ async def rig(node: Node, tmp_path: Path) -> AsyncIterator[Rig]:
     node.pod()
     node.add()
     journal = Journal(tmp_path / "journal")
-    await journal.write(
-        Entry(
-            container="c1",
-            interface="pod1",
-            network_name="blue-net",
-            netns="/run/netns/none",
-            pod_namespace="demo",
-            pod_name="launcher",
-            pod_uid="u1",
-            migration="m1",
-            state="Attached",
-            attachment=Attachment.model_validate(attachment()),
-        )
-    )
+    await journal.write(journaled(migration="m1"))
     made = Rig(node, journal)
     yield made
     made.follow({})

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.attach.rig import MAC, Node, attachment, run
+from tests.attach.rig import MAC, Node, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
-from virtnet.api.records import Attachment
 from virtnet.node import geneve
 from virtnet.node.drains import Drains, word
-from virtnet.node.journal import Entry, Journal
+from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
 
 PORT, PEER, TOKEN = "demo/db.blue", "02:76:6e:00:00:99", "s" * 32
@@ -113,19 +112,7 @@ async def source(node: Node, tmp_path: Any) -> AsyncIterator[Source]:
         return far
 
     journal = Journal(tmp_path / "journal")
-    await journal.write(
-        Entry(
-            container="c1",
-            interface="pod1",
-            network_name="blue-net",
-            netns=netns,
-            pod_namespace="demo",
-            pod_name="launcher",
-            pod_uid="u1",
-            attachment=Attachment.model_validate(attachment()),
-            state="Attached",
-        )
-    )
+    await journal.write(journaled(netns=netns))
     over = asyncio.Event()
     drains = Drains(here, journal, lambda: "127.0.0.1", over.set)
     found = Source(node, drains, guest, await within(here, listen), over)

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.attach.rig import MAC, Node, attachment, eventually, inside, run
+from tests.attach.rig import MAC, Node, eventually, inside, journaled, run
 from virtnet.api import NodeHandoff
-from virtnet.api.records import Attachment
 from virtnet.node.gates import FORGOTTEN_SECONDS, Gates
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside as within
@@ -122,17 +121,7 @@ async def gates(node: Node) -> AsyncIterator[Gates]:
 
 
 def entry(migration: str) -> Entry:
-    return Entry(
-        container="c1",
-        interface="pod1",
-        network_name="blue-net",
-        netns="/run/netns/none",
-        pod_namespace="demo",
-        pod_name="launcher",
-        pod_uid="u1",
-        migration=migration,
-        attachment=Attachment.model_validate(attachment()),
-    )
+    return journaled(migration=migration, state="Attaching")
 
 
 TARGET = NodeHandoff(migration="m1", role="Target")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.labs import running
 from virtnet.api import AddressLease, Port
 from virtnet.kube import kinds
 from virtnet.kube.errors import ApiError, NotFound
@@ -114,15 +115,10 @@ class Box:
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
-    lab = Lab("faults")
-    lab.down()
-    lab.up(3)
-    try:
+    with running("faults", 3) as lab:
         found = Box(lab)
         found.start()
         yield found
-    finally:
-        lab.down()
 
 
 def test_the_guest_got_its_address_and_mtu_by_dhcp(box: Box) -> None:

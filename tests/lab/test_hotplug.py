@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.labs import running
 from virtnet.api import AddressLease, Port, Subnet
 from virtnet.api.multus import NETWORKS
 from virtnet.api.names import ADDRESSES, ATTACHMENTS, PINNED
@@ -120,15 +121,10 @@ def change_nics(spec: Object, *, plug: bool = False, mark: bool = False, drop: b
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
-    lab = Lab("hotplug")
-    lab.down()
-    lab.up(2)
-    try:
+    with running("hotplug", 2) as lab:
         found = Box(lab)
         found.start()
         yield found
-    finally:
-        lab.down()
 
 
 def test_a_nic_is_plugged_into_a_running_vm_moves_with_it_and_is_unplugged(box: Box) -> None:

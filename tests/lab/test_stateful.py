@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.labs import running
 from virtnet.lab import migrate, netns
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
@@ -96,15 +97,10 @@ class Rig:
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
-    lab = Lab("stateful")
-    lab.down()
-    lab.up(3)
-    try:
+    with running("stateful", 3) as lab:
         found = Rig(lab)
         found.start()
         yield found
-    finally:
-        lab.down()
 
 
 def test_a_flow_that_only_the_connection_tracker_knows_may_stand_still(rig: Rig) -> None:

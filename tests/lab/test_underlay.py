@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.labs import running
 from virtnet.kube.kinds import EVENTS
 from virtnet.lab import netns
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import answers
-from virtnet.lab.lab import Lab
 
 pytestmark = pytest.mark.lab
 
@@ -20,10 +20,7 @@ GATEWAY, TAKEN = "172.31.100.1", "172.31.100.50"
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    lab = Lab("underlay")
-    lab.down()
-    lab.up(3)
-    try:
+    with running("underlay", 3) as lab:
         found = Demo(lab)
         for body in (
             manifests.namespace(),
@@ -34,8 +31,6 @@ def demo() -> Iterator[Demo]:
             found.apply(body)
         until(lambda: len(found.plugged("rack")) == 3, "NICs plugged in, one of them of another name")
         yield found
-    finally:
-        lab.down()
 
 
 def pod(node: str, name: str, address: str = "") -> manifests.Body:
