@@ -11,6 +11,7 @@ import yaml
 
 from tests.lab.standin_demo import Demo
 from tests.lab.standin_lab import StandinLab
+from virtnet.kube.errors import Conflict
 from virtnet.kube.kinds import VMS
 from virtnet.lab.standin import hotplug
 from virtnet.lab.standin.command import run
@@ -150,10 +151,14 @@ async def test_a_nic_comes_and_goes_while_the_guest_runs(standin: StandinLab, de
 
 
 async def change_nics(demo: Demo, change: Callable[[Object, Object], object]) -> None:
+    """As a person's client does, which reads again when the stand-in has written in between."""
     vm = await demo.cluster.get(VMS, "vm1", demo.namespace)
     spec = vm["spec"]["template"]["spec"]
     change(spec["domain"]["devices"], spec)
-    await demo.cluster.replace(VMS, "vm1", vm, demo.namespace)
+    try:
+        await demo.cluster.replace(VMS, "vm1", vm, demo.namespace)
+    except Conflict:
+        await change_nics(demo, change)
 
 
 def nic_of(spec: Object, name: str) -> Object:
