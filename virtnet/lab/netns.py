@@ -67,6 +67,15 @@ def no_checksum_offload(netns: str, link: str) -> None:
     run("ethtool", "-K", link, "tx", "off", netns=netns)
 
 
+def keep_from_kernel(netns: str, link: str) -> None:
+    """Leave what a link receives to a packet socket alone, as a switch in userspace has it.
+
+    The kernel would answer ARP for addresses on other links with this one's MAC, and refuse what it knows no port for.
+    """
+    chain = f"add chain netdev switched {link} {{ type filter hook ingress device {link} priority 0; policy drop; }}"
+    run("nft", f"add table netdev switched; {chain}", netns=netns)
+
+
 class _Task(threading.Thread, Generic[T]):
     """A thread that enters a namespace and does one thing there: a thread never comes back from one."""
 

@@ -64,6 +64,7 @@ class Node:
         netns.create(self.netns)
         netns.cable(central, f"m-{self.name}", self.netns, MANAGEMENT_LINK)
         netns.cable(central, f"p-{self.name}", self.netns, UPLINK)
+        netns.keep_from_kernel(self.netns, UPLINK)
         netns.ip(
             central,
             f"link set m-{self.name} master {MANAGEMENT_BRIDGE}",
