@@ -139,7 +139,7 @@ def test_a_migration_hands_the_port_over_and_tells_its_story(box: Box) -> None:
     assert record.gateless == "", "the gate is used, not OVN's strategy"
     assert record.activated_at is not None, "the guest has opened it"
     for node in box.lab.nodes.values():
-        assert netns.run("nft", "list", "tables", netns=node.names.netns) == "", "no gate is left"
+        assert node.gates() == [], "no gate is left"
     said = (box.lab.nodes[source].names.state / "virtnet.log").read_text()
     assert '"event": "drained"' in said, "what the guest did not read is sent on"
     attached = {name: node.names for name, node in box.lab.nodes.items()}

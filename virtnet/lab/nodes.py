@@ -58,6 +58,11 @@ class Node:
             {"KUBECONFIG": str(self.names.lab.kubeconfig(self.names.identity))},
         )
 
+    def gates(self) -> list[str]:
+        """The nftables tables that virtnet-node has here."""
+        tables = netns.run("nft", "list", "tables", "netdev", netns=self.netns).splitlines()
+        return [name for line in tables if (name := line.split()[-1]).startswith("virtnet-")]
+
     def wire(self) -> None:
         """The namespace, its management link with an address, and its uplink, which OVS is to have."""
         central = self.names.lab.central

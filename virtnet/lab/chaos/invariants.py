@@ -185,8 +185,8 @@ def _left(arena: Arena, now: Picture) -> Iterator[str]:
         broken = [one["name"] for one in now.interfaces[name] if one["error"]]
         if broken:
             yield f"{name} has broken switch ports {broken}"
-        if gates := netns.run("nft", "list", "tables", "netdev", netns=node.netns).strip():
-            yield f"{name} still has a gate: {gates}"
+        if gates := node.gates():
+            yield f"{name} still has gates {gates}"
 
 
 def _host_links(where: str) -> int:
