@@ -93,6 +93,11 @@ class Migration:
         items, _ = await self.world.cluster.list(EVENTS, self.world.namespace)
         return [item["reason"] for item in items if item["regarding"]["name"] == "db"]
 
+    async def told(self, node: str, **fields: Any) -> None:
+        """What a node tells of it."""
+        answer = {self.port: {"migration": self.uid, **fields}}
+        await self.world.cluster.patch(NODES, node, {"status": {"handoffs": answer}}, subresource="status")
+
     async def over(self, chassis: str, state: str) -> None:
         async def settled() -> bool:
             record = await self.record()
@@ -156,6 +161,7 @@ async def test_the_whole_way(migration: Migration, disturb: Disturb) -> None:
 
     await until(release_asked, "the source asked to let go")
     disturb(world)
+    await migration.told("node2", askedAt=READY, answeredAt=READY)
     migration.bind("", "ch2", activated="ch2")
     await migration.requested("ch2")
     disturb(world)
@@ -164,7 +170,8 @@ async def test_the_whole_way(migration: Migration, disturb: Disturb) -> None:
     record = await migration.record()
     assert (record.source, record.target, record.migration) == ("node1", "node2", migration.uid)
     assert record.armed_at <= record.domain_ready_at <= record.finished_at
-    assert record.gateless == "node2 does not say that it can"
+    assert (record.gateless, record.strategy) == ("node2 does not say that it can", "rarp")
+    assert "GuestNotAsked" not in await migration.events()
 
 
 async def test_a_target_with_a_gate_needs_no_strategy(migration: Migration) -> None:
@@ -175,8 +182,7 @@ async def test_a_target_with_a_gate_needs_no_strategy(migration: Migration) -> N
         await migration.requested("ch1,ch2")
         assert world.option("db.blue", "activation-strategy") == ""
         migration.bind("ch1", "ch2")
-        answer = {migration.port: {"migration": migration.uid, "openedAt": READY}}
-        await world.cluster.patch(NODES, "node2", {"status": {"handoffs": answer}}, subresource="status")
+        await migration.told("node2", openedAt=READY)
 
         async def seen() -> bool:
             record = await migration.record()
@@ -193,8 +199,12 @@ async def test_a_target_with_a_gate_needs_no_strategy(migration: Migration) -> N
         migration.bind("", "ch2")
         await migration.requested("ch2")
         migration.bind("ch2")
+        await migration.told("node2", askedAt=READY, answeredAt=READY)
+        await migration.told("node1", carried=14)
         await migration.over("ch2", "Committed")
-        assert (await migration.record()).gateless == ""
+        record = await migration.record()
+        assert (record.gateless, record.strategy, record.carried) == ("", "", 14)
+        assert "14 frames carried over" in record.message
     finally:
         await world.cluster.patch(NODES, "node2", {"status": {"handoff": None}}, subresource="status")
 
@@ -207,6 +217,8 @@ async def test_a_source_that_is_dead_is_not_waited_for_for_ever(migration: Migra
     await migration.requested("ch2")
     migration.bind("ch2")
     await migration.over("ch2", "Committed")
+    assert "nobody has asked the guest" in (await migration.record()).message, "nor is its target's node"
+    assert "GuestNotAsked" in await migration.events()
 
 
 async def failed(migration: Migration) -> None:

@@ -35,7 +35,8 @@ def take(world: World, step: str) -> bool:
 
 def play(world: World, steps: list[str]) -> None:
     for step in steps:
-        if take(world, step) and world.on_target and world.place in world.seen.chassis:
+        decided = take(world, step)
+        if decided and world.on_target and world.place in world.seen.chassis:
             assert CHASSIS[world.place] in world.options.requested, "the guest was cut off"
 
 

@@ -5,9 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState
+from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState, Told
 from virtnet.handoff.journal import Journal, State
-from virtnet.handoff.machine import RELEASE_TIMEOUT, SETTLE_TIMEOUT, SILENT_AFTER, Outcome, decide
+from virtnet.handoff.machine import (
+    RELEASE_TIMEOUT,
+    SETTLE_TIMEOUT,
+    SILENT_AFTER,
+    UNASKED_AFTER,
+    UNCOUNTED_AFTER,
+    Outcome,
+    decide,
+)
 from virtnet.handoff.options import ChassisOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,6 +29,7 @@ BOTH = Binding(chassis="ch1", additional=frozenset({"ch2"}), requested_additiona
 READY = MigrationState(uid="m1", domain_ready=True)
 FAILED = MigrationState(uid="m1", failed=True)
 LEFT = MigrationState(uid="m1", post_copy=True)
+HEARD = {"m1": Told(asked=NOW, answered=NOW)}
 
 
 def journal(state: State, **changes: object) -> Journal:
@@ -40,7 +49,7 @@ def journal(state: State, **changes: object) -> Journal:
 
 
 def options(state: State, **changes: object) -> ChassisOptions:
-    entries = journal(state, **changes).entries()
+    entries = journal(state, strategy="rarp", **changes).entries()
     match state:
         case State.COMMITTING:
             return ChassisOptions(requested=("ch2",), journal=entries)
@@ -117,19 +126,26 @@ def test_a_target_without_a_gate_is_armed_with_the_strategy_that_every_ovn_knows
     assert decision.options.strategy == "rarp"
     written = Journal.read(decision.options.journal)
     assert written is not None
-    assert written.gateless == "an old kernel"
+    assert (written.gateless, written.strategy) == ("an old kernel", "rarp")
+    repaired = decide(facts(binding=BOTH, options=replace(decision.options, strategy="")))
+    assert repaired.options.strategy == "rarp", "somebody has taken it away"
+
+
+def test_a_target_without_a_gate_is_armed_with_the_strongest_strategy_of_its_ovn() -> None:
+    given = {"gateless": {"node2": "an old kernel"}, "strategies": {"node1": "rarp", "node2": "rarp,garp,na"}}
+    assert decide(facts(**given)).options.strategy == "rarp,garp,na"
+    assert decide(facts(**{**given, "gateless": {}})).options.strategy == ""
 
 
 def test_a_source_without_a_gate_does_not_matter() -> None:
     assert decide(facts(gateless={"node1": "an old kernel"})).options.strategy == ""
 
 
-def test_a_guest_that_opens_its_gate_is_seen() -> None:
+def test_what_the_nodes_tell_on_the_way_is_not_written_to_ovn() -> None:
+    """Each write makes northd compute, while the one that matters waits."""
     armed = ChassisOptions(requested=("ch1", "ch2"), journal=journal(State.ARMED).entries())
-    decision = decide(facts(options=armed, binding=BOTH, opened=frozenset({"m1"})))
-    written = Journal.read(decision.options.journal)
-    assert written is not None
-    assert (written.state, written.activated) == (State.ARMED, NOW)
+    told = Told(opened=NOW, asked=NOW, answered=NOW, carried=14)
+    assert decide(facts(options=armed, binding=BOTH, told={"m1": told})).options == armed
 
 
 @pytest.mark.parametrize(
@@ -311,27 +327,49 @@ def test_an_unannounced_guest_is_let_in_when_it_is_known_to_run() -> None:
     ],
 )
 def test_ends_when_ovn_has_followed(state: State, chassis: str, outcome: Outcome) -> None:
-    decision = decide(facts(options=options(state), binding=Binding(chassis=chassis)))
+    decision = decide(facts(options=options(state), binding=Binding(chassis=chassis), told=HEARD))
     assert decision.ended is not None
-    assert decision.ended[0] is outcome
+    assert decision.ended.outcome is outcome
     assert decision.options == ChassisOptions(requested=(chassis,))
 
 
-def test_a_silent_guest_is_waited_for_and_then_told_of() -> None:
-    asked = {"options": options(State.COMMITTING), "binding": Binding(chassis="ch2"), "asked": frozenset({"m1"})}
-    first = decide(facts(**asked))
-    assert first.ended is None
+OPENED = Told(opened=NOW, asked=NOW, answered=NOW)
+
+
+@pytest.mark.parametrize(
+    ("told", "changes", "waits_for", "most"),
+    [
+        pytest.param(None, {}, "node2 to ask the guest", UNASKED_AFTER, id="nobody has asked it yet"),
+        pytest.param(Told(asked=NOW), {}, "the guest to answer", SILENT_AFTER, id="it is asked"),
+        pytest.param(OPENED, {}, "node1 to count", UNCOUNTED_AFTER, id="what was sent on is not known yet"),
+        pytest.param(replace(OPENED, carried=0), {}, "", None, id="nothing had to be sent on"),
+        pytest.param(replace(OPENED, undrained="no tap"), {}, "", None, id="nothing could be sent on"),
+        pytest.param(OPENED, {"gateless": "an old kernel"}, "", None, id="without a gate nothing is sent on"),
+        pytest.param(replace(OPENED, opened=None), {}, "", None, id="the gate was opened by others: no drain"),
+    ],
+)
+def test_a_port_that_has_arrived_waits_a_while_for_what_there_is_to_tell(
+    told: Told | None, changes: dict[str, str], waits_for: str, most: timedelta | None
+) -> None:
+    given = {"binding": Binding(chassis="ch2"), "told": {"m1": told} if told else {}}
+    first = decide(facts(options=options(State.COMMITTING, **changes), **given))
     assert first.options.requested == ("ch2",)
-    assert "answer" in first.wait
-    later = {**asked, "options": first.options, "now": NOW + SILENT_AFTER}
-    silent = decide(facts(**later)).ended
-    assert silent is not None
-    assert silent[1].silent
-    for answered in (asked, later):
-        ended = decide(facts(**answered, answered=frozenset({"m1"}))).ended
-        assert ended is not None
-        assert not ended[1].silent
-        assert ended[1].settled == NOW if answered is later else True
+    if most is None:
+        assert first.ended is not None
+        return
+    assert first.ended is None
+    assert waits_for in first.wait
+    assert first.again == most
+    later = NOW + most - timedelta(milliseconds=1)
+    still = decide(facts(options=first.options, **given, now=later))
+    assert (still.ended, still.options, still.again) == (None, first.options, timedelta(milliseconds=1))
+    last = decide(facts(options=first.options, **given, now=NOW + most)).ended
+    assert last is not None
+    assert (last.outcome, last.told, last.journal.settled) == (Outcome.COMMITTED, told or Told(), NOW)
+    told_all = {"m1": replace(OPENED, carried=1)}
+    heard = decide(facts(options=first.options, binding=Binding(chassis="ch2"), told=told_all, now=later)).ended
+    assert heard is not None
+    assert (heard.told, heard.journal.settled) == (told_all["m1"], NOW)
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -350,7 +388,7 @@ def test_the_end_of_the_instance_ends_every_handoff(
     decision = decide(facts(options=options(state), instance=instance, pods=pods))
     assert decision.options == ChassisOptions(requested=requested)
     assert decision.ended is not None
-    assert decision.ended[0] is Outcome.ABANDONED
+    assert decision.ended.outcome is Outcome.ABANDONED
 
 
 @pytest.mark.parametrize(
@@ -363,11 +401,11 @@ def test_the_end_of_the_instance_ends_every_handoff(
 def test_a_dead_chassis_that_never_leaves_is_not_waited_for_for_ever(
     state: State, chassis: str, outcome: Outcome
 ) -> None:
-    stuck = Binding(chassis=chassis, additional=frozenset({"ch3"}))
-    assert decide(facts(options=options(state), binding=stuck)).ended is None
-    late = decide(facts(options=options(state), binding=stuck, now=NOW + SETTLE_TIMEOUT))
+    stuck = {"binding": Binding(chassis=chassis, additional=frozenset({"ch3"})), "told": HEARD}
+    assert decide(facts(options=options(state), **stuck)).ended is None
+    late = decide(facts(options=options(state), **stuck, now=NOW + SETTLE_TIMEOUT))
     assert late.ended is not None
-    assert late.ended[0] is outcome
+    assert late.ended.outcome is outcome
 
 
 def test_a_dead_chassis_does_not_keep_the_next_migration_from_arming() -> None:

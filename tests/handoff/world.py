@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState
-from virtnet.handoff.machine import decide
+from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState, Told
+from virtnet.handoff.journal import Journal
+from virtnet.handoff.machine import SILENT_AFTER, UNASKED_AFTER, Ending, Outcome, decide
 from virtnet.handoff.options import ChassisOptions
 
 CHASSIS = {f"node{n}": f"ch{n}" for n in (1, 2, 3)}
-WATCHES = ("instance", "pods", "migrations", "binding", "chassis")
+WATCHES = ("instance", "pods", "migrations", "binding", "chassis", "told")
 EVENTS = (
-    *["proceed"] * 12, *["ovn"] * 6, *["release"] * 3, *["tick"] * 3, "announce",
+    *["proceed"] * 12, *["ovn"] * 6, *["release"] * 3, *["tick"] * 3, "announce", *["speak"] * 3, "ask", "daemon_dies",
     "failed", "failed", "abort", "post_copy", "vmims_collected", "pods_collected", "stop", "start", "wipe",
     "node_dies", "node_returns", "node_object_goes", "chassis_unknown",
 )  # fmt: skip
@@ -26,6 +27,7 @@ class Seen:
     migrations: tuple[Migration, ...] = ()
     binding: Binding = field(default_factory=Binding)
     chassis: dict[str, str] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
 
 
 class World:
@@ -44,7 +46,9 @@ class World:
         self._pods: dict[str, LauncherPod] = {}
         self._migrations: dict[str, Migration] = {}
         self.current = ""
+        self.told: dict[str, Told] = {}
         self.released = ""
+        self.endings: list[Ending] = []
         self.on_target = False
         self.start()
         self.seen = Seen()
@@ -246,6 +250,29 @@ class World:
         if self.on_target and target and CHASSIS[target.node] in self.binding.additional:
             self.binding = replace(self.binding, activated=frozenset({CHASSIS[target.node]}))
 
+    def ask(self) -> None:
+        """The target's node asks the guest, once it has been told that it is there."""
+        journal = Journal.read(self.options.journal)
+        if journal is not None and journal.ready and journal.target not in self.dead:
+            told = self.told.get(journal.migration, Told())
+            self.told[journal.migration] = replace(told, asked=told.asked or self.now)
+
+    def speak(self) -> None:
+        """The guest sends its first frame, which opens its gate; then it answers, and the source's node has counted."""
+        told = self.told.get(self.current, Told())
+        if self.on_target and self.underway and self.underway.node not in self.dead:
+            if told.opened is None:
+                told = replace(told, opened=self.now)
+            elif told.asked and told.answered is None:
+                told = replace(told, answered=self.now)
+            else:
+                told = replace(told, carried=14)
+            self.told[self.current] = told
+
+    def daemon_dies(self) -> None:
+        """That of the target's node: it forgets."""
+        self.told.pop(self.current, None)
+
     def release(self) -> None:
         """The source's node does what it was asked; what it had is another's by now if the guest came back."""
         if self.released and self.released not in self.dead and self.place != self.released:
@@ -294,11 +321,27 @@ class World:
             binding=self.seen.binding,
             options=self.options,  # the transaction verifies what it was decided from
             chassis=self.seen.chassis,
+            told=self.seen.told,
             now=self.now,
         )
         decision = decide(facts)
+        if decision.ended is not None:
+            self.judge(decision.ended)
+        journal = Journal.read(decision.options.journal)
+        if decision.release and journal is not None and journal.migration == self.current:
+            assert self.place != decision.release, "let go of under the guest's feet"
         self.options, self.released = decision.options, decision.release
         self.binding = replace(self.binding, additional=self.binding.additional - decision.evict)
+
+    def judge(self, ending: Ending) -> None:
+        """Whether people are told the truth."""
+        journal, told = ending.journal, ending.told
+        assert Journal.read(self.options.journal) is not None, "it had ended before"
+        assert told == self.seen.told.get(journal.migration, Told())
+        self.endings.append(ending)
+        if ending.outcome is Outcome.COMMITTED and told.answered is None:
+            assert journal.settled is not None
+            assert self.now - journal.settled >= (SILENT_AFTER if told.silent else UNASKED_AFTER)
 
     def settle(self) -> None:
         """Nothing new happens; what has happened is seen, and time goes by."""

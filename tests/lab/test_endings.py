@@ -160,14 +160,6 @@ def test_the_migrations_object_is_gone_half_way(lab: Endings) -> None:
 
 def test_a_guest_that_arrives_frozen_is_told_of(lab: Endings) -> None:
     lab.begin("freezes")
-    # A handoff that OVN ends before the node has said that it asks is not judged: so OVN waits for that here.
-    northd = lab.lab.central.ovn
-    until(lambda: (found := lab.record()) and found.finished_at is None and found.bound_at, "bound on the target too")
-    northd.freeze("northd")
-    try:
-        until(lambda: "handoff-asked" in lab.nbctl("get", "Logical_Switch_Port", PORT, "external_ids"), "asked")
-    finally:
-        northd.thaw("northd")
     record = until(lambda: (found := lab.over()) and "answered nothing" in found.message and found, "told to be silent")
     assert record.state == "Committed"
     assert record.activated_at is not None, "QEMU's announcement was heard all the same"

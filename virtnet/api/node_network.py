@@ -64,6 +64,7 @@ class NodeHandoffStatus(Spec):
     carried: int | None = Field(
         default=None, description="On the source: how many frames that its guest never read were sent on to the target."
     )
+    undrained: str = Field(default="", description="On the source: why it sends nothing on.")
     asked_at: datetime | None = Field(
         default=None, description="When the target began to ask the guest, by ARP, whether it is there."
     )

@@ -50,6 +50,7 @@ class HandoffRecord(Spec):
         default="",
         description="Why OVN's activation strategy was used in place of the target's gate, so that more is lost.",
     )
+    strategy: str = Field(default="", description="Which of OVN's activation strategies was used then.")
     armed_at: datetime | None = Field(default=None, description="When the port belonged to both nodes.")
     bound_at: datetime | None = Field(default=None, description="When OVN had claimed it on the target as well.")
     activated_at: datetime | None = Field(default=None, description="When the guest announced itself on the target.")
@@ -57,6 +58,10 @@ class HandoffRecord(Spec):
     answered_at: datetime | None = Field(
         default=None, description="When the guest was first heard there itself, rather than QEMU's announcement of it."
     )
+    carried: int | None = Field(
+        default=None, description="How many frames that the guest had not read on the source were sent on to it."
+    )
+    undrained: str = Field(default="", description="Why none were sent on, so that those of the pause are lost.")
     finished_at: datetime | None = Field(default=None, description="When one node was left.")
     message: str = Field(default="", description="What it waits for, or how it ended.")
 

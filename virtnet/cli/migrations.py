@@ -14,8 +14,8 @@ from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 
 PORTS = kinds.of(Port)
-COLUMNS = ("TIME", "PORT", "FROM", "TO", "STATE", "BOUND", "HEARD", "RUNNING", "ANSWERED", "DONE", "NOTE")
-LAYOUT = "{:19}  {:28}  {:10}  {:10}  {:11}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {}"
+COLUMNS = ("TIME", "PORT", "FROM", "TO", "STATE", "BOUND", "HEARD", "RUNNING", "ANSWERED", "DONE", "CARRIED", "NOTE")
+LAYOUT = "{:19}  {:28}  {:10}  {:10}  {:11}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>7}  {}"
 
 
 def migrations(
@@ -26,7 +26,8 @@ def migrations(
     """Show the live migrations of NICs: how far each is, what it waits for, and when each step was taken.
 
     BOUND, HEARD (the first frame on the target), RUNNING (KubeVirt's word for that), ANSWERED (the guest itself, not
-    QEMU for it) and DONE are times since the port belonged to both nodes.
+    QEMU for it) and DONE are times since the port belonged to both nodes. CARRIED counts the frames that the guest had
+    not read on the source, and that were sent on to it.
     """
     if watch:
         typer.echo(LAYOUT.format(*COLUMNS))
@@ -68,7 +69,8 @@ def _rows(port: Port) -> Iterator[tuple[str, ...]]:
         if stuck and record.finished_at is None:
             state, note = "Stuck", stuck
         began = f"{record.armed_at:%Y-%m-%d %H:%M:%S}" if record.armed_at else ""
-        yield (began, port.key, record.source, record.target, state, *_times(record), note)
+        carried = "" if record.carried is None else str(record.carried)
+        yield (began, port.key, record.source, record.target, state, *_times(record), carried, note)
 
 
 def _times(record: HandoffRecord) -> Iterator[str]:

@@ -6,10 +6,10 @@ from typing import Self
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from virtnet import __version__
-from virtnet.handoff.journal import Journal
-from virtnet.handoff.machine import Outcome
+from virtnet.handoff.machine import Ending, Outcome
 
 SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+FRAMES = (0, 1, 10, 100, 1000, 4096)
 
 
 class Metrics:
@@ -37,6 +37,23 @@ class Metrics:
         self._silent = Counter(
             "virtnet_silent_guests_total", "Guests that answered nothing where they had gone.", registry=self.registry
         )
+        self._unasked = Counter(
+            "virtnet_unasked_guests_total",
+            "Guests that their new node did not ask whether they are there.",
+            registry=self.registry,
+        )
+        self._carried = Histogram(
+            "virtnet_migration_carried_frames",
+            "Frames that a guest had not read on the source and that were sent on to the target.",
+            registry=self.registry,
+            buckets=FRAMES,
+        )
+        self._armed = Histogram(
+            "virtnet_migration_port_arm_duration_seconds",
+            "From the port requested on the target too to OVN having bound it there.",
+            registry=self.registry,
+            buckets=SECONDS,
+        )
         self._handoff = Histogram(
             "virtnet_migration_port_handoff_duration_seconds",
             "From the guest known to run on the target to the target being the only chassis.",
@@ -54,9 +71,18 @@ class Metrics:
             start_http_server(port, registry=metrics.registry)
         return metrics
 
-    def handoff(self, outcome: Outcome, journal: Journal) -> None:
-        self._migrations.labels(outcome.lower()).inc()
-        if outcome is Outcome.COMMITTED and journal.ready is not None:
+    def handoff(self, ending: Ending) -> None:
+        journal, told = ending.journal, ending.told
+        self._migrations.labels(ending.outcome.lower()).inc()
+        if journal.bound is not None:
+            self._armed.observe((journal.bound - journal.armed).total_seconds())
+        if ending.outcome is not Outcome.COMMITTED:
+            return
+        if journal.ready is not None:
             self._handoff.observe(((journal.settled or datetime.now(UTC)) - journal.ready).total_seconds())
-        if outcome is Outcome.COMMITTED and journal.silent:
+        if told.carried is not None:
+            self._carried.observe(told.carried)
+        if told.silent:
             self._silent.inc()
+        elif told.answered is None:
+            self._unasked.inc()

@@ -14,7 +14,7 @@ from virtnet.api.names import OWNER_LABEL, label_value
 from virtnet.controllers import ipam_claims
 from virtnet.controllers.ownership import desired_ports, pinned_leases, plan_leases, plan_ports
 from virtnet.controllers.store import Store, subnet_id
-from virtnet.handoff.machine import home_of
+from virtnet.handoff.guest import home_of
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, Conflict, NotFound

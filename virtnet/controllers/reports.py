@@ -13,21 +13,18 @@ from virtnet.api.addresses import family
 from virtnet.controllers.informers import subnet_of
 from virtnet.controllers.placement import obstacle
 from virtnet.controllers.store import Store
+from virtnet.controllers.stories import missing, record_of, story, with_record, without_lost
 from virtnet.controllers.worker import each
+from virtnet.handoff.facts import Told
 from virtnet.handoff.journal import Journal
-from virtnet.handoff.machine import Outcome
+from virtnet.handoff.machine import Ending, Outcome
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 
 log = structlog.get_logger()
 
-KEPT_HANDOFFS = 5
 COMPONENT = "virtnet-controller"
-SILENT = (
-    "KubeVirt says that the guest runs on {journal.target}, OVN has the port there alone, and the guest neither "
-    "answers ARP nor sends anything; look at its console: the network waits for nothing more"
-)
 STUCK = "HandoffStuck"
 """Condition of a Port and reason of an Event: a handoff has waited for one thing for too long."""
 
@@ -39,6 +36,7 @@ class PortView:
     in_ovn: bool
     chassis: str
     journal: Journal | None
+    told: Told
     wait: str
     conflict: str
     stuck: str = ""
@@ -80,7 +78,9 @@ class Reports:
         if over := self._over.get(key):
             handoffs = with_record(handoffs, over)
         if view.journal is not None:
-            handoffs = with_record(handoffs, record_of(view.journal, str(view.journal.state), message=view.wait))
+            handoffs = with_record(
+                handoffs, record_of(view.journal, view.told, str(view.journal.state), message=view.wait)
+            )
         if view.in_ovn:
             handoffs = without_lost(handoffs, self._underway(port, view.journal), datetime.now(UTC))
         generation = port.metadata.generation
@@ -161,23 +161,24 @@ class Reports:
             return
         self._store.table(type(resource)).put(body)
 
-    async def ended(self, key: str, outcome: Outcome, journal: Journal) -> None:
+    async def ended(self, key: str, ending: Ending) -> None:
         """Write down how a handoff ended. Raises ApiError: its journal is kept until this has succeeded."""
         port = self._store.ports.get(key)
         if port is None:
             return
+        outcome, journal = ending.outcome, ending.journal
         over = self._over.get(key)
         told = over is not None and over.migration == journal.migration
         if over is None or not told:
             now = datetime.now(UTC)
-            told_as = story(journal, outcome, now)
-            over = record_of(journal, str(outcome), message=told_as, finished=journal.settled or now)
+            finished = journal.settled or now
+            over = record_of(journal, ending.told, str(outcome), message=story(ending, now), finished=finished)
             self._over[key] = over
         await self._write(port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, over)}))
         if not told:
             await self.event(port, f"Handoff{outcome}", over.message, warning=outcome is not Outcome.COMMITTED)
-        if not told and journal.silent and outcome is Outcome.COMMITTED:
-            await self.event(port, "GuestSilent", SILENT.format(journal=journal), warning=True)
+        if not told and outcome is Outcome.COMMITTED and ending.told.answered is None:
+            await self.event(port, *missing(ending), warning=True)
 
     async def event(self, port: Port, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on the Port's owner."""
@@ -218,67 +219,3 @@ def stuck_condition(conditions: tuple[Condition, ...], stuck: str, generation: i
         return conditions
     reason, message = ("Waiting", f"waits for {stuck}") if stuck else ("Moving", "")
     return set_condition(conditions, STUCK, status=bool(stuck), reason=reason, message=message, generation=generation)
-
-
-def record_of(journal: Journal, state: str, *, message: str, finished: datetime | None = None) -> HandoffRecord:
-    return HandoffRecord(
-        migration=journal.migration,
-        source=journal.source,
-        target=journal.target,
-        state=state,
-        gateless=journal.gateless,
-        armed_at=journal.armed,
-        bound_at=journal.bound,
-        activated_at=journal.activated,
-        domain_ready_at=journal.ready,
-        answered_at=journal.answered,
-        finished_at=finished,
-        message=message,
-    )
-
-
-def with_record(records: tuple[HandoffRecord, ...], record: HandoffRecord) -> tuple[HandoffRecord, ...]:
-    """The records with this one in front, in place of an earlier one of the same migration.
-
-    What has ended stays ended: a report that was begun before may come after.
-    """
-    if record.finished_at is None and any(r.migration == record.migration and r.finished_at for r in records):
-        return records
-    return (record, *(r for r in records if r.migration != record.migration))[:KEPT_HANDOFFS]
-
-
-def without_lost(
-    records: tuple[HandoffRecord, ...], underway: frozenset[str], now: datetime
-) -> tuple[HandoffRecord, ...]:
-    """The records, those closed of which nothing will come any more: somebody has deleted the row with the journal."""
-    lost = {
-        "state": "Lost",
-        "finished_at": now,
-        "message": "the port's row in OVN was deleted meanwhile, and made anew",
-    }
-    return tuple(
-        one if one.finished_at or one.migration in underway else one.model_copy(update=lost) for one in records
-    )
-
-
-def story(journal: Journal, outcome: Outcome, now: datetime) -> str:
-    """One sentence for people."""
-    steps = [f"armed {journal.target}" + (f" in {_ms(journal.armed, journal.bound)}" if journal.bound else "")]
-    if journal.gateless:
-        steps.append(f"without a gate ({journal.gateless})")
-    if journal.ready:
-        steps.append("guest running")
-    match outcome:
-        case Outcome.COMMITTED:
-            steps.append(f"committed; {_ms(journal.ready or journal.since, journal.settled or now)}")
-            if journal.silent:
-                steps.append(f"but the guest has answered nothing there for {_ms(journal.settled or now, now)}")
-        case Outcome.ROLLED_BACK:
-            steps.append(f"rolled back: the guest stayed on {journal.source}; {_ms(journal.since, now)}")
-        case Outcome.ABANDONED:
-            steps.append("the VM instance ended")
-    return ", ".join(steps)
-
-
-def _ms(start: datetime, end: datetime) -> str:
-    return f"{(end - start).total_seconds() * 1000:.0f} ms"

@@ -18,9 +18,9 @@ from virtnet.controllers.reports import PortView
 from virtnet.controllers.store import Store, port_owner, subnet_id
 from virtnet.controllers.waits import Waits
 from virtnet.controllers.worker import together
-from virtnet.handoff.facts import Binding, Facts
+from virtnet.handoff.facts import Binding, Facts, Told
 from virtnet.handoff.journal import Journal
-from virtnet.handoff.machine import Decision, Outcome, decide
+from virtnet.handoff.machine import Decision, Ending, decide
 from virtnet.handoff.options import ChassisOptions
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
@@ -50,7 +50,7 @@ class Rows:
         northbound: Northbound,
         southbound: Southbound,
         *,
-        ended: Callable[[str, Outcome, Journal], Awaitable[None]],
+        ended: Callable[[str, Ending], Awaitable[None]],
         again: Callable[[str, timedelta], None],
         written: Callable[[Iterable[str]], None],
         committed: Histogram,
@@ -177,7 +177,7 @@ class Rows:
         decision = self._decide(facts)
         if decision.ended is not None:
             try:
-                await self._ended(key, *decision.ended)
+                await self._ended(key, decision.ended)
             except ApiError as error:
                 log.warning("handoff not reported yet", port=key, error=str(error))
                 self._again(f"Port/{key}", REPORT_RETRY)
@@ -201,9 +201,7 @@ class Rows:
             options=self._options(port.key),
             chassis=store.chassis(),
             gateless=store.gateless(),
-            opened=store.opened(port.key),
-            asked=store.asked(port.key),
-            answered=store.answered(port.key),
+            told=store.told(port.key),
             now=datetime.now(UTC),
         )
 
@@ -227,10 +225,12 @@ class Rows:
     def view(self, key: str) -> PortView:
         """What people are told of a port."""
         port = self._store.ports.get(key)
+        journal = Journal.read(self._options(key).journal)
         return PortView(
             in_ovn=self._row(key) is not None,
             chassis=(self._southbound.binding(key) or Binding()).chassis,
-            journal=Journal.read(self._options(key).journal),
+            journal=journal,
+            told=self._store.told(key).get(journal.migration, Told()) if journal else Told(),
             wait=self.waits.text(key),
             conflict=self.conflict(port) if port else "",
             stuck=self.waits.stuck(key, datetime.now(UTC)),

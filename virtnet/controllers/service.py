@@ -19,8 +19,7 @@ from virtnet.controllers.reports import Reports
 from virtnet.controllers.rows import Rows
 from virtnet.controllers.store import Store, lease_owner, port_owner
 from virtnet.controllers.worker import Batches, Singles
-from virtnet.handoff.journal import Journal
-from virtnet.handoff.machine import Outcome
+from virtnet.handoff.machine import Ending
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError, NotFound, Rejected
@@ -211,9 +210,9 @@ class Controller:
         wanted = {port.spec.mac_address, *port.spec.addresses} if port else set()
         return [lease for lease in self._store.leases.of(key) if lease.spec.address not in wanted]
 
-    async def _ended(self, port: str, outcome: Outcome, journal: Journal) -> None:
-        await self.reports.ended(port, outcome, journal)
-        self._metrics.handoff(outcome, journal)
+    async def _ended(self, port: str, ending: Ending) -> None:
+        await self.reports.ended(port, ending)
+        self._metrics.handoff(ending)
 
     def _conflict(self, port: str, lease: AddressLease) -> None:
         self._store.waiting.setdefault(lease.name, set()).add(port)

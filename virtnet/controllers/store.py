@@ -21,7 +21,7 @@ from virtnet.api import (
     Vpc,
 )
 from virtnet.controllers.views import IpamClaim, Pod, StatefulSet, Vm, VmMigration, instance_of
-from virtnet.handoff.facts import Instance
+from virtnet.handoff.facts import Instance, Told
 from virtnet.kube.table import Table, object_key
 
 
@@ -175,22 +175,21 @@ class Store:
             if not node.status.handoff.gate
         }
 
-    def opened(self, port: str) -> frozenset[str]:
-        """UIDs of migrations whose guest has opened its gate for this port."""
-        answers = (node.status.handoffs.get(port) for node in self.nodes)
-        return frozenset(answer.migration for answer in answers if answer is not None and answer.opened_at is not None)
-
-    def asked(self, port: str) -> frozenset[str]:
-        """UIDs of migrations whose guest is asked on its target whether it is there."""
-        answers = (node.status.handoffs.get(port) for node in self.nodes)
-        return frozenset(answer.migration for answer in answers if answer is not None and answer.asked_at is not None)
-
-    def answered(self, port: str) -> frozenset[str]:
-        """UIDs of migrations whose guest has answered there."""
-        answers = (node.status.handoffs.get(port) for node in self.nodes)
-        return frozenset(
-            answer.migration for answer in answers if answer is not None and answer.answered_at is not None
-        )
+    def told(self, port: str) -> dict[str, Told]:
+        """What the two nodes of each of a port's handoffs have told of it, by the migration's UID."""
+        found: dict[str, Told] = {}
+        for node in self.nodes:
+            said = node.status.handoffs.get(port)
+            if said is not None:
+                other = found.get(said.migration, Told())
+                found[said.migration] = Told(
+                    opened=said.opened_at or other.opened,
+                    asked=said.asked_at or other.asked,
+                    answered=said.answered_at or other.answered,
+                    carried=said.carried if said.carried is not None else other.carried,
+                    undrained=said.undrained or other.undrained,
+                )
+        return found
 
     def keeper(self, port: Port) -> StatefulSet | None:
         """The StatefulSet that makes a Port's pod again when it is gone, so that its addresses stay."""

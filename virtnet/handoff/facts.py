@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from virtnet.handoff.journal import Journal
 from virtnet.handoff.options import ChassisOptions
 
 
@@ -76,6 +77,27 @@ class Binding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the two nodes have told of one migration, by their own clocks."""
+
+    opened: datetime | None = None
+    """When the guest's first frame on the target opened its gate."""
+    asked: datetime | None = None
+    """When the target began to ask the guest whether it is there."""
+    answered: datetime | None = None
+    """When the guest answered."""
+    carried: int | None = None
+    """How many frames the source sent on that its guest never read."""
+    undrained: str = ""
+    """Why the source sends nothing on."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether the guest was asked, and has not answered."""
+        return self.asked is not None and self.answered is None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """All that one port's chassis options are decided from."""
 
@@ -90,12 +112,10 @@ class Facts:
     """Node name -> chassis name."""
     gateless: Mapping[str, str] = field(default_factory=dict)
     """Node name -> why it cannot hold frames back from a guest that is to arrive."""
-    opened: frozenset[str] = frozenset()
-    """UIDs of migrations whose guest has opened its gate on the target."""
-    asked: frozenset[str] = frozenset()
-    """UIDs of migrations whose guest the target asks whether it is there."""
-    answered: frozenset[str] = frozenset()
-    """UIDs of migrations whose guest has answered."""
+    strategies: Mapping[str, str] = field(default_factory=dict)
+    """Node name -> the strongest activation strategy that its OVN knows."""
+    told: Mapping[str, Told] = field(default_factory=dict)
+    """What the nodes have told, by the migration's UID."""
     now: datetime
 
     @property
@@ -110,6 +130,9 @@ class Facts:
         """What the VMI says of this very migration; nothing while it still shows the last one."""
         state = self.instance.state if self.instance else MigrationState()
         return state if state.uid == migration else MigrationState(uid=migration)
+
+    def told_of(self, journal: Journal) -> Told:
+        return self.told.get(journal.migration, Told())
 
     def target_pod(self, migration: str) -> LauncherPod | None:
         return next((pod for pod in self.pods if pod.migration == migration), None)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 _WORDS = ("instance", "migration", "source", "target", "source_chassis", "target_chassis")
-_TIMES = ("since", "armed", "bound", "activated", "ready", "asked", "answered", "settled")
+_TIMES = ("since", "armed", "bound", "activated", "ready", "settled")
 
 
 class State(enum.StrEnum):
@@ -49,19 +49,14 @@ class Journal:
     armed: datetime
     gateless: str = ""
     """Why OVN's activation strategy is used; empty where the target's gate does it better."""
+    strategy: str = ""
+    """Which one that is."""
     bound: datetime | None = None
     activated: datetime | None = None
+    """When OVN heard what its activation strategy waits for."""
     ready: datetime | None = None
-    asked: datetime | None = None
-    """When the target began to ask the guest whether it is there."""
-    answered: datetime | None = None
     settled: datetime | None = None
     """When the target alone had the port."""
-
-    @property
-    def silent(self) -> bool:
-        """Whether the guest was asked, and has not answered."""
-        return self.asked is not None and self.answered is None
 
     def enter(self, state: State, now: datetime) -> Self:
         return replace(self, state=state, since=now)
@@ -85,7 +80,7 @@ class Journal:
         try:
             times = {name: _time(entries[name]) for name in _TIMES if name in entries}
             words = {name: entries[name] for name in _WORDS}
-            words["gateless"] = entries.get("gateless", "")
+            words |= {name: entries.get(name, "") for name in ("gateless", "strategy")}
             return cls(**words, **times, state=State(entries["state"]))  # type: ignore[arg-type]  # names match by construction
         except (KeyError, ValueError, TypeError):
             return None

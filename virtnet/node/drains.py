@@ -81,6 +81,8 @@ class Drains:
     _armed: dict[Key, _Drain] = field(default_factory=dict)
     _tried: set[Key] = field(default_factory=set)
     _carried: dict[Key, int] = field(default_factory=dict)
+    _undrained: dict[Key, str] = field(default_factory=dict)
+    """Why there is none."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def obstacle(self) -> str:
@@ -102,17 +104,24 @@ class Drains:
             self._disarm(key)
         self._tried &= leaving.keys()
         self._carried = {key: count for key, count in self._carried.items() if key in leaving}
+        self._undrained = {key: reason for key, reason in self._undrained.items() if key in leaving}
         for key, path in leaving.items():
             entry = next((one for one in self.journal.of_port(key[0]) if self._leaves(one, key[1])), None)
-            if path is not None and entry is not None and key not in self._tried and not self.obstacle():
+            if path is None or entry is None or key in self._tried:
+                continue
+            obstacle = self.obstacle()
+            if obstacle:
+                self._undrained[key] = obstacle
+            else:
                 self._tried.add(key)
                 await self._arm(key, entry, path)
 
     def answers(self, handoffs: dict[str, NodeHandoff]) -> dict[str, NodeHandoffStatus]:
         """What the controller is to be told of handoffs from this node."""
+        said = {**dict.fromkeys(self._carried, ""), **self._undrained}
         return {
-            port: NodeHandoffStatus(migration=migration, carried=count)
-            for (port, migration), count in self._carried.items()
+            port: NodeHandoffStatus(migration=migration, carried=self._carried.get((port, migration)), undrained=reason)
+            for (port, migration), reason in said.items()
             if port in handoffs and handoffs[port].migration == migration
         }
 
@@ -125,7 +134,9 @@ class Drains:
             drain = await self._prepared(entry, path)
         except (OSError, NamespaceGone) as error:
             log.warning("no drain: frames of the guest's pause will be lost", port=key[0], error=str(error))
+            self._undrained[key] = str(error)
             return
+        self._undrained.pop(key, None)
         self._armed[key] = drain
         asyncio.get_running_loop().add_reader(drain.door, self._at_the_door, key)
         log.info("drain armed", port=key[0], nic=str(entry.id), queues=len(drain.queues))

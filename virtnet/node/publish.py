@@ -52,7 +52,7 @@ class OwnNodeNetwork:
         self._releases = Releases(attacher)
         self._gates = gates
         self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
-        self._drains = Drains(gates.here, attacher.journal, self._local, self._look_now)
+        self._drains = Drains(gates.here, attacher.journal, self._local, self._look_later)
         self._support: HandoffSupport | None = None
         self._vswitch = vswitch
         self._known: NodeNetwork | None = None
@@ -155,7 +155,8 @@ class OwnNodeNetwork:
         answers = self._releases.answers(known) | self._gates.answers(known.spec.handoffs)
         for port, said in self._drains.answers(known.spec.handoffs).items():
             released = answers.get(port)
-            answers[port] = released.model_copy(update={"carried": said.carried}) if released is not None else said
+            count = {"carried": said.carried, "undrained": said.undrained}
+            answers[port] = released.model_copy(update=count) if released is not None else said
         for port, said in self._arrivals.answers(known.spec.handoffs).items():
             gate = answers.get(port)
             answers[port] = said.model_copy(update={"opened_at": gate.opened_at}) if gate is not None else said
