@@ -155,7 +155,16 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
             tunnel = Tunnel(cluster, namespace, vswitch, here)
             group.create_task(tunnel.run())
             announcer = Announcer(journal, vswitch, None)
-            own = OwnNodeNetwork(cluster, namespace, attacher, vswitch, gates=gates, tunnel=tunnel, announcer=announcer)
+            own = OwnNodeNetwork(
+                cluster,
+                namespace,
+                attacher,
+                vswitch,
+                gates=gates,
+                tunnel=tunnel,
+                announcer=announcer,
+                ovn_run_dir=Path(os.environ["OVN_RUNDIR"]),
+            )
             group.create_task(own.run())
 
 

@@ -1,11 +1,15 @@
 """With a real OVN: ADD returns when ovn-controller has bound the port, and a port that is let go is unbound."""
 
+import asyncio
+import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.attach.rig import Node, eventually
 from virtnet.lab.ovn_central import OvnCentral
+from virtnet.ovn.controller_version import controller_version
 
 PORT = "demo/db.blue"
 
@@ -48,6 +52,14 @@ def test_add_returns_when_the_port_is_bound(node: Node, central: OvnCentral) -> 
     assert [ids["ovn-installed"] for ids in node.interfaces().values()] == ["true"]
     assert node.cni("DEL", container="new") == (0, None)
     eventually(lambda: chassis(central) == "", "the port is unbound")
+
+
+@pytest.mark.usefixtures("central")
+def test_ovn_says_its_own_version(node: Node) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:  # its file stays
+        dead.bind(str(node.state / "ovn-controller.1.ctl"))
+    says = subprocess.run(["ovn-controller", "--version"], capture_output=True, text=True, check=True).stdout
+    assert asyncio.run(controller_version(node.state)) == says.split()[1]
 
 
 def test_a_port_of_another_chassis_is_taken_back(node: Node, central: OvnCentral) -> None:

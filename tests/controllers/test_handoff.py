@@ -209,6 +209,17 @@ async def test_a_target_with_a_gate_needs_no_strategy(migration: Migration) -> N
         await world.cluster.patch(NODES, "node2", {"status": {"handoff": None}}, subresource="status")
 
 
+async def test_a_target_without_a_gate_gets_the_strongest_strategy_of_its_ovn(migration: Migration) -> None:
+    world = migration.world
+    await world.cluster.patch(NODES, "node2", {"status": {"ovnVersion": "25.09.1"}}, subresource="status")
+    try:
+        await migration.migrate()
+        await migration.requested("ch1,ch2")
+        assert world.option("db.blue", "activation-strategy") == "rarp,garp,na"
+    finally:
+        await world.cluster.patch(NODES, "node2", {"status": {"ovnVersion": None}}, subresource="status")
+
+
 async def test_a_source_that_is_dead_is_not_waited_for_for_ever(migration: Migration) -> None:
     await migration.migrate()
     await migration.requested("ch1,ch2")

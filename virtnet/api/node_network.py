@@ -108,6 +108,9 @@ class NodeNetworkStatus(Spec):
     )
     encap_ips: tuple[str, ...] = Field(default=(), description="Addresses of its tunnels.")
     datapath: str = Field(default="", description="The integration bridge's datapath: system or netdev.")
+    ovn_version: str = Field(
+        default="", description="The version of its ovn-controller; empty where that does not answer."
+    )
     ports: int = Field(default=0, description="How many NICs are attached.")
     handoffs: dict[str, NodeHandoffStatus] = Field(
         default_factory=dict, description="Handoffs that this node has answered, by namespace/name of the Port."
@@ -135,6 +138,7 @@ class NodeNetwork(Resource):
             Column("Encap", ".status.encapIps[0]"),
             Column("Datapath", ".status.datapath"),
             Column("Ports", ".status.ports", "integer"),
+            Column("OVN", ".status.ovnVersion", wide=True),
             Column("Gate", ".status.handoff.gate", "boolean", wide=True),
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Age", ".metadata.creationTimestamp", "date"),

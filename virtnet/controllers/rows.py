@@ -201,6 +201,7 @@ class Rows:
             options=self._options(port.key),
             chassis=store.chassis(),
             gateless=store.gateless(),
+            strategies=store.strategies(),
             told=store.told(port.key),
             now=datetime.now(UTC),
         )

@@ -22,6 +22,7 @@ from virtnet.api import (
 )
 from virtnet.controllers.views import IpamClaim, Pod, StatefulSet, Vm, VmMigration, instance_of
 from virtnet.handoff.facts import Instance, Told
+from virtnet.handoff.strategies import strongest
 from virtnet.kube.table import Table, object_key
 
 
@@ -174,6 +175,10 @@ class Store:
             for node in self.nodes
             if not node.status.handoff.gate
         }
+
+    def strategies(self) -> dict[str, str]:
+        """Node name -> what OVN there can do in place of a gate."""
+        return {node.name: strongest(node.status.ovn_version) for node in self.nodes if not node.status.handoff.gate}
 
     def told(self, port: str) -> dict[str, Told]:
         """What the two nodes of each of a port's handoffs have told of it, by the migration's UID."""

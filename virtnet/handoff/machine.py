@@ -13,6 +13,7 @@ from virtnet.handoff.facts import Facts, Told
 from virtnet.handoff.guest import cannot_arrive, gone_for_good, home_of, no_way_back, runs_on_target, target_of
 from virtnet.handoff.journal import Journal, State
 from virtnet.handoff.options import ChassisOptions
+from virtnet.handoff.strategies import BASIC
 
 RELEASE_TIMEOUT = timedelta(seconds=2)
 """How long the source may take to let go before the target becomes the only chassis anyway: its node may be dead."""
@@ -31,12 +32,6 @@ UNCOUNTED_AFTER = timedelta(seconds=2)
 
 STUCK_AFTER = timedelta(seconds=30)
 """How long one thing may be waited for until people are told; none takes more than seconds where all is well."""
-
-STRATEGY = "rarp"
-"""The guest on the target stays cut off until QEMU announces it; the one strategy that every supported OVN knows.
-
-One that an OVN does not know blocks nothing there. It is for targets without a gate, which is faster and loses less.
-"""
 
 
 class Outcome(enum.StrEnum):
@@ -121,7 +116,7 @@ def _single(facts: Facts) -> Decision:
         since=facts.now,
         armed=facts.now,
         gateless=gateless,
-        strategy=facts.strategies.get(target.node, STRATEGY) if gateless else "",
+        strategy=facts.strategies.get(target.node, BASIC) if gateless else "",
     )
     return Decision(options=_both(journal), wait=f"OVN to bind the port on {target.node} too")
 

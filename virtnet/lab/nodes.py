@@ -52,6 +52,7 @@ class Node:
                 *("--socket", str(self.names.cni_socket)),
                 *("--state-dir", str(self.names.journal)),
                 *("--ovsdb", self.names.ovsdb),
+                *("--ovn-run-dir", str(self.names.rundir)),
                 *("--cni-bin-dir", str(self.names.cni_bin)),
             ],
             self.names.state,

@@ -44,6 +44,8 @@ class Settings:
     socket: Path = Path("/run/virtnet/cni.sock")
     state_dir: Path = Path("/var/lib/virtnet")
     ovsdb: str = "unix:/run/openvswitch/db.sock"
+    ovn_run_dir: Path = Path("/run/ovn")
+    """Where ovn-controller has its control socket."""
     bridge: str = "br-int"
     cni_bin_dir: Path | None = None
     """Where to install the plugin; None: somebody else does."""
@@ -100,6 +102,7 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
             tunnel=tunnel,
             announcer=announcer,
             networks=networks,
+            ovn_run_dir=settings.ovn_run_dir,
         )
         group.create_task(own.run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")

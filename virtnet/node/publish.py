@@ -1,6 +1,7 @@
 """The node's own NodeNetwork: made, read, answered. The daemon is the only writer of its status."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
 from virtnet.node.providers.networks import ProviderNetworks
 from virtnet.node.tunnel import Tunnel
+from virtnet.ovn.controller_version import controller_version
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import VSwitch
 
@@ -45,6 +47,7 @@ class OwnNodeNetwork:
         tunnel: Tunnel,
         announcer: Announcer,
         networks: ProviderNetworks | None = None,
+        ovn_run_dir: Path,
     ) -> None:
         self._cluster = cluster
         self._node = node
@@ -66,6 +69,7 @@ class OwnNodeNetwork:
         gates.on_shut(self._look.set)
         tunnel.on_change(self._look.set)
         self._networks = networks
+        self._ovn_run_dir, self._ovn_version = ovn_run_dir, ""
         if networks is not None:
             networks.on_change(self._look.set)
 
@@ -74,6 +78,7 @@ class OwnNodeNetwork:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="own NodeNetwork")
             group.create_task(self._act(), name="handoffs")
+            group.create_task(self._ask_ovn(), name="OVN's version")
 
     async def _watch(self) -> None:
         while True:
@@ -119,6 +124,14 @@ class OwnNodeNetwork:
                 log.warning("to be retried", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 self._look.set()
+
+    async def _ask_ovn(self) -> None:
+        while True:
+            version = await controller_version(self._ovn_run_dir)
+            if version != self._ovn_version:
+                self._ovn_version = version
+                self._look.set()
+            await asyncio.sleep(REFRESH_SECONDS)
 
     async def _once(self) -> None:
         if self._known is None:
@@ -191,6 +204,7 @@ class OwnNodeNetwork:
             chassis=vswitch.system_id if up else known.status.chassis,
             encap_ips=vswitch.encap_ips if up else known.status.encap_ips,
             datapath=datapath if up else known.status.datapath,
+            ovn_version=self._ovn_version,
             ports=len(self._attacher.journal),
             handoffs=handoffs,
             handoff=support,
