@@ -12,13 +12,15 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from virtnet.addressing.wants import Refused
 from virtnet.api.kubevirt import interfaces
+from virtnet.api.multus import InvalidNetwork
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError
 from webhooks import paths
-from webhooks.cache import Cache
+from webhooks.cache import Cache, nad_subnet
 from webhooks.networks import Networks
 from webhooks.pods import PodMarker
+from webhooks.provider_networks import ProviderNetworkChecker
 from webhooks.subnets import SubnetChecker
 from webhooks.vms import Pinning, VmPinner
 
@@ -29,6 +31,8 @@ Body = dict[str, Any]
 
 DECISION_SECONDS = 4.5
 """How long a decision may take. The API server waits for five seconds; a refusal of ours says more than its own."""
+
+LONGEST_MESSAGE = 1024
 
 registry = CollectorRegistry()
 DURATION = Histogram(
@@ -48,6 +52,7 @@ class Handlers:
         self._vms = VmPinner(cluster, cache, networks)
         self._pods = PodMarker(cluster, cache, networks)
         self._subnets = SubnetChecker(cache)
+        self._providers = ProviderNetworkChecker(cluster)
 
     async def pin_vm(self, *, body: kopf.Body, patch: kopf.Patch, dryrun: bool, old: Any = None, **_: Any) -> None:
         vm = named(dict(body), patch)
@@ -64,16 +69,39 @@ class Handlers:
         )
         write_mark(patch, pod, mark)
 
-    async def check_subnet(self, *, body: kopf.Body, operation: str = "", old: Any = None, **_: Any) -> None:
+    async def check_subnet(
+        self, *, body: kopf.Body, warnings: list[str], operation: str = "", old: Any = None, **_: Any
+    ) -> None:
         subnet = dict(body)
 
         async def verdict() -> None:
             if operation == "DELETE":
                 self._subnets.check_deletion(subnet)
             else:
-                self._subnets.check(subnet, old and dict(old))
+                warnings.extend(self._subnets.check(subnet, old and dict(old)))
 
         await decided(paths.CHECK_SUBNET, subnet, verdict)
+
+    async def check_provider_network(self, *, body: kopf.Body, operation: str = "", old: Any = None, **_: Any) -> None:
+        network = dict(body)
+
+        async def verdict() -> None:
+            if operation == "DELETE":
+                await self._providers.check_deletion(network)
+            else:
+                await self._providers.check(network, old and dict(old))
+
+        await decided(paths.CHECK_PROVIDER_NETWORK, network, verdict)
+
+    async def check_nad(self, *, body: kopf.Body, **_: Any) -> None:
+        nad = dict(body)
+
+        async def verdict() -> None:
+            wrong = nad_subnet(nad)
+            if isinstance(wrong, InvalidNetwork):
+                raise Refused(str(wrong))
+
+        await decided(paths.CHECK_NAD, nad, verdict)
 
 
 async def decided(
@@ -88,7 +116,7 @@ async def decided(
         async with asyncio.timeout(DECISION_SECONDS):
             return await decide()
     except Refused as error:
-        refusal = kopf.AdmissionError(str(error), code=error.code)
+        refusal = kopf.AdmissionError(cut(str(error)), code=error.code)
         raise refusal from error
     except TimeoutError as error:
         refusal = kopf.AdmissionError("virtnet had no answer from the API server in time; try again", code=503)
@@ -105,6 +133,11 @@ async def decided(
         DURATION.labels(webhook.path, "false" if refusal else "true").observe(seconds)
         because = {"code": refusal.code, "reason": str(refusal)} if refusal else {}
         known.info("refused" if refusal else "allowed", ms=round(seconds * 1000, 1), dry_run=dry_run, **because)
+
+
+def cut(message: str) -> str:
+    """Without the middle where it is long: what was written may be of any size, and what to do comes last."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:500]} ... {message[-500:]}"
 
 
 def named(body: Body, patch: kopf.Patch) -> Body:

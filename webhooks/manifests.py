@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
-from virtnet.api.names import ADDRESSES, ATTACHED_LABEL, ATTACHMENTS, PINNED
+from virtnet.api.names import ADDRESSES, ATTACHED_LABEL, ATTACHMENTS, CNI_TYPE, PINNED
 from webhooks import paths
 from webhooks.paths import Webhook
 
@@ -67,7 +67,12 @@ DEFAULT_POD_CONDITIONS = {
     "networks-or-attachments-change": "(oldObject == null && !object.spec.?hostNetwork.orValue(false)) ||\n"
     + POD_CONDITIONS["networks-or-attachments-change"]
 }
-SUBNET_CONDITIONS = {"spec-changes": "request.operation != 'UPDATE' || object.spec != oldObject.spec"}
+SPEC_CONDITIONS = {"spec-changes": "request.operation != 'UPDATE' || object.spec != oldObject.spec"}
+_CONFIG = "{0}.?spec.?config.orValue('')"
+NAD_CONDITIONS = {
+    "is-virtnets": f"{_CONFIG.replace('{0}', 'object')}.contains('{CNI_TYPE}')",
+    "config-changes": _differs(_CONFIG, "''"),
+}
 
 NOT_THE_SYSTEM = {
     "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
@@ -115,7 +120,11 @@ def configurations(*, url: str = "", ca_bundle: bytes = b"", pod_network: bool =
         ),
         _configuration(
             "ValidatingWebhookConfiguration",
-            [entry(paths.CHECK_SUBNET, SUBNET_CONDITIONS, sideEffects="None")],
+            [
+                entry(paths.CHECK_SUBNET, SPEC_CONDITIONS, sideEffects="None"),
+                entry(paths.CHECK_PROVIDER_NETWORK, SPEC_CONDITIONS, sideEffects="None"),
+                entry(paths.CHECK_NAD, NAD_CONDITIONS, sideEffects="None"),
+            ],
             injected=injected,
         ),
     ]

@@ -42,5 +42,9 @@ class Webhook:
 PIN_VM = Webhook("pin-vm", "kubevirt.io", "v1", ("virtualmachines",), ("CREATE", "UPDATE"))
 MARK_POD = Webhook("mark-pod", "", "v1", ("pods",), ("CREATE", "UPDATE"), ("status",))
 CHECK_SUBNET = Webhook("check-subnet", GROUP, VERSION, ("subnets", "clustersubnets"), ("CREATE", "UPDATE", "DELETE"))
+CHECK_PROVIDER_NETWORK = Webhook(
+    "check-provider-network", GROUP, VERSION, ("providernetworks",), ("CREATE", "UPDATE", "DELETE")
+)
+CHECK_NAD = Webhook("check-nad", "k8s.cni.cncf.io", "v1", ("network-attachment-definitions",), ("CREATE", "UPDATE"))
 
-ALL = {webhook.path: webhook for webhook in (PIN_VM, MARK_POD, CHECK_SUBNET)}
+ALL = {webhook.path: webhook for webhook in (PIN_VM, MARK_POD, CHECK_SUBNET, CHECK_PROVIDER_NETWORK, CHECK_NAD)}

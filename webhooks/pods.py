@@ -1,5 +1,6 @@
 """Marking a pod: one annotation with all that its node needs. A pod that brings its own is not believed."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ from webhooks.networks import Member, Networks, attachment
 Body = Mapping[str, Any]
 Attachments = dict[str, Attachment]
 """By the pod's interface."""
+
+INTERFACE = re.compile(r"[^/:\s]{1,15}")
+"""As the kernel has it."""
 
 _ATTACHMENTS = TypeAdapter(Attachments)
 
@@ -73,6 +77,11 @@ class PodMarker:
             subnet = await self._networks.subnet(selection.nad, namespace)
             if subnet is None:
                 continue
+            if not INTERFACE.fullmatch(selection.interface) or selection.interface in (".", ".."):
+                raise Refused(
+                    f"annotation {NETWORKS}: {selection.interface} is no name for an interface; use at most "
+                    "15 characters, and no slash, colon or space"
+                )
             if selection.interface in members:
                 raise Refused(
                     f"annotation {NETWORKS}: two networks on interface {selection.interface}; name different ones"

@@ -81,6 +81,8 @@ def operator_registry(handlers: Handlers, server: Server) -> kopf.OperatorRegist
         (paths.PIN_VM, kopf.on.mutate, handlers.pin_vm),
         (paths.MARK_POD, kopf.on.mutate, handlers.mark_pod),
         (paths.CHECK_SUBNET, kopf.on.validate, handlers.check_subnet),
+        (paths.CHECK_PROVIDER_NETWORK, kopf.on.validate, handlers.check_provider_network),
+        (paths.CHECK_NAD, kopf.on.validate, handlers.check_nad),
     ):
         for plural in webhook.plurals:
             decorator(

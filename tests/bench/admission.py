@@ -23,7 +23,7 @@ from aiohttp import web
 
 from tests.bench.figures import publish
 from tests.conftest import load_definitions
-from tests.pinning.conftest import vm
+from tests.pinning.inputs import vm
 from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Subnet, SubnetRef
 from virtnet.api.lease import lease_name
 from virtnet.api.meta import Metadata

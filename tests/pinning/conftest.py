@@ -113,7 +113,7 @@ async def register(server: ControlPlane, replicas: dict[str, Replica]) -> None:
             for body in configurations(url=one.url, ca_bundle=bundle):
                 body["metadata"]["name"] = f"virtnet-{name}"
                 for webhook in body["webhooks"]:
-                    if not webhook["name"].startswith("check-subnet"):
+                    if not webhook["name"].startswith("check-"):
                         webhook["matchConditions"].append({"name": "which", "expression": WHICH[name]})
                 kind = Kind("admissionregistration.k8s.io", "v1", f"{body['kind'].lower()}s", namespaced=False)
                 await cluster.create(kind, body)
@@ -200,35 +200,6 @@ async def settle(cluster: Cluster) -> Tenant:
 async def tenant(admission: Admission) -> AsyncIterator[Tenant]:
     async with await Cluster.connect(str(admission.server.kubeconfig)) as cluster:
         yield await settle(cluster)
-
-
-def vm(
-    name: str = "db",
-    *,
-    networks: tuple[tuple[str, str], ...] = (("blue", "blue-net"),),
-    macs: dict[str, str] | None = None,
-    annotations: dict[str, str] | None = None,
-    template: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """A VM manifest as people write it. ``networks``: name and NAD of each NIC."""
-    interfaces = [
-        {"name": n, "bridge": {}, **({"macAddress": macs[n]} if macs and n in macs else {})} for n, _ in networks
-    ]
-    return {
-        "apiVersion": "kubevirt.io/v1",
-        "kind": "VirtualMachine",
-        "metadata": {"name": name, **({"annotations": annotations} if annotations else {})},
-        "spec": {
-            "runStrategy": "Halted",
-            "template": {
-                "metadata": {"annotations": template} if template else {},
-                "spec": {
-                    "domain": {"devices": {"interfaces": interfaces}, "memory": {"guest": "128Mi"}},
-                    "networks": [{"name": n, "multus": {"networkName": nad}} for n, nad in networks],
-                },
-            },
-        },
-    }
 
 
 def pinned(body: dict[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.pinning.conftest import Admission, Tenant, vm
+from tests.pinning.conftest import Admission, Tenant
+from tests.pinning.inputs import vm
 
 VM = {"group": "kubevirt.io", "version": "v1", "resource": "virtualmachines"}
 ODDITIES: list[Any] = [

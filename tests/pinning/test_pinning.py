@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.pinning.conftest import LEASES, Tenant, macs, pinned, vm
+from tests.pinning.conftest import LEASES, Tenant, macs, pinned
+from tests.pinning.inputs import vm
 from virtnet.api.names import CLAIMED_AT, PINNED
 from virtnet.kube.errors import Rejected
 from virtnet.kube.kinds import VMS

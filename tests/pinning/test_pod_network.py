@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.pinning.conftest import Admission, Replica, Tenant, macs, pinned, replica, vm
+from tests.pinning.conftest import Admission, Replica, Tenant, macs, pinned, replica
+from tests.pinning.inputs import vm
 from tests.pinning.test_pods import attachments, launcher, pod, unmarked
 from virtnet.kube.client import Cluster
 from virtnet.kube.kinds import NAMESPACES, Kind

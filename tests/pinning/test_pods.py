@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.pinning.conftest import Tenant, macs, pinned, vm
+from tests.pinning.conftest import Tenant, macs, pinned
+from tests.pinning.inputs import vm
 from virtnet.api import AddressLease, Port
 from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, pod_interface, port_name
@@ -329,38 +330,3 @@ async def test_a_launcher_pod_without_a_pin_is_refused(tenant: Tenant) -> None:
         f"{DENIED}VM web in {ns}: its NIC {pod_interface('red')} on {ns}/blue-net is not pinned in Subnet {ns}/blue; "
         "remove the VM's annotation virtnet.dev/pinned, and its admission pins it anew"
     )
-
-
-@pytest.mark.parametrize(
-    ("networks", "message"),
-    [
-        pytest.param("nowhere", "NetworkAttachmentDefinition NS/nowhere does not exist; create it first", id="missing"),
-        pytest.param(
-            "blue-net@x,blue-net@x",
-            f"annotation {NETWORKS}: two networks on interface x; name different ones",
-            id="one interface twice",
-        ),
-        pytest.param("a/b/c", f"annotation {NETWORKS}: 'a/b/c' is not of the form namespace/name@interface", id="form"),
-        pytest.param("[1]", f"annotation {NETWORKS}: element 1 has no name", id="element"),
-        pytest.param(
-            [{"name": "blue-net", "ips": "10.0.0.5"}],
-            f'annotation {NETWORKS}: element 1: ips must be a list like ["10.0.0.5/24"]',
-            id="addresses",
-        ),
-        pytest.param(
-            [{"name": "blue-net", "ips": ["10.0.0.1/24"]}],
-            "Subnet NS/blue: NIC net1: 10.0.0.1 is the gateway; choose another",
-            id="gateway",
-        ),
-        pytest.param(
-            [{"name": "blue-net", "mac": "01:00:00:00:00:00"}],
-            "Subnet NS/blue: NIC net1: 01:00:00:00:00:00 is a multicast address; its first byte must be even",
-            id="MAC",
-        ),
-    ],
-)
-async def test_a_pod_that_cannot_be_attached(tenant: Tenant, networks: Any, message: str) -> None:
-    with pytest.raises(Rejected) as refusal:
-        await tenant.pod(pod(networks=networks))
-    assert str(refusal.value) == DENIED + message.replace("NS", tenant.namespace)
-    assert await tenant.leases() == {}

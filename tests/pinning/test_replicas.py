@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.pinning.conftest import Admission, Tenant, macs, pinned, running_admission, settle, vm
+from tests.pinning.conftest import Admission, Tenant, macs, pinned, running_admission, settle
+from tests.pinning.inputs import vm
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, Rejected
 from virtnet.kube.kinds import VMS

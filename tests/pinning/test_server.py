@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.pinning.conftest import Admission, Replica, Tenant, pinned, replica, vm
+from tests.pinning.conftest import Admission, Replica, Tenant, pinned, replica
+from tests.pinning.inputs import vm
 from virtnet.kube.kinds import VMS
 from virtnet.lab.certificates import Authority
 

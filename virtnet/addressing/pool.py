@@ -69,6 +69,12 @@ class Pool:
         """How many addresses can be handed out, reservations included."""
         return sum(last - first + 1 for first, last in self.free) + len(self.reservations)
 
+    def offers(self, address: str) -> bool:
+        """Whether an address is one of those that are handed out automatically."""
+        number = int(ip_address(address))
+        place = bisect.bisect_right(self.free, number, key=lambda interval: interval[0])
+        return place > 0 and number <= self.free[place - 1][1]
+
     def reserved_for(self, vm: str) -> tuple[str, ...]:
         """The addresses kept for a VM (``namespace/name``), in the manifest's order."""
         return tuple(address for address, holder in self.reservations.items() if holder == vm)

@@ -112,7 +112,9 @@ def want(
     kept = before if before is not None and before.subnet == subnet else None
     if kept is not None and past.stored is None:
         kept = _admissible(kept, asked, pools, key)
-    insisted = _stored(kept, pools) | _asked(asked, subnet, pools, key)
+    stored = _stored(kept, pools)
+    has = frozenset(stored.values()) if past.stored else frozenset[str]()
+    insisted = stored | _asked(asked, subnet, pools, key, has)
     leased = tuple(held)
     mac = _mac(asked.mac, asked, subnet)
     if mac in past.macs_of_others():
@@ -165,15 +167,17 @@ def _stored(kept: PinnedNic | None, pools: Sequence[Pool]) -> dict[str, str]:
     return found
 
 
-def _asked(asked: Asked, subnet: SubnetRef, pools: Sequence[Pool], vm: str) -> dict[str, str]:
-    """Family -> requested address. Raises Refused."""
+def _asked(asked: Asked, subnet: SubnetRef, pools: Sequence[Pool], vm: str, has: frozenset[str]) -> dict[str, str]:
+    """Family -> requested address. Raises Refused. What the NIC ``has`` it keeps, whatever the Subnet says by now."""
     try:
-        return _by_family(asked.addresses, pools, vm)
+        return _by_family(asked.addresses, pools, vm, has)
     except ValueError as error:
         raise Refused(f"{subnet}: NIC {asked.network}: {error}") from error
 
 
-def _by_family(addresses: Iterable[str], pools: Sequence[Pool], vm: str) -> dict[str, str]:
+def _by_family(
+    addresses: Iterable[str], pools: Sequence[Pool], vm: str, has: frozenset[str] = frozenset()
+) -> dict[str, str]:
     """Family -> address in canonical form. Raises ValueError for what the VM may not have."""
     found: dict[str, str] = {}
     for text in addresses:
@@ -181,7 +185,7 @@ def _by_family(addresses: Iterable[str], pools: Sequence[Pool], vm: str) -> dict
         other = found.setdefault(pool.family, address)
         if other != address:
             raise ValueError(f"{other} and {address} are both {pool.family}; a NIC has one address of each family")
-        refusal = pool.refuse(address, vm)
+        refusal = None if address in has else pool.refuse(address, vm)
         if refusal is not None:
             raise ValueError(refusal)
     return found

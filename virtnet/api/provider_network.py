@@ -1,27 +1,39 @@
 """ProviderNetwork: which NIC of which node reaches a physical network."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
 
-NicName = str
+NicName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=15,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.matches('^[^/:[:space:]]+$') && self != '.' && self != '..'",
+                    "message": "must be an interface's name such as eth1: no slash, colon or space",
+                }
+            ]
+        },
+    ),
+]
 
 
 class CustomNic(Spec):
     """A NIC name that holds for some nodes."""
 
-    nic: NicName = Field(min_length=1, max_length=15, description="The NIC's name on these nodes.")
+    nic: NicName = Field(description="The NIC's name on these nodes.")
     nodes: tuple[str, ...] = Field(min_length=1, max_length=1024, description="Names of the nodes that it holds for.")
 
 
 class ProviderNetworkSpec(Spec):
     """Where a physical network is plugged in."""
 
-    default_nic: NicName = Field(
-        min_length=1, max_length=15, description="The NIC that reaches this network on nodes not named in customNics."
-    )
+    default_nic: NicName = Field(description="The NIC that reaches this network on nodes not named in customNics.")
     custom_nics: tuple[CustomNic, ...] = Field(
         default=(), max_length=256, description="Nodes whose NIC has another name."
     )
