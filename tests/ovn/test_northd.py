@@ -8,6 +8,7 @@ from tests.topology.samples import VPC, Range, port, subnet
 from virtnet.handoff.facts import Binding
 from virtnet.handoff.options import ChassisOptions
 from virtnet.lab.ovn_central import OvnCentral
+from virtnet.ovn.errors import Stale
 from virtnet.ovn.northbound import OvsdbNorthbound
 from virtnet.ovn.southbound import Southbound
 from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
@@ -148,8 +149,10 @@ async def test_bindings_are_read(databases, ovn):
 
 
 async def test_a_chassis_is_taken_off_a_binding_with_its_encapsulations(databases, ovn):
-    _, southbound = databases
+    northbound, southbound = databases
     add_chassis(ovn, "chassis-1", "chassis-2")
+    await northbound.commit(difference(rows(BOTH), northbound.observed()))
+    await until(lambda: southbound.binding(BLUE_PORT).requested_additional == {"chassis-2"})
     found = {
         name: ovn.sbctl("--bare", "--columns=_uuid,encaps", "find", "Chassis", f"name={name}").split()
         for name in ("chassis-1", "chassis-2")
@@ -158,6 +161,10 @@ async def test_a_chassis_is_taken_off_a_binding_with_its_encapsulations(database
         both = ",".join(one[place] for one in found.values())
         ovn.sbctl("set", "Port_Binding", BLUE_PORT, f"{column}=[{both}]")
     await until(lambda: southbound.binding(BLUE_PORT).additional == {"chassis-1", "chassis-2"})
+    with pytest.raises(Stale):  # somebody else may have begun a handoff
+        await southbound.evict(BLUE_PORT, frozenset({"chassis-2"}))
+    await northbound.commit(difference(rows(), northbound.observed()))
+    await until(lambda: not southbound.binding(BLUE_PORT).requested_additional)
     await southbound.evict(BLUE_PORT, frozenset({"chassis-2"}))
     await until(lambda: southbound.binding(BLUE_PORT).additional == {"chassis-1"})
     assert (

@@ -18,13 +18,14 @@ Changed = Callable[[frozenset[str]], None]
 _PORTS = "Port_Binding"
 _CHASSIS = "Chassis"
 _DATAPATHS = "Datapath_Binding"
+_REQUESTED = "requested_additional_chassis"
 _WANTED = {
     _PORTS: (
         "logical_port",
         "type",
         "chassis",
         "additional_chassis",
-        "requested_additional_chassis",
+        _REQUESTED,
         "options",
         "up",
         "external_ids",
@@ -80,7 +81,7 @@ class Southbound:
         return Binding(
             chassis=self._name(row.get("chassis")),
             additional=self._names(row.get("additional_chassis")),
-            requested_additional=self._names(row.get("requested_additional_chassis")),
+            requested_additional=self._names(row.get(_REQUESTED)),
             activated=frozenset(name for name in row["options"].get(_ACTIVATED, "").split(",") if name),
             up=bool(row.get("up")),
         )
@@ -96,12 +97,16 @@ class Southbound:
         return {row["name"]: row["hostname"] for row in self._chassis.values()}
 
     async def evict(self, port: str, chassis: frozenset[str]) -> None:
-        """Take additional chassis off a port. Raises OvnError's subclasses."""
+        """Take additional chassis off a port for which none is requested by now; raises Stale where one is.
+
+        Raises OvnError's other subclasses.
+        """
         rows = {uuid: row for uuid, row in self._chassis.items() if row["name"] in chassis}
         encaps = frozenset().union(*(row.get("encaps") or () for row in rows.values()))
         gone = [["additional_chassis", "delete", _uuids(rows)], ["additional_encap", "delete", _uuids(encaps)]]
-        where = [["logical_port", "==", port]]
-        await self._connection.transact([{"op": "mutate", "table": _PORTS, "where": where, "mutations": gone}])
+        at: dict[str, Any] = {"table": _PORTS, "where": [["logical_port", "==", port]]}
+        none = {"columns": [_REQUESTED], "until": "==", "rows": [{_REQUESTED: _uuids(())}], "timeout": 0}
+        await self._connection.transact([{"op": "wait", **at, **none}, {"op": "mutate", **at, "mutations": gone}])
 
     def on_change(self, callback: Changed) -> None:
         """Call back with keys of ports whose binding has changed, come or gone.
