@@ -21,7 +21,10 @@ from virtnet.node.netns import inside as within
 
 PORT, PEER, TOKEN = "demo/db.blue", "02:76:6e:00:00:99", "s" * 32
 SOURCE = NodeHandoff(
-    migration="m1", role="Source", path=HandoffPath(remote="127.0.0.1", datapath=7, port=3, token=TOKEN)
+    migration="m1",
+    role="Source",
+    pod="launcher",
+    path=HandoffPath(remote="127.0.0.1", datapath=7, port=3, token=TOKEN),
 )
 HOLD = """
 import fcntl, os, struct, sys

@@ -123,8 +123,8 @@ async def test_a_deleted_object_comes_back(world: World) -> None:
 async def test_the_source_lets_go_when_asked(world: World) -> None:
     node = world.node
     netns = await world.add("source")
-    await world.ask(migration="m1", role="Source", release=False)
-    await world.ask(migration="m1", role="Source", release=True)
+    await world.ask(migration="m1", role="Source", pod="source", release=False)
+    await world.ask(migration="m1", role="Source", pod="source", release=True)
     own = await world.until(lambda own: own.status.handoffs, "answered")
     assert own.status.handoffs[PORT].migration == "m1"
     assert own.status.handoffs[PORT].released_at is not None
@@ -138,7 +138,7 @@ async def test_the_source_lets_go_when_asked(world: World) -> None:
 
 async def test_nobody_lets_go_without_being_asked(world: World) -> None:
     await world.add("source")
-    await world.ask(migration="m1", role="Source", release=False)
+    await world.ask(migration="m1", role="Source", pod="source", release=False)
     await world.until(lambda own: own.metadata.generation > 1, "seen")
     await world.ask(migration="m1", role="Target", release=False)
     world.restart()
@@ -150,7 +150,7 @@ async def test_a_guest_that_comes_back_keeps_its_new_nic(world: World) -> None:
     """A to B to A: the first handoff is still asked for when the second one's target is attached here."""
     node = world.node
     await world.add("first")
-    await world.ask(migration="m1", role="Source", release=True)
+    await world.ask(migration="m1", role="Source", pod="first", release=True)
     await world.until(lambda own: own.status.handoffs, "answered")
     await world.end("first")
     await world.add("third", migration="m2")
@@ -162,12 +162,25 @@ async def test_a_guest_that_comes_back_keeps_its_new_nic(world: World) -> None:
     assert node.claims() == {"third": PORT}
 
 
+async def test_a_guest_that_has_come_back_before_its_port_was_let_go_keeps_it(world: World) -> None:
+    await world.add("first")
+    await world.end("first")
+    await world.add("third", migration="m2")
+    await world.ask(migration="m1", role="Source", pod="first", release=True)
+    await world.until(lambda own: own.status.handoffs, "answered")
+    assert world.node.claims() == {"first": None, "third": PORT}
+    assert world.node.cni("DEL", container="first") == (0, None)
+    await world.ask(migration="m3", role="Source", pod="first", release=True)
+    await world.until(lambda own: own.status.handoffs[PORT].migration == "m3", "answered again")
+    assert world.node.claims() == {"third": PORT}
+
+
 async def test_a_node_that_missed_its_part_has_no_say_later(world: World) -> None:
     """The source's daemon was away, the controller went on without it, and the guest is back by now."""
     node = world.node
     await world.add("first")
     node.daemon.kill()
-    await world.ask(migration="m1", role="Source", release=True)
+    await world.ask(migration="m1", role="Source", pod="first", release=True)
     await world.ask()
     await world.end("first")
     world.restart()
@@ -181,7 +194,7 @@ async def test_killed_while_it_lets_go(world: World, step: int) -> None:
     node = world.node
     await world.add("source")
     world.restart(CRASH_AT=f"release:{step}")
-    await world.ask(migration="m1", role="Source", release=True)
+    await world.ask(migration="m1", role="Source", pod="source", release=True)
     await eventually_async(lambda: node.daemon.pid is None, "the daemon is dead")
     world.restart()
     own = await world.until(lambda own: own.status.handoffs, "answered")

@@ -118,7 +118,7 @@ def test_arms_as_soon_as_the_target_pod_has_a_node() -> None:
     assert decision.options.strategy == ""
     written = Journal.read(decision.options.journal)
     assert written is not None
-    assert (written.state, written.source, written.target) == (State.ARMED, "node1", "node2")
+    assert (written.state, written.source, written.pod, written.target) == (State.ARMED, "node1", "src", "node2")
 
 
 def test_a_target_without_a_gate_is_armed_with_the_strategy_that_every_ovn_knows() -> None:

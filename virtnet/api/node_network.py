@@ -22,6 +22,9 @@ class NodeHandoff(Spec):
 
     migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
     role: Literal["Source", "Target"] = Field(description="Whether the port leaves this node or comes to it.")
+    pod: str = Field(
+        default="", description="On the source: the pod that the guest leaves. No other lets go of the port."
+    )
     release: bool = Field(
         default=False, description="On the source: the guest runs elsewhere, so this node lets go of the port."
     )

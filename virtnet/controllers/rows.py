@@ -251,7 +251,9 @@ class Rows:
             if journal is not None:
                 release = bool(decision.release)
                 there, back = self._paths(port, journal)
-                source = NodeHandoff(migration=journal.migration, role="Source", release=release, path=there)
+                source = NodeHandoff(
+                    migration=journal.migration, role="Source", pod=journal.pod, release=release, path=there
+                )
                 wanted.setdefault(journal.source, {})[port] = source
                 wanted.setdefault(journal.target, {})[port] = NodeHandoff(
                     migration=journal.migration, role="Target", open=journal.ready is not None, path=back

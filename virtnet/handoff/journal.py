@@ -40,6 +40,8 @@ class Journal:
     source: str
     target: str
     """Node names."""
+    pod: str = ""
+    """The one that the guest leaves: another one may come to the source's node before the handoff has ended."""
     source_chassis: str
     target_chassis: str
     """Their chassis names, kept because a node may be gone before its handoff has ended."""
@@ -80,7 +82,7 @@ class Journal:
         try:
             times = {name: _time(entries[name]) for name in _TIMES if name in entries}
             words = {name: entries[name] for name in _WORDS}
-            words |= {name: entries.get(name, "") for name in ("gateless", "strategy")}
+            words |= {name: entries.get(name, "") for name in ("pod", "gateless", "strategy")}
             return cls(**words, **times, state=State(entries["state"]))  # type: ignore[arg-type]  # names match by construction
         except (KeyError, ValueError, TypeError):
             return None

@@ -109,6 +109,7 @@ def _single(facts: Facts) -> Decision:
         instance=facts.instance.uid,
         migration=target.migration,
         source=home.node,
+        pod=home.name,
         target=target.node,
         source_chassis=facts.chassis[home.node],
         target_chassis=facts.chassis[target.node],

@@ -20,6 +20,7 @@ import structlog
 from virtnet.api import HandoffPath, NodeHandoff, NodeHandoffStatus
 from virtnet.node import links, taps
 from virtnet.node.geneve import Tunnel
+from virtnet.node.handoffs import leaves
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.netns import NamespaceGone, inside
 from virtnet.node.packets import listener
@@ -96,7 +97,7 @@ class Drains:
     async def follow(self, handoffs: dict[str, NodeHandoff]) -> None:
         """Be ready for guests that are to leave; let go of what is over."""
         leaving = {
-            (port, part.migration): part.path
+            (port, part.migration): part
             for port, part in handoffs.items()
             if part.role == "Source" and part.path is not None
         }
@@ -105,16 +106,16 @@ class Drains:
         self._tried &= leaving.keys()
         self._carried = {key: count for key, count in self._carried.items() if key in leaving}
         self._undrained = {key: reason for key, reason in self._undrained.items() if key in leaving}
-        for key, path in leaving.items():
-            entry = next((one for one in self.journal.of_port(key[0]) if self._leaves(one, key[1])), None)
-            if path is None or entry is None or key in self._tried:
+        for key, part in leaving.items():
+            entry = next((one for one in self.journal.of_port(key[0]) if leaves(one, part)), None)
+            if part.path is None or entry is None or entry.released_at is not None or key in self._tried:
                 continue
             obstacle = self.obstacle()
             if obstacle:
                 self._undrained[key] = obstacle
             else:
                 self._tried.add(key)
-                await self._arm(key, entry, path)
+                await self._arm(key, entry, part.path)
 
     def answers(self, handoffs: dict[str, NodeHandoff]) -> dict[str, NodeHandoffStatus]:
         """What the controller is to be told of handoffs from this node."""
@@ -124,10 +125,6 @@ class Drains:
             for (port, migration), reason in said.items()
             if port in handoffs and handoffs[port].migration == migration
         }
-
-    @staticmethod
-    def _leaves(entry: Entry, migration: str) -> bool:
-        return entry.state == "Attached" and entry.migration != migration and entry.released_at is None
 
     async def _arm(self, key: Key, entry: Entry, path: HandoffPath) -> None:
         try:

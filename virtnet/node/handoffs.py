@@ -9,6 +9,12 @@ from datetime import UTC, datetime
 
 from virtnet.api import NodeHandoff, NodeHandoffStatus, NodeNetwork
 from virtnet.node.attach import Attacher
+from virtnet.node.journal import Entry
+
+
+def leaves(entry: Entry, part: NodeHandoff) -> bool:
+    """Whether a NIC is the one from which the guest goes."""
+    return entry.state == "Attached" and entry.pod_name == part.pod
 
 
 class Releases:
@@ -28,12 +34,12 @@ class Releases:
     async def let_go(self, known: NodeNetwork) -> None:
         """Do what is asked for. Raises OvnError.
 
-        Only of NICs that are attached: one that is being attached waits for OVN, and the source's did that long ago.
+        By then the guest may be on its way back: a NIC that was attached for that keeps the port.
         """
         for port, part in self.pending(known).items():
             moments = []
             for entry in self._attacher.journal.of_port(port):
-                if entry.state == "Attached" and entry.migration != part.migration:
+                if leaves(entry, part):
                     released = await self._attacher.release(entry)
                     moments += [released.released_at] if released and released.released_at else []
             self._done[port, part.migration] = max(moments, default=datetime.now(UTC))
