@@ -1,7 +1,5 @@
 """Two controllers: one leads; when it freezes the other takes over; when it wakes it can write nothing."""
 
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,8 +28,7 @@ def pair(
     daemons = [Daemon(f"controller{n}", command, state, environment) for n in (1, 2)]
     yield daemons
     for daemon in daemons:
-        if daemon.pid is not None:
-            os.kill(daemon.pid, signal.SIGCONT)
+        daemon.thaw()
         daemon.stop()
 
 
@@ -64,8 +61,7 @@ async def test_a_frozen_leader_is_replaced_and_fenced(world: World, pair: list[D
         return f"{world.namespace}/{name}" in world.lsps()
 
     await until(lambda: port("db.blue"), "the first controller's work")
-    assert first.pid is not None
-    os.kill(first.pid, signal.SIGSTOP)
+    first.freeze()
 
     async def taken_over() -> bool:
         nonlocal held
@@ -75,7 +71,7 @@ async def test_a_frozen_leader_is_replaced_and_fenced(world: World, pair: list[D
     await until(taken_over, "the second controller leading", seconds=40)
     await world.vm("web", "10.0.0.7", "02:76:6e:00:00:07")
     await until(lambda: port("web.blue"), "the second controller's work", seconds=40)
-    os.kill(first.pid, signal.SIGCONT)
+    first.thaw()
 
     async def gave_up() -> bool:
         return "leadership lost" in first.log.read_text() or first.pid is None

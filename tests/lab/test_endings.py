@@ -1,94 +1,18 @@
 """One lab, two VMs, and every way in which a migration can end. After each, all parts agree on where everything is."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from tests.lab.endings import Endings
 from tests.lab.labs import running
-from virtnet.api import HandoffRecord, Port
-from virtnet.kube import kinds
+from virtnet.handoff.journal import State
 from virtnet.kube.kinds import EVENTS, PODS, VMIMS, VMS
-from virtnet.lab.chaos.arena import Arena
 from virtnet.lab.chaos.invariants import violations
-from virtnet.lab.daemon import Daemon
 from virtnet.lab.demo.cluster import until
 from virtnet.lab.demo.manifests import NAMESPACE
 
 pytestmark = pytest.mark.lab
-
-PORT = f"{NAMESPACE}/one.blue"
-JOB = "kubevirt.io/migrationJobUID"
-
-
-class Endings(Arena):
-    """The arena, and what these tests ask of it."""
-
-    def home(self, vm: str = "one") -> str:
-        return str(until(lambda: self.demo.node_of(vm), f"VM {vm} running"))
-
-    def other(self, *taken: str) -> str:
-        return next(node for node in self.nodes if node not in taken)
-
-    def record(self, vm: str = "one") -> HandoffRecord | None:
-        port = Port.parse(self.ask(lambda cluster: cluster.get(kinds.of(Port), f"{vm}.blue", NAMESPACE)))
-        return next(iter(port.status.handoffs), None)
-
-    def migration(self, name: str) -> dict[str, Any]:
-        return self.demo.get(VMIMS, name) or {}
-
-    def begin(self, way: str = "", *, vm: str = "one", to: str = "") -> str:
-        """A migration that has got as far as its way lets it for certain: to its running phase, where it is slow."""
-        name = self.start_migration(vm, to=to or self.other(self.home(vm)), way=way)
-        if way == "slow":
-            until(lambda: self.migration(name).get("status", {}).get("phase") == "Running", "the migration running")
-        return name
-
-    def target_pod(self, name: str) -> dict[str, Any]:
-        uid = self.migration(name)["metadata"]["uid"]
-        return next(pod for pod in self.launchers("one") if pod["metadata"]["labels"].get(JOB) == uid)
-
-    def ended(self, *states: str, vm: str = "one", node: str = "") -> HandoffRecord:
-        """The record of a handoff that ended so, once nothing goes on any more and all is well."""
-        self.mend()
-        found: list[str] = []
-
-        def well() -> bool:
-            found[:] = violations(self)
-            return not found
-
-        try:
-            until(well, "all well", seconds=60)
-        except Exception as problem:
-            raise AssertionError(found) from problem
-        record = self.record(vm)
-        assert record is not None
-        assert record.state in states, record
-        assert self.home(vm) == (node or self.home(vm))
-        return record
-
-    def over(self, vm: str = "one") -> HandoffRecord | None:
-        """The last handoff's record, once it has ended."""
-        record = self.record(vm)
-        return record if record is not None and record.finished_at is not None else None
-
-    def kill_guests(self, *pods: dict[str, Any]) -> None:
-        for pod in pods:
-            Daemon("qemu", (), self.lab.names.state / "pods" / pod["metadata"]["uid"]).kill()
-
-    def crash(self, node: str) -> None:
-        """The node dies with all that runs on it."""
-        for daemon in self.nodes[node].daemons.values():
-            daemon.kill()
-        pods, _ = self.ask(lambda cluster: cluster.list(PODS, NAMESPACE, fields=f"spec.nodeName={node}"))
-        self.kill_guests(*pods)
-
-    def back(self, node: str) -> None:
-        """It comes back."""
-        for name, daemon in self.nodes[node].daemons.items():
-            daemon.start()
-            if name == "ovs-vswitchd":
-                self.nodes[node].address_tunnels()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +24,7 @@ def lab() -> Iterator[Endings]:
         yield found
 
 
-@pytest.mark.parametrize("way", ["", "post-copy", "unannounced"])
+@pytest.mark.parametrize("way", ["", "post-copy", "unannounced", "volumes"])
 def test_a_migration_that_succeeds(lab: Endings, way: str) -> None:
     source = lab.home()
     to = lab.other(source)
@@ -111,10 +35,12 @@ def test_a_migration_that_succeeds(lab: Endings, way: str) -> None:
         assert record.message.startswith(f"armed {to}")
 
 
-def test_a_migration_that_fails(lab: Endings) -> None:
+@pytest.mark.parametrize("way", ["fails", "fails-late"])
+def test_a_migration_that_fails(lab: Endings, way: str) -> None:
     source = lab.home()
-    lab.begin("fails")
-    lab.ended("RolledBack", node=source)
+    lab.begin(way)
+    record = lab.ended("RolledBack", node=source)
+    assert (record.activated_at is not None) == (way == "fails-late")
 
 
 def test_a_migration_that_is_aborted(lab: Endings) -> None:
@@ -149,6 +75,64 @@ def test_the_sources_node_dies(lab: Endings) -> None:
     until(lab.over, "ended without the source's node")
     lab.back(source)
     lab.ended("RolledBack", "Abandoned")  # by what is seen first: the migration's failure, or the instance's
+
+
+def test_the_sources_node_dies_when_the_guest_has_left_it(lab: Endings) -> None:
+    source = lab.home()
+    to = lab.other(source)
+    with lab.held(State.RELEASING, to=to):
+        lab.crash(source)
+    until(lab.over, "ended without the source's node")
+    lab.back(source)
+    lab.ended("Committed", node=to)
+
+
+def test_the_targets_node_dies_when_the_guest_has_arrived(lab: Endings) -> None:
+    to = lab.other(lab.home())
+    with lab.held(State.COMMITTING, to=to):
+        lab.crash(to)
+        until(lab.over, "ended without the target's node")
+    lab.back(to)
+    lab.ended("Abandoned")
+
+
+@pytest.mark.parametrize("victim", ["leader", "northd", "nb", "sb"])
+@pytest.mark.parametrize("state", State)
+def test_killed_in_each_state(lab: Endings, state: State, victim: str) -> None:
+    source = lab.home()
+    to = lab.other(source)
+    with lab.held(state, to=to):
+        lab.kill(victim)
+    if state is State.ROLLING_BACK:
+        lab.ended("RolledBack", node=source)
+    else:
+        lab.ended("Committed", node=to)
+
+
+def test_two_controllers_that_both_believe_they_lead(lab: Endings) -> None:
+    to = lab.other(lab.home())
+    with lab.held(State.ARMED, to=to):
+        first = lab.daemons[until(lab.leader, "a leader")]
+        before = first.log.stat().st_size
+        first.freeze()
+        lab.depose()
+        until(lambda: lab.leader() not in ("", first.name), "the other leading")
+        first.thaw()
+    lab.ended("Committed", node=to)
+    said = first.log.read_text()[before:]
+    assert "leadership lost" in said or "somebody else leads" in said
+
+
+def test_what_earlier_migrations_left_is_collected_meanwhile(lab: Endings) -> None:
+    to = lab.other(lab.home())
+    with lab.held(State.ARMED, to=to):
+        ended = [pod for pod in lab.launchers("one") if pod["status"]["phase"] == "Succeeded"]
+        assert ended
+        for pod in ended:
+            lab.delete(PODS, pod["metadata"]["name"])
+        for migration in lab.finished("one"):
+            lab.delete(VMIMS, migration)
+    lab.ended("Committed", node=to)
 
 
 def test_the_migrations_object_is_gone_half_way(lab: Endings) -> None:

@@ -52,7 +52,7 @@ async def test_a_server_without_the_database_is_told(central):
 
 
 async def test_a_server_that_hangs_is_told(northbound_server):
-    northbound_server.freeze("nb")
+    northbound_server.daemons["nb"].freeze()
     with pytest.raises(Unavailable):
         await OvsdbNorthbound(northbound_server.remote("nb")).open(timeout=0.5)
 
@@ -92,14 +92,14 @@ async def test_a_commit_without_answer_ends_and_its_late_effect_is_told(client, 
     monkeypatch.setattr(connection, "ANSWER_TIMEOUT", 0.3)
     heard = []
     client.on_change(heard.append)
-    central.freeze("nb")
+    central.daemons["nb"].freeze()
     started = time.monotonic()
     with pytest.raises(Unavailable, match="before the answer came"):
         await client.commit(RENAME)
     assert time.monotonic() - started < 3
     assert not client.connected
     assert client.observed([PORT])[0].columns["type"] == ""
-    central.thaw("nb")
+    central.daemons["nb"].thaw()
     await until(lambda: client.connected)
     # Whether the server still did it or not: what is observed is what is there.
     there = central.nbctl("--bare", "get", "Logical_Switch_Port", "demo/vm10.net", "type").strip().strip('"')
@@ -109,12 +109,12 @@ async def test_a_commit_without_answer_ends_and_its_late_effect_is_told(client, 
 
 
 async def test_a_cancelled_commit_that_was_not_begun_is_never_done(client, central):
-    central.freeze("nb")
+    central.daemons["nb"].freeze()
     first = asyncio.create_task(client.commit(RENAME))
     second = asyncio.create_task(client.commit([Update(PORT, {"addresses": frozenset({"unknown"})})]))
     await asyncio.sleep(0)
     second.cancel()
-    central.thaw("nb")
+    central.daemons["nb"].thaw()
     await first
     assert client.observed([PORT])[0].columns["type"] == "virtual"
     assert client.observed([PORT])[0].columns["addresses"] != {"unknown"}

@@ -66,7 +66,7 @@ class Central:
             "apiserver": self.control_plane.apiserver,
             **self.ovn.daemons,
             "webhook": self.webhook(),
-            "controller": self._controller,
+            "controller": self.controller(),
             "standin": self._standin,
         }
 
@@ -105,12 +105,12 @@ class Central:
             identity="virtnet-webhook",
         )
 
-    @cached_property
-    def _controller(self) -> Daemon:
+    def controller(self, name: str = "controller", *flags: str) -> Daemon:
+        """The controller, or a further replica of it under another name, which needs flags of its own."""
         return self._product(
+            name,
             "controller",
-            "controller",
-            *("--northbound", self.names.northbound, "--southbound", self.names.southbound),
+            *("--northbound", self.names.northbound, "--southbound", self.names.southbound, *flags),
             identity="virtnet-controller",
         )
 

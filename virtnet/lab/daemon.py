@@ -72,12 +72,24 @@ class Daemon:
             self.kill()
         self.pid_file.unlink(missing_ok=True)
 
+    def freeze(self) -> None:
+        """Let it hang: its connections stay, but it does nothing until it is thawed. Nothing if it does not run."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def last_words(self) -> str:
         """The end of its log, for error messages."""
         try:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-8:])
         except FileNotFoundError:
             return ""
+
+    def _signal(self, how: signal.Signals) -> None:
+        pid = self.pid
+        if pid is not None:
+            os.kill(pid, how)
 
     def _end(self, how: signal.Signals, seconds: float) -> bool:
         """Signal it and wait. Whether it is gone. The descriptor makes sure that no other process is hit."""

@@ -3,9 +3,7 @@
 Real ones, from Debian's ovn-central, in a directory of their own; nothing is shared with the machine's OVN.
 """
 
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,20 +56,13 @@ class OvnCentral:
     def stop(self, *names: Name) -> None:
         """Ask daemons to end, all if none is named, and see that they do."""
         for name in names or tuple(reversed(NAMES)):
-            self.thaw(name)
+            self.daemons[name].thaw()
             self.daemons[name].stop()
 
     def kill(self, *names: Name) -> None:
         """End daemons as a crash does, all if none is named."""
         for name in names or tuple(reversed(NAMES)):
             self.daemons[name].kill()
-
-    def freeze(self, name: Name) -> None:
-        """Let a daemon hang: its connections stay, but it answers nothing until it is thawed."""
-        self._signal(name, signal.SIGSTOP)
-
-    def thaw(self, name: Name) -> None:
-        self._signal(name, signal.SIGCONT)
 
     def restart(self, *names: Name) -> None:
         self.stop(*names)
@@ -105,11 +96,6 @@ class OvnCentral:
 
     def _run(self, *command: str) -> str:
         return subprocess.run([*self.prefix, *command], check=True, text=True, capture_output=True).stdout
-
-    def _signal(self, name: Name, how: signal.Signals) -> None:
-        pid = self.daemons[name].pid
-        if pid is not None:
-            os.kill(pid, how)
 
     def _socket(self, name: str) -> Path:
         return self.state / f"{name}.sock"

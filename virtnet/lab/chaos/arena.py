@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, NotFound
-from virtnet.kube.kinds import PODS, VMIMS, VMIS, VMS, Kind
+from virtnet.kube.kinds import LEASES, PODS, VMIMS, VMIS, VMS, Kind
 from virtnet.lab import netns
 from virtnet.lab.chaos import plan
 from virtnet.lab.daemon import Daemon, DaemonError
@@ -23,6 +23,8 @@ from virtnet.lab.standin.ways import WAY
 T = TypeVar("T")
 
 PROBE = "probe"
+LINKS = {"management": "m-{}", "tunnels": "p-{}"}
+"""A node's, by network."""
 Object = dict[str, Any]
 
 
@@ -42,20 +44,58 @@ class Arena:
 
     @cached_property
     def daemons(self) -> dict[str, Daemon]:
-        return self.lab.daemons
+        """Those of the lab, and a second controller, ``standby``."""
+        standby = self.lab.central.controller("standby", "--metrics-port", "0")
+        return {**self.lab.daemons, standby.name: standby}
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
         return self.lab.nodes
 
     def furnish(self) -> None:
-        """The Subnet, the VMs and the pod. Raises NotInTime."""
+        """The second controller, the Subnet, the VMs and the pod. Raises NotInTime."""
+        self.start("standby")
         for body in (manifests.namespace(), manifests.subnet(), manifests.nad(), manifests.probe("node3")):
             self.demo.apply(body)
         for vm in self.names:
             self.demo.apply(manifests.vm(vm))
         until(lambda: self.demo.pod_runs(PROBE), "the pod running")
         until(lambda: all(self.demo.node_of(vm) for vm in self.names), "the VMs running")
+
+    def start(self, name: str) -> None:
+        """Start a daemon unless it runs, with what its node would do beside. Raises DaemonError."""
+        daemon = self.daemons[name]
+        if daemon.pid is not None:
+            return
+        daemon.start()
+        node, _, program = name.partition("/")
+        if program == "ovs-vswitchd" and node in self.nodes:
+            self.nodes[node].address_tunnels()
+
+    def crash(self, node: str) -> None:
+        """A node dies, with all that runs on it and all that its kernel had, and nobody reaches it any more."""
+        self.set_links(node, "down", *LINKS)
+        names = self.lab.names
+        sandboxes = (json.loads(path.read_text()) for path in names.state.glob("pods/*/sandbox.json"))
+        pods = [one["netns"] for one in sandboxes if one["node"] == node]
+        netns.kill_all([self.nodes[node].netns, *pods])
+        for pod in set(pods) & set(names.existing_namespaces()):
+            netns.run("ip", "netns", "delete", pod)
+
+    def back(self, node: str) -> None:
+        """It comes back. Raises DaemonError."""
+        self.set_links(node, "up", *LINKS)
+        for program in self.nodes[node].daemons:
+            self.start(f"{node}/{program}")
+
+    def set_links(self, node: str, to: str, *networks: str) -> None:
+        """Links of a node ``up`` or ``down``."""
+        netns.ip(self.lab.names.central, *(f"link set {LINKS[network].format(node)} {to}" for network in networks))
+
+    def depose(self) -> None:
+        """Take the lead from whoever has it, who does not know of it yet. Raises ApiError."""
+        nobody = {"spec": {"holderIdentity": ""}}
+        self.ask(lambda cluster: cluster.patch(LEASES, "virtnet-controller", nobody, "virtnet"))
 
     def ask(self, work: Callable[[Cluster], Awaitable[T]]) -> T:
         """Raises ApiError, also where there is nobody to be asked."""
@@ -118,8 +158,8 @@ class Arena:
 
         Raises NotInTime.
         """
-        for daemon in self.daemons.values():
-            daemon.start()
+        for name in self.daemons:
+            self.start(name)
         self._restore_vms()
         until(self._quiet, "no migration under way, and every VM running", seconds=120)
 

@@ -1,24 +1,20 @@
 """How each kind of fault is done."""
 
-import os
-import signal
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from virtnet.api import NodeNetwork, Port
 from virtnet.kube import kinds
 from virtnet.kube.kinds import PODS, VMIMS, VMS
-from virtnet.lab import netns
-from virtnet.lab.chaos.arena import REFUSALS, Arena
+from virtnet.lab.chaos.arena import LINKS, REFUSALS, Arena
 from virtnet.lab.chaos.plan import Fault
 from virtnet.lab.daemon import Daemon
 
 JOB = "kubevirt.io/migrationJobUID"
-LINKS = {"management": "m-{}", "tunnels": "p-{}"}
 
 
 class Faults:
@@ -33,6 +29,8 @@ class Faults:
             "restart": lambda fault: self._away(fault, Daemon.stop),
             "pause": self._pause,
             "cut": self._cut,
+            "crash-node": self._crash_node,
+            "depose": lambda _: arena.depose(),
             "abort": self._abort,
             "delete-target": self._delete_target,
             "delete-port": lambda fault: arena.delete(kinds.of(Port), f"{fault.victim}.blue"),
@@ -65,30 +63,31 @@ class Faults:
         with self._locks[fault.victim]:
             end(daemon)
             time.sleep(fault.seconds)
-            self._start(fault.victim)
-
-    def _start(self, name: str) -> None:
-        self._arena.daemons[name].start()
-        node, _, program = name.partition("/")
-        if program == "ovs-vswitchd":
-            self._arena.nodes[node].address_tunnels()
+            self._arena.start(fault.victim)
 
     def _pause(self, fault: Fault) -> None:
         with self._locks[fault.victim]:
-            pid = self._arena.daemons[fault.victim].pid
-            if pid is None:
-                return
-            os.kill(pid, signal.SIGSTOP)
+            daemon = self._arena.daemons[fault.victim]
+            daemon.freeze()
             time.sleep(fault.seconds)
-            os.kill(pid, signal.SIGCONT)
+            daemon.thaw()
 
     def _cut(self, fault: Fault) -> None:
         node, network = fault.victim.split("/")
-        link, central = LINKS[network].format(node), self._arena.lab.names.central
         with self._locks[fault.victim]:
-            netns.ip(central, f"link set {link} down")
+            self._arena.set_links(node, "down", network)
             time.sleep(fault.seconds)
-            netns.ip(central, f"link set {link} up")
+            self._arena.set_links(node, "up", network)
+
+    def _crash_node(self, fault: Fault) -> None:
+        node = fault.victim
+        parts = sorted([*LINKS, *self._arena.nodes[node].daemons])
+        with ExitStack() as held:
+            for part in parts:
+                held.enter_context(self._locks[f"{node}/{part}"])
+            self._arena.crash(node)
+            time.sleep(fault.seconds)
+            self._arena.back(node)
 
     def _abort(self, fault: Fault) -> None:
         for one in self._arena.underway(fault.victim):

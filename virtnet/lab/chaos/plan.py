@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 VMS = ("one", "two", "three")
 NODES = ("node1", "node2", "node3")
-CENTRAL = ("controller", "webhook", "northd", "nb", "sb", "apiserver", "etcd", "standin")
+CENTRAL = ("controller", "standby", "webhook", "northd", "nb", "sb", "apiserver", "etcd", "standin")
 ON_NODES = ("virtnet", "ovn-controller", "ovsdb-server", "ovs-vswitchd")
 NETWORKS = ("management", "tunnels")
 
@@ -24,6 +24,8 @@ KINDS = {
     "delete-row": 2,
     "delete-node": 1,
     "delete-switch": 1,
+    "crash-node": 1,
+    "depose": 1,
     "crash-guest": 1,
     "halt": 1,
     "replace": 1,
@@ -71,8 +73,12 @@ def _fault(dice: random.Random) -> Fault:
             return Fault(at, kind, dice.choice(DAEMONS), seconds)
         case "cut":
             return Fault(at, kind, f"{dice.choice(NODES)}/{dice.choice(NETWORKS)}", seconds)
+        case "crash-node":
+            return Fault(at, kind, dice.choice(NODES), seconds)
         case "delete-node":
             return Fault(at, kind, dice.choice(NODES))
+        case "depose":
+            return Fault(at, kind, "controller")
         case "delete-switch":
             return Fault(at, kind, "blue")
         case _:

@@ -34,6 +34,7 @@ async def serve(settings: Settings) -> None:
         parts = (Scheduler(store, settings), VirtualMachines(store), Instances(store), Migrations(store))
         ready = asyncio.Event()
         following = asyncio.create_task(store.run(ready))
+        relisting = asyncio.create_task(kubelet.relist())
         ended = asyncio.create_task(_told_to_end())
         try:
             await asyncio.wait({following, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -47,6 +48,7 @@ async def serve(settings: Settings) -> None:
                 following.result()
         finally:
             following.cancel()
+            relisting.cancel()
             await launchers.close()
 
 

@@ -1,5 +1,6 @@
 """Every node's kubelet, with Multus: gives pods their network namespaces and NICs, and takes them away again."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 
@@ -21,6 +22,7 @@ PodKey = tuple[str, str, str]
 """Namespace, name and uid."""
 
 LONGEST_BACKOFF = 60.0
+RELIST_SECONDS = 1.0
 
 StopLauncher = Callable[[Record], Awaitable[None]]
 
@@ -70,7 +72,7 @@ class Kubelet:
         if not pod["status"].get("startTime"):
             node = self._settings.nodes[pod["spec"]["nodeName"]]
             await self._status(pod, lambda new: pod_status.accepted(new, node))
-        if record is None or not record.complete:
+        if record is None or not record.complete or self._lost(record):
             record = await self._set_up(pod, record)
         if not record.launcher:
             self._sandboxes.hold(record)
@@ -82,6 +84,18 @@ class Kubelet:
         else:
             await self._status(pod, pod_status.gates)
             await self._follow_networks(pod, record)
+
+    def _lost(self, record: Record) -> bool:
+        """Whether the pod's sandbox went with its node, and the pod begins anew; a launcher does not."""
+        return not record.launcher and record.complete and not self._sandboxes.there(record)
+
+    async def relist(self) -> None:
+        """Look for ever for pods that have lost their sandboxes."""
+        while True:
+            await asyncio.sleep(RELIST_SECONDS)
+            for record in self._sandboxes:
+                if self._lost(record):
+                    self.worker.nudge((record.namespace, record.name, record.uid))
 
     async def _set_up(self, pod: Object, record: Record | None) -> Record:
         """A sandbox with all NICs. What a failed or interrupted attempt left is removed before the next one."""

@@ -23,6 +23,7 @@ from virtnet.lab.standin.launcher_pod import target_pod
 from virtnet.lab.standin.objects import enter
 from virtnet.lab.standin.store import Key, Store, going, key_of, uid_of
 from virtnet.lab.standin.vmis import current_pod, pods_of
+from virtnet.lab.standin.ways import Way, way_of
 from virtnet.lab.standin.worker import Again, Worker
 
 log = structlog.get_logger()
@@ -165,6 +166,8 @@ class Migrations:
             except Rejected as problem:
                 log.warning("no target pod", migration=vmim["metadata"]["name"], problem=str(problem))
                 raise Again(REFUSED_SECONDS) from problem
+        if way_of(self._store, uid_of(vmim)) is Way.VOLUMES and phase(self._target(vmim, vmi) or {}) != "Running":
+            return
         await self._enter(key, "Scheduling")
 
     async def _hand_off(self, key: Key, vmim: Object, vmi: Object) -> None:

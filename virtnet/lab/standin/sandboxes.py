@@ -111,8 +111,12 @@ class Sandboxes:
                 problems.append(str(problem))
         if problems:
             raise PluginError("; ".join(problems))
-        if (NETNS / record.netns).exists():
+        if self.there(record):
             await run("ip", "netns", "delete", record.netns)
+
+    def there(self, record: Record) -> bool:
+        """Whether its namespace is: it goes with its node."""
+        return (NETNS / record.netns).exists()
 
     def drop(self, record: Record) -> None:
         """Forget a closed sandbox."""
@@ -132,7 +136,7 @@ class Sandboxes:
         return Sandbox(node, record.netns, record.container, record.namespace, record.name, record.uid)
 
     async def _make(self, record: Record) -> None:
-        if (NETNS / record.netns).exists():
+        if self.there(record):
             await run("ip", "netns", "delete", record.netns)
         await run("ip", "netns", "add", record.netns)
         inside = ("ip", "netns", "exec", record.netns)

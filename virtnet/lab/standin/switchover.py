@@ -15,6 +15,9 @@ UNLIMITED = 1 << 40
 SLOW = 2 << 20
 """Bytes per second."""
 
+ANNOUNCED_SECONDS = 0.1
+"""After so long, QEMU has announced a guest that runs."""
+
 ENDED = ("failed", "cancelled")
 
 
@@ -52,6 +55,10 @@ async def move(
     resumed = await _resumed(source, target, seen)
     if way is Way.FREEZES:
         await target.qmp.execute("stop")
+    if way is Way.FAILS_LATE and source is not None:
+        await asyncio.sleep(ANNOUNCED_SECONDS)
+        await target.quit()
+        raise Failure(await _reason(source, target))
     stopped = next((event for event in source.qmp.events[seen:] if event["event"] == "STOP"), None) if source else None
     return Switchover(moment(stopped) if stopped else None, moment(resumed) if resumed else None)
 

@@ -16,12 +16,16 @@ class Way(StrEnum):
     """The memory takes some twenty seconds, so that much can happen meanwhile."""
     FAILS = "fails"
     """The target does not take the guest."""
+    FAILS_LATE = "fails-late"
+    """The target has run the guest and announced it when it fails; the guest goes on on the source."""
     POST_COPY = "post-copy"
     """The guest goes on on the target before its memory is there."""
     FREEZES = "freezes"
     """QEMU announces the guest, which then does nothing any more."""
     UNANNOUNCED = "unannounced"
     """QEMU on the target announces nothing: there is no RARP at all."""
+    VOLUMES = "volumes"
+    """The VM has hot-plugged volumes: the migration is Pending until the target pod runs, and they are in it."""
 
 
 def way_of(store: Store, uid: str) -> Way:

@@ -1,0 +1,120 @@
+"""What tests of migrations' endings do to a lab, and ask of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from virtnet.api import HandoffRecord, Port
+from virtnet.kube import kinds
+from virtnet.kube.kinds import LEASES, VMIMS
+from virtnet.lab.chaos.arena import Arena
+from virtnet.lab.chaos.invariants import violations
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.demo.cluster import until
+from virtnet.lab.demo.manifests import NAMESPACE
+
+PORT = f"{NAMESPACE}/one.blue"
+JOB = "kubevirt.io/migrationJobUID"
+
+
+class Endings(Arena):
+    """An arena of which VM ``one`` is the one that matters."""
+
+    def home(self, vm: str = "one") -> str:
+        return str(until(lambda: self.demo.node_of(vm), f"VM {vm} running"))
+
+    def other(self, *taken: str) -> str:
+        return next(node for node in self.nodes if node not in taken)
+
+    def record(self, vm: str = "one") -> HandoffRecord | None:
+        port = Port.parse(self.ask(lambda cluster: cluster.get(kinds.of(Port), f"{vm}.blue", NAMESPACE)))
+        return next(iter(port.status.handoffs), None)
+
+    def migration(self, name: str) -> dict[str, Any]:
+        return self.demo.get(VMIMS, name) or {}
+
+    def begin(self, way: str = "", *, vm: str = "one", to: str = "") -> str:
+        """A migration that has got as far as its way lets it for certain: to its running phase, where it is slow."""
+        name = self.start_migration(vm, to=to or self.other(self.home(vm)), way=way)
+        if way == "slow":
+            until(lambda: self.migration(name).get("status", {}).get("phase") == "Running", "the migration running")
+        return name
+
+    def target_pod(self, name: str) -> dict[str, Any]:
+        uid = self.migration(name)["metadata"]["uid"]
+        return next(pod for pod in self.launchers("one") if pod["metadata"]["labels"].get(JOB) == uid)
+
+    def finished(self, vm: str) -> list[str]:
+        """Migrations of a VM that have ended."""
+        items, _ = self.ask(lambda cluster: cluster.list(VMIMS, NAMESPACE))
+        names = {one["metadata"]["name"] for one in items if one["spec"]["vmiName"] == vm}
+        return sorted(names - {one["metadata"]["name"] for one in self.underway(vm)})
+
+    def ended(self, *states: str, vm: str = "one", node: str = "") -> HandoffRecord:
+        """The record of a handoff that ended so, once nothing goes on any more and all is well."""
+        self.mend()
+        found: list[str] = []
+
+        def well() -> bool:
+            found[:] = violations(self)
+            return not found
+
+        try:
+            until(well, "all well", seconds=60)
+        except Exception as problem:
+            raise AssertionError(found) from problem
+        record = self.record(vm)
+        assert record is not None
+        assert record.state in states, record
+        assert self.home(vm) == (node or self.home(vm))
+        return record
+
+    def over(self, vm: str = "one") -> HandoffRecord | None:
+        """The last handoff's record, once it has ended."""
+        record = self.record(vm)
+        return record if record is not None and record.finished_at is not None else None
+
+    def kill_guests(self, *pods: dict[str, Any]) -> None:
+        for pod in pods:
+            Daemon("qemu", (), self.lab.names.state / "pods" / pod["metadata"]["uid"]).kill()
+
+    def state(self) -> str:
+        """That of the handoff which is under way."""
+        rows = self.table(self.nbctl, "Logical_Switch_Port", "name", "external_ids")
+        found = {row["name"]: row["external_ids"] for row in rows}
+        return str(found.get(PORT, {}).get("virtnet/handoff-state", ""))
+
+    def bound_to_both(self) -> bool:
+        rows = self.table(self.sbctl, "Port_Binding", "logical_port", "additional_chassis")
+        return any(row["additional_chassis"] for row in rows if row["logical_port"] == PORT)
+
+    @contextmanager
+    def held(self, state: str, *, to: str) -> Iterator[None]:
+        """A migration whose handoff stays in this state, because somebody does not do his part."""
+        who = {"Armed": "standin", "Releasing": f"{self.home()}/virtnet"}.get(state, "northd")
+        standin, idle = self.daemons["standin"], self.daemons[who]
+        self.begin("fails" if state == "RollingBack" else "", to=to)
+        until(self.bound_to_both, "bound to both")
+        standin.freeze()
+        idle.freeze()
+        if idle is not standin:
+            standin.thaw()
+        try:
+            until(lambda: self.state() == state, f"the handoff {state}")
+            yield
+        finally:
+            idle.thaw()
+
+    def leader(self) -> str:
+        """The controller that leads; empty while none does."""
+        lease = self.ask(lambda cluster: cluster.get(LEASES, "virtnet-controller", "virtnet"))
+        holder = lease["spec"].get("holderIdentity") or ""
+        return next((name for name in ("controller", "standby") if f"_{self.daemons[name].pid}_" in holder), "")
+
+    def kill(self, victim: str) -> None:
+        """Kill a process and start it again. A leader's successor does not wait until its time is over."""
+        name = self.leader() if victim == "leader" else victim
+        self.daemons[name].kill()
+        if victim == "leader":
+            self.depose()
+        self.start(name)
