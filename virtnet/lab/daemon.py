@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+AHEAD = ("chrt", "--rr", "1")
+"""Before the command of a switch in userspace: guests do not keep it waiting, as they do not keep waiting a kernel."""
+
 
 class DaemonError(Exception):
     """A process could not be started, or has ended when it should run. The message ends with its last words."""

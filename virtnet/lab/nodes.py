@@ -2,11 +2,12 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from virtnet.lab import netns
-from virtnet.lab.daemon import Daemon
+from virtnet.lab.daemon import AHEAD, Daemon
 from virtnet.lab.databases import QUIET, SWITCH_SCHEMA, accepts, database, wait
 from virtnet.lab.names import MANAGEMENT_PREFIX, TUNNEL_PREFIX, NodeNames
 
@@ -117,16 +118,16 @@ class Node:
 
     @cached_property
     def _switch(self) -> Daemon:
-        return self._daemon("ovs-vswitchd", f"--unixctl={self.names.rundir / 'ovs-vswitchd.ctl'}")
+        return self._daemon("ovs-vswitchd", f"--unixctl={self.names.rundir / 'ovs-vswitchd.ctl'}", before=AHEAD)
 
     @cached_property
     def _controller(self) -> Daemon:
         # It takes the place of its control socket, and of those of OVS, from its environment alone.
         return self._daemon("ovn-controller")
 
-    def _daemon(self, program: str, *flags: str) -> Daemon:
+    def _daemon(self, program: str, *flags: str, before: Sequence[str] = ()) -> Daemon:
         rundir = str(self.names.rundir)
-        command = [*self.prefix, program, *QUIET, *flags, self.names.ovsdb]
+        command = [*self.prefix, *before, program, *QUIET, *flags, self.names.ovsdb]
         return Daemon(program, command, self.names.state, {"OVS_RUNDIR": rundir, "OVN_RUNDIR": rundir})
 
     def _vsctl(self, *words: str) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from virtnet.lab import netns
-from virtnet.lab.daemon import Daemon
+from virtnet.lab.daemon import AHEAD, Daemon
 from virtnet.lab.databases import QUIET, SWITCH_SCHEMA, accepts, database, wait
 from virtnet.lab.names import LabNames, NodeNames
 
@@ -116,7 +116,7 @@ class Physical:
     @cached_property
     def _switch(self) -> Daemon:
         state = str(self.names.physical_state)
-        command = ["ovs-vswitchd", *QUIET, f"--unixctl={self._control}", f"unix:{self._socket}"]
+        command = [*AHEAD, "ovs-vswitchd", *QUIET, f"--unixctl={self._control}", f"unix:{self._socket}"]
         return Daemon(
             "ovs-vswitchd",
             [*netns.prefix(self.names.central), *command],

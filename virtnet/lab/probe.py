@@ -24,6 +24,7 @@ SETTLE = 1.0
 LINE_SECONDS = 0.01
 STALLED_SECONDS = 30.0
 PACKET_OUTGOING = 4
+SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
 ETH_P_ALL = 3
 TCP_INFO = 11
@@ -100,7 +101,7 @@ def icmp(address: str, interval: float, end: End) -> dict[str, Any]:
     echoes, identity = Echoes(), os.getpid() & 0xFFFF
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as link:
         link.setblocking(False)  # noqa: FBT003
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
         link.connect((address, 0))
         began, number, over = time.monotonic(), 0, False
         while not over:
@@ -197,7 +198,7 @@ def frames(interface: str, source: str, end: End) -> dict[str, Any]:
     wanted, times = socket.inet_aton(source), []
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as link:
         link.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         link.bind((interface, ETH_P_ALL))
         over = False
         while not over:
