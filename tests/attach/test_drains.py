@@ -136,6 +136,20 @@ async def test_what_came_before_the_word_is_carried_over_in_order(source: Source
     assert (source.drains.answers({PORT: SOURCE})[PORT].carried or 0) >= 20
 
 
+async def test_a_port_is_kept_for_the_word(source: Source) -> None:
+    await source.send(*(frame(n) for n in range(3)))
+    finished = asyncio.create_task(source.drains.finish([(PORT, "m1")]))
+    await source.send(word(MAC, TOKEN))
+    await finished
+    assert source.drains.answers({PORT: SOURCE})[PORT].carried == 3
+    assert len(await source.carried()) == 3
+
+
+async def test_a_word_that_does_not_come_keeps_no_port(source: Source) -> None:
+    await source.drains.finish([(PORT, "m1"), (PORT, "another")])
+    assert source.drains.answers({PORT: SOURCE}) == {}
+
+
 @pytest.mark.parametrize(
     "said",
     [

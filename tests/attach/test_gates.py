@@ -1,5 +1,6 @@
 """The gate of a migration's target, in the real kernel: who opens it, and that nothing of it outlives its daemon."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.attach.rig import MAC, Node, eventually, inside, journaled, run
-from virtnet.api import NodeHandoff
+from virtnet.api import HandoffPath, NodeHandoff
+from virtnet.node import geneve
+from virtnet.node.drains import is_word
 from virtnet.node.gates import FORGOTTEN_SECONDS, Gates
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside as within
@@ -145,6 +148,29 @@ async def test_the_controller_opens_it(
     for handoffs in told:
         await gates.follow(handoffs)
     assert bool(tables(node)) is shut
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_the_source_is_told_of_a_guest_that_is_here_and_of_no_other(
+    gates: Gates, node: Node, *, arrived: bool
+) -> None:
+    def listen(_: Any) -> socket.socket:
+        far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        far.bind(("127.0.0.1", geneve.PORT))
+        return far
+
+    run("ip", "-n", node.name, "link", "set", "lo", "up")
+    path = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="s" * 32)
+    part = TARGET.model_copy(update={"path": path})
+    with await within(f"/run/netns/{node.name}", listen) as far:
+        await gates.follow({PORT: part}, "127.0.0.1")
+        await gates.follow({PORT: part.model_copy(update={"open": True})} if arrived else {}, "127.0.0.1")
+        assert tables(node) == []
+        if arrived:
+            assert is_word((await asyncio.get_running_loop().sock_recv(far, 2048))[16:], path.token)
+        else:
+            with pytest.raises(BlockingIOError):
+                far.recv(2048)
 
 
 async def test_a_handoff_that_nobody_speaks_of_does_not_keep_it_shut(

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,9 @@ WORD_TYPE = 0x88B5
 
 ATTEMPTS, PAUSE_SECONDS = 20, 0.001
 """How long the word is waited for in the queue: it has been seen at the door already."""
+
+LAST_WORD_SECONDS = 0.25
+"""How long a port is kept for the word of a guest that is known to have arrived: no frame finds one that is let go."""
 
 MOST = 4096
 """Frames that one drain carries at most; a tap's queue holds 1000 unless somebody has made it longer."""
@@ -61,12 +64,14 @@ class _Drain:
     tunnel: Tunnel
     door: socket.socket
     """Hears what goes to the guest: the word is among it."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def close(self) -> None:
         for queue in self.queues:
             queue.close()
         self.tunnel.close()
         self.door.close()
+        self.over.set()
 
 
 @dataclass
@@ -116,6 +121,15 @@ class Drains:
             else:
                 self._tried.add(key)
                 await self._arm(key, entry, part.path)
+
+    async def finish(self, keys: Iterable[Key]) -> None:
+        """Be done with those whose ports are about to be let go, or give their guests' words up after a moment."""
+        ends = [asyncio.create_task(self._armed[key].over.wait()) for key in keys if key in self._armed]
+        if not ends:
+            return
+        _, late = await asyncio.wait(ends, timeout=LAST_WORD_SECONDS)
+        for one in late:
+            one.cancel()
 
     def answers(self, handoffs: dict[str, NodeHandoff]) -> dict[str, NodeHandoffStatus]:
         """What the controller is to be told of handoffs from this node."""

@@ -50,6 +50,12 @@ class _Gate:
     """The way to the source's node."""
     token: str = ""
 
+    def tell(self) -> None:
+        """Say the word to the source's node: from now on the guest gets its frames here."""
+        if self.tunnel is not None:
+            with contextlib.suppress(OSError):  # then nothing is drained
+                self.tunnel.send(word(self.mac, self.token))
+
 
 @dataclass
 class Gates:
@@ -117,7 +123,7 @@ class Gates:
             waits = not gate.asked and now - gate.since < FORGOTTEN_SECONDS
             if not waits and not (current and part is not None and not part.open):
                 log.info("gate opened, as told", port=gate.port, nic=str(id_))
-                await self.forget(id_)
+                await self._remove(self._shut.pop(id_), arrived=current)
 
     @property
     def waiting(self) -> bool:
@@ -156,9 +162,7 @@ class Gates:
             return
         if address[2] == OUTGOING:
             return
-        if gate.tunnel is not None:
-            with contextlib.suppress(OSError):  # then nothing is drained
-                gate.tunnel.send(word(gate.mac, gate.token))
+        gate.tell()
         self._opened[gate.port, gate.migration] = datetime.now(UTC)
         log.info("gate opened by the guest", port=gate.port, nic=str(id_))
         removal = asyncio.ensure_future(self._remove(self._shut.pop(id_)))
@@ -175,11 +179,13 @@ class Gates:
         gate.token = path.token
 
     @staticmethod
-    async def _remove(gate: _Gate | None) -> None:
+    async def _remove(gate: _Gate | None, *, arrived: bool = False) -> None:
         if gate is None:
             return
         asyncio.get_running_loop().remove_reader(gate.guest)
         gate.guest.close()
+        await asyncio.to_thread(gate.table.close)  # the kernel waits for all that is under way
+        if arrived:
+            gate.tell()
         if gate.tunnel is not None:
             gate.tunnel.close()
-        await asyncio.to_thread(gate.table.close)  # the kernel waits for all that is under way

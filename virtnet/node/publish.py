@@ -139,7 +139,9 @@ class OwnNodeNetwork:
         known = self._known
         if known is None:
             return
-        if self._releases.pending(known):
+        leaving = self._releases.pending(known)
+        if leaving:
+            await self._drains.finish((port, part.migration) for port, part in leaving.items())
             # The watch may be behind, and what it says may be over: nothing can be let go of by mistake.
             known = self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
             await self._releases.let_go(known)
