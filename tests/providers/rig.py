@@ -13,10 +13,12 @@ from typing import Any
 
 from tests.attach.rig import Node, inside, run
 from virtnet.lab import netns
+from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.networks import ProviderNetworks
 from virtnet.node.providers.plugging import Plugging
-from virtnet.node.providers.records import Records
+from virtnet.node.providers.records import Records, boot_id
 from virtnet.ovn.provider_bridges import ProviderBridges
+from virtnet.ovn.switch_database import SwitchDatabase
 
 NIC, SECOND, BRIDGE = "eth1", "eth2", "br-blue"
 PORT = 7777
@@ -35,7 +37,7 @@ route add fd55::/64 via fd07::9 dev {NIC} table 70 metric 7
 neighbor add 10.7.0.77 lladdr 02:00:00:00:00:77 dev {NIC} nud permanent
 neighbor add fd07::77 lladdr 02:00:00:00:00:77 dev {NIC} nud permanent
 """
-UNSTABLE = ("valid_life_time", "preferred_life_time", "expires", "label")
+UNSTABLE = ("valid_life_time", "preferred_life_time", "expires", "label", "tentative")
 
 
 @dataclass
@@ -96,18 +98,50 @@ class Machines:
     def mapping(self, name: str) -> str:
         return self.node.vsctl("--if-exists", "get", "Open_vSwitch", ".", f"external_ids:{name}").strip('"')
 
+    def wire(self) -> None:
+        """Give the node its NICs, as its hardware does."""
+        no_duplicates_looked_for(self.node.name)
+        for number, nic in enumerate((NIC, SECOND), 1):
+            netns.cable(self.outside, f"o-{nic}", self.node.name, nic)
+            mac = f"02:07:00:00:00:{number:02x}"  # the same ones for ever, as hardware has
+            self.ip(f"link set {nic} down", f"link set {nic} address {mac}", f"link set {nic} up")
+            netns.run("ethtool", "-K", nic, "gro", "on", netns=self.node.name)
+        netns.ip(self.outside, f"address add 10.7.0.1/24 dev o-{NIC}", f"address add fd07::1/64 dev o-{NIC} nodad")
+
+    def unwire(self) -> None:
+        for nic in (NIC, SECOND):
+            netns.ip(self.outside, f"link del o-{nic}")
+
+    def configure(self) -> None:
+        """What the operating system gives the NIC."""
+        netns.ip(self.node.name, *ON_NIC.strip().splitlines())
+
+    def start_anew(self, *, configured: bool) -> None:
+        """As a node does: its files stay, and all that the kernel had is gone."""
+        for name in ("vswitchd", "ovsdb"):
+            self.node.daemons[name].kill()
+        (self.node.state / "db.sock").unlink()
+        self.unwire()
+        run("ip", "netns", "del", self.node.name)
+        netns.create(self.node.name)
+        self.wire()
+        if configured:
+            self.configure()
+        for path in self.records.iterdir():
+            path.write_text(path.read_text().replace(boot_id(), "an earlier one"))
+        self.node.start_switch()
+
     @asynccontextmanager
     async def networks(self) -> AsyncIterator[ProviderNetworks]:
         """What the daemon has, as after its start."""
-        bridges = await ProviderBridges.connect(self.node.ovsdb, "br-int")
-        records = Records(self.records)
-        found = Plugging(self.here, bridges, records)
+        database = await SwitchDatabase.connect(self.node.ovsdb)
+        records, hearing = Records(self.records), Hearing(self.here)
         try:
-            yield ProviderNetworks(found, unguarded)
+            yield ProviderNetworks(Plugging(ProviderBridges(database, "br-int"), records, hearing), unguarded)
         finally:
             records.close()
-            await found.close()
-            await bridges.close()
+            await hearing.close()
+            await database.close()
 
 
 @asynccontextmanager
@@ -115,19 +149,18 @@ async def unguarded() -> AsyncIterator[None]:
     yield
 
 
+def no_duplicates_looked_for(name: str) -> None:
+    netns.run("sh", "-c", "echo 0 | tee /proc/sys/net/ipv6/conf/*/accept_dad", netns=name)
+
+
 @contextmanager
 def machines(state: Path) -> Iterator[Machines]:
     with Node.running(state) as node:
         found = Machines(node, f"{node.name}-out")
         netns.create(found.outside)
-        for name in (node.name, found.outside):
-            netns.run("sh", "-c", "echo 0 | tee /proc/sys/net/ipv6/conf/*/accept_dad", netns=name)
-        for nic in (NIC, SECOND):
-            netns.cable(found.outside, f"o-{nic}", node.name, nic)
-        netns.ip(found.outside, f"address add 10.7.0.1/24 dev o-{NIC}", f"address add fd07::1/64 dev o-{NIC} nodad")
-        for name in ("eth1", "eth2"):
-            run("ip", "netns", "exec", node.name, "ethtool", "-K", name, "gro", "on")
-        netns.ip(node.name, *ON_NIC.strip().splitlines())
+        no_duplicates_looked_for(found.outside)
+        found.wire()
+        found.configure()
         try:
             yield found
         finally:
@@ -175,6 +208,60 @@ class Session:
         for kept in (self._client, self._peer, self._server):
             kept.close()
         assert self.error is None, self.error
+
+
+class Questions:
+    """A datagram each millisecond from outside to the node's own address, which is sent back."""
+
+    def __init__(self, machines: Machines, address: str = "10.7.0.5") -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+        def bound() -> socket.socket:
+            found = socket.socket(family, socket.SOCK_DGRAM)
+            found.bind((address, PORT))
+            return found
+
+        self._node = netns.inside(machines.node.name, bound)
+        self._outside = netns.inside(machines.outside, partial(socket.socket, family, socket.SOCK_DGRAM))
+        self._outside.connect((address, PORT))
+        for end in (self._node, self._outside):
+            end.settimeout(0.2)
+        self.asked = 0
+        self._answered: set[bytes] = set()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work) for work in (self._ask, self._echo, self._hear)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> int:
+        """How many have not been answered."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        for end in (self._node, self._outside):
+            end.close()
+        return self.asked - len(self._answered)
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            self._outside.send(str(self.asked).encode())
+            self.asked += 1
+            time.sleep(0.001)
+
+    def _echo(self) -> None:
+        for data, sender in self._heard(self._node):
+            self._node.sendto(data, sender)
+
+    def _hear(self) -> None:
+        self._answered.update(data for data, _ in self._heard(self._outside))
+
+    def _heard(self, end: socket.socket) -> Iterator[tuple[bytes, Any]]:
+        while True:
+            try:
+                yield end.recvfrom(64)
+            except TimeoutError:
+                if self._over.is_set():
+                    return
 
 
 def _listening(family: int, address: str) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.providers.rig import BRIDGE, NIC, Machines, Session
+from tests.providers.rig import BRIDGE, NIC, Machines, Questions, Session
 
 pytestmark = pytest.mark.system
 
@@ -29,3 +29,15 @@ async def test_what_the_node_has_moves_to_the_bridge_and_back(world: Machines) -
     assert world.bridges == ["br-int"]
     assert world.mapping("ovn-bridge-mappings") == ""
     assert not list(world.records.iterdir())
+
+
+async def test_no_frame_is_lost_while_the_nic_changes_hands(world: Machines) -> None:
+    """One that is lost costs a TCP session 200 ms, the shortest time after which a sender tries again."""
+    questions = Questions(world)
+    async with world.networks() as networks:
+        for wanted in ({"blue": NIC}, {}) * 3:
+            asked = questions.asked
+            networks.want(wanted)
+            await networks.reconcile()
+            assert questions.asked > asked
+    assert questions.end() == 0

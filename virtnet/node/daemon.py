@@ -1,6 +1,7 @@
 """The node daemon: serves the CNI plugin, follows its NodeNetwork, tidies up after crashes."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,9 +19,12 @@ from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics.veth import Veth
 from virtnet.node.pods import ClusterPods, Pods
 from virtnet.node.providers.guard import guarded
+from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.networks import ProviderNetworks
 from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Records
+from virtnet.node.providers.rescue import rescue
+from virtnet.node.providers.watch import Watch
 from virtnet.node.publish import OwnNodeNetwork
 from virtnet.node.server import Server, registry
 from virtnet.node.switch import SwitchPort
@@ -55,6 +59,11 @@ class Settings:
     """0: none."""
 
     @property
+    def provider_networks(self) -> Path:
+        """The journal of plugged-in NICs."""
+        return self.state_dir / "provider-networks"
+
+    @property
     def switch_sockets(self) -> Path | None:
         """Where Open vSwitch has its sockets, if it is on this machine."""
         return Path(self.ovsdb.removeprefix("unix:")).parent if self.ovsdb.startswith("unix:") else None
@@ -68,31 +77,32 @@ async def run(settings: Settings) -> None:
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=registry)
     journal = Journal(settings.state_dir / "attachments")
+    records, hearing = Records(settings.provider_networks), Hearing(HERE)
+    with contextlib.suppress(OSError):  # it is tried again, and told of
+        await rescue(records, hearing)
     vswitch = await _vswitch(settings)
+    plugging = Plugging(ProviderBridges(vswitch.database, settings.bridge), records, hearing)
     try:
         async with await Cluster.connect(agent="virtnet-node") as cluster:
-            await _serve(settings, cluster, vswitch, journal)
+            await _serve(settings, cluster, vswitch, journal, plugging)
     finally:
         await vswitch.close()
         journal.close()
 
 
-async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal: Journal) -> None:
+async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal: Journal, plugging: Plugging) -> None:
     gates = Gates(HERE)
     parts = parts_of(vswitch, journal, ClusterPods(cluster), gates, patience=settings.patience)
     attacher = Attacher(parts)
     await tidy(attacher, parts)
-    directory = settings.state_dir / "provider-networks"
-    records = Records(directory)
-    bridges = await ProviderBridges.connect(settings.ovsdb, settings.bridge)
-    guard = (directory, settings.ovsdb, settings.bridge, HERE)
+    guard = (settings.provider_networks, settings.ovsdb, settings.bridge, HERE)
     async with asyncio.TaskGroup() as group:
         group.create_task(Server(attacher, settings.socket).run(), name="server")
         tunnel = Tunnel(cluster, settings.node, vswitch)
         group.create_task(tunnel.run(), name="tunnel")
         announcer = Announcer(journal, vswitch, settings.switch_sockets)
-        networks = ProviderNetworks(Plugging(HERE, bridges, records), lambda: guarded(*guard))
-        group.create_task(networks.run(), name="provider networks")
+        networks = ProviderNetworks(plugging, lambda: guarded(*guard))
+        group.create_task(Watch(networks).run(), name="provider networks")
         own = OwnNodeNetwork(
             cluster,
             settings.node,

@@ -44,6 +44,10 @@ Operation = Mapping[str, Any]
 Listener = Callable[[Dump | list[RowChange]], None]
 
 
+def _unheard() -> None:
+    """For who does not ask whether the connection is up."""
+
+
 def use_certificates(private_key: str, certificate: str, ca: str) -> None:
     """The files for ``ssl:`` remotes, of the whole process: the library knows one set."""
     stream.Stream.ssl_set_private_key_file(private_key)
@@ -54,12 +58,13 @@ def use_certificates(private_key: str, certificate: str, ca: str) -> None:
 class Connection:
     """A replica that is kept in step, and transactions. Reconnects by itself, to any of its remotes, for ever."""
 
-    def __init__(self, remote: str, database: str, listener: Listener) -> None:
+    def __init__(self, remote: str, database: str, listener: Listener, on_link: Callable[[], None]) -> None:
         self.remote = remote
         self.database = database
         self.columns: Mapping[str, frozenset[str]] = {}
         """What this server has of the wanted columns, by table."""
         self._listener = listener
+        self._on_link = on_link
         self._loop = asyncio.get_running_loop()
         self._link = Link(up=False, locked=False)
         self._moved = asyncio.Event()
@@ -76,14 +81,16 @@ class Connection:
         lock: str = "",
         conditions: Mapping[str, Sequence[Any]] | None = None,
         leader_only: bool = True,
+        on_link: Callable[[], None] = _unheard,
         timeout: float = CONNECT_TIMEOUT,  # noqa: ASYNC109 - handed to blocking code in a thread
     ) -> Self:
         """Connect, and return when the listener has the first Dump. Raises Unavailable.
 
         ``conditions`` choose the rows to replicate, by table, as OVSDB's monitor_cond_change has them.
         With ``lock``, nothing is written without that lock of the server (RFC 7047, section 4.1.8).
+        ``on_link`` is called when ``up`` or ``locked`` has changed.
         """
-        self = cls(remote, database, listener)
+        self = cls(remote, database, listener, on_link)
         try:
             await asyncio.to_thread(self._start, wanted, lock, conditions or {}, timeout, leader_only=leader_only)
         except (exceptions.TimeoutException, OSError) as error:
@@ -170,6 +177,7 @@ class Connection:
             log.info("connected" if report.up else "connection lost", database=self.database, remote=self.remote)
         self._link = report
         self._moved.set()
+        self._on_link()
 
     async def _until(self, holds: Callable[[], bool], timeout: float | None) -> bool:  # noqa: ASYNC109
         with contextlib.suppress(TimeoutError):

@@ -15,10 +15,12 @@ from pathlib import Path
 import structlog
 
 from virtnet.node.journal import JournalInUse
+from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Records
 from virtnet.ovn.errors import OvnError, Unavailable
 from virtnet.ovn.provider_bridges import ProviderBridges
+from virtnet.ovn.switch_database import SwitchDatabase
 
 log = structlog.get_logger()
 
@@ -70,11 +72,11 @@ async def _work(directory: Path, ovsdb: str, bridge: str, here: str) -> None:
         return  # the next daemon is there
     for _ in range(ATTEMPTS):
         try:
-            bridges = await ProviderBridges.connect(ovsdb, bridge)
+            database = await SwitchDatabase.connect(ovsdb)
             try:
-                await take_back(records, Plugging(here, bridges, records))
+                await take_back(records, Plugging(ProviderBridges(database, bridge), records, Hearing(here)))
             finally:
-                await bridges.close()
+                await database.close()
         except (Unavailable, OvnError, OSError) as error:
             log.warning("to be retried", error=str(error))
             await asyncio.sleep(PAUSE_SECONDS)

@@ -10,17 +10,19 @@ import structlog
 
 from virtnet.api import NodeProviderNetwork
 from virtnet.api.names import provider_bridge
+from virtnet.node.providers.entries import default_gateways, merged, texts
 from virtnet.node.providers.guard import take_back
 from virtnet.node.providers.nic import Nic, Refusal, check
-from virtnet.node.providers.plugging import Plugging, default_gateways, texts
+from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Record, boot_id
-from virtnet.node.providers.rtnetlink import merged
+from virtnet.node.providers.rescue import rescue
 from virtnet.ovn.errors import OvnError
+from virtnet.ovn.provider_bridges import BridgeFailed
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 2.0
-"""How often to look at NICs and bridges: the kernel's side of them sends no event that we hear."""
+LOOK_SECONDS, RETRY_SECONDS = 60.0, 2.0
+"""How often to look although nothing has been told: as a rule, and at most, as while a plugged-in NIC is in trouble."""
 
 FIRST_RETRY, LAST_RETRY = 10.0, 300.0
 """Seconds after a NIC was plugged in and had to be taken out again: each attempt is an interruption."""
@@ -42,13 +44,11 @@ class ProviderNetworks:
     guarded: Callable[[], AbstractAsyncContextManager[None]]
     statuses: dict[str, NodeProviderNetwork] = field(default_factory=dict)
     """How each is doing, by name."""
+    look: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when ``reconcile`` may find something to do."""
     _wanted: Mapping[str, str] | None = None
-    _look: asyncio.Event = field(default_factory=asyncio.Event)
     _failures: dict[str, _Failure] = field(default_factory=dict)
     _callbacks: list[Callable[[], None]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.plugging.bridges.on_change(self._look.set)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call it whenever a status has changed."""
@@ -58,27 +58,24 @@ class ProviderNetworks:
         """The NIC for each ProviderNetwork; None while nobody has said so: everything stays as it is."""
         if wanted != self._wanted:
             self._wanted = wanted
-            self._look.set()
+            self.look.set()
 
-    async def run(self) -> None:
-        """Undo what an earlier process has left half done, then do what is wanted, until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._look.wait()
-            except TimeoutError:
-                log.debug("looking again, as from time to time")
-            self._look.clear()
-            if not self.plugging.bridges.up:
-                continue
-            try:
-                await self.reconcile()
-            except (OvnError, OSError) as error:
-                log.warning("to be retried", error=str(error))
+    @property
+    def nics(self) -> set[str]:
+        """Those that are wanted or plugged in."""
+        return {*(self._wanted or {}).values(), *(record.nic for record in self.plugging.records)}
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look, if nothing is told before."""
+        troubled = any(not status.ready and self.plugging.records.get(name) for name, status in self.statuses.items())
+        retries = [failure.until - time.monotonic() for failure in self._failures.values()]
+        return max(RETRY_SECONDS, min([RETRY_SECONDS if troubled else LOOK_SECONDS, *retries]))
 
     async def reconcile(self) -> None:
         """Make it so, once. Raises OvnError, OSError when something could not be undone."""
         records = self.plugging.records
+        await rescue(records, self.plugging.hearing)
         await take_back(records, self.plugging)
         if self._wanted is not None:
             await self._adopt()
@@ -128,6 +125,7 @@ class ProviderNetworks:
         try:
             found = await self._fit(name, nic)
         except Refusal as refusal:
+            self._failures.pop(name, None)
             return NodeProviderNetwork(reason=refusal.reason, message=str(refusal))
         try:
             record = await self._record(name, found, provider_bridge(name))
@@ -205,20 +203,20 @@ class ProviderNetworks:
         plugging, bridges = self.plugging, self.plugging.bridges
         nic, link = await plugging.find(record.nic), await plugging.find(record.bridge)
         if nic is None:
+            plugging.hearing.open(record.nic)  # of that name will be another one
             raise Refusal("NicMissing", f"NIC {record.nic} was there and is gone; its place in {record.bridge} is kept")
-        port = bridges.device(record.nic)
-        carries = link and port and port.ofport > 0 and bridges.port_of(record.nic) == record.bridge
-        on_nic, on_bridge = await plugging.read(record.nic), await plugging.read(record.bridge)
-        entries = on_bridge
-        if record.boot != boot_id():
-            entries = merged(on_nic, on_bridge)
-        elif not link or link.index != record.bridge_index:
-            entries = merged(record.entries, on_nic)
-        elif on_nic:
-            entries = merged(on_nic, on_bridge)
+        dead = link is None or (link.up and not link.carrier)
+        if dead and bridges.owner(record.bridge) is not None:
+            raise BridgeFailed(
+                f"Open vSwitch does not drive {record.bridge}; is ovs-vswitchd running? Until it does, the node's own "
+                f"traffic goes over {record.nic} itself, and guests have no physical network"
+            )
+        if nic.index != record.nic_index:  # a switch in userspace goes on listening to the one that has gone
+            await bridges.unplug(record.bridge, record.nic)
+        on_nic = await plugging.read(record.nic)
         now = record.model_copy(
             update={
-                "configuration": texts(entries),
+                "configuration": texts(merged(on_nic, await plugging.read(record.bridge))),
                 "boot": boot_id(),
                 "nic_index": nic.index,
                 "mac": nic.mac,
@@ -226,15 +224,15 @@ class ProviderNetworks:
                 "bridge_index": link.index if link else 0,
             }
         )
-        if not carries and not on_nic:
-            await plugging.fall_back(now)
+        port = bridges.device(record.nic)
+        carries = port and port.ofport > 0 and bridges.port_of(record.nic) == record.bridge
         mapped = bridges.mapped(record.provider_network) == record.bridge
-        changed = now.model_copy(update={"configuration": record.configuration}) != record
-        if not carries or on_nic or not mapped or changed:
+        same = now.model_copy(update={"configuration": record.configuration}) == record
+        if on_nic or not (carries and mapped and same):
             log.info("plugged in anew", provider_network=record.provider_network, nic=record.nic)
             return await plugging.go_on(now)
-        await plugging.listen_once(now)
-        if {entry.key for entry in entries} != {entry.key for entry in record.entries}:
+        await plugging.hear_once(now)
+        if {entry.key for entry in now.entries} != {entry.key for entry in record.entries}:
             plugging.records.write(now)
         return now
 

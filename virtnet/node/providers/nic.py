@@ -19,7 +19,7 @@ _SIOCETHTOOL = 0x8946
 _TX_CHECKSUM = (0x16, 0x17)
 _GRO = (0x2B, 0x2C)
 _GIVEN_BY_NOBODY = 1
-_LOOPBACK = 0x8
+_LOOPBACK, _PROMISCUOUS, _LOWER_UP = 0x8, 0x100, 0x10000
 _OWN_KINDS = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
 """Links that live on another one of the same namespace, and would lose their traffic with it."""
 
@@ -42,6 +42,8 @@ class Settings(Spec):
     tx_checksum: bool = True
     gro: bool = True
     """Whether received packets are put together to larger ones, which a switch in userspace would cut off."""
+    promiscuous: bool = False
+    """A switch in userspace turns it on, and leaves it so when it is killed."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,15 @@ class Nic:
     kind: str
     """The driver's kind, such as bond or veth; empty for a piece of hardware."""
     up: bool
+    carrier: bool
+    """Of a bridge: whether its switch lives, or is in the kernel."""
     loopback: bool
     wireless: bool
     master: str
     """The bond, bridge or VRF that it belongs to; ``ovs-system`` for a port of Open vSwitch's kernel datapath."""
     uppers: tuple[str, ...]
     """VLAN interfaces and the like that live on it."""
+    promiscuous: bool
     address_generation: int
 
     @classmethod
@@ -83,6 +88,8 @@ class Nic:
             mtu=int(message.get_attr("IFLA_MTU") or 0),
             kind=_kind(message),
             up=bool(message["flags"] & 1),
+            carrier=bool(message["flags"] & _LOWER_UP),
+            promiscuous=bool(message["flags"] & _PROMISCUOUS),
             loopback=bool(message["flags"] & _LOOPBACK),
             wireless=any(Path(f"/sys/class/net/{name}/{what}").exists() for what in ("wireless", "phy80211")),
             master=str(links[master].get_attr("IFLA_IFNAME")) if master in links else "",
@@ -132,6 +139,7 @@ def settings_of(nic: Nic) -> Settings:
         address_generation=nic.address_generation,
         tx_checksum=_ethtool(nic.name, _TX_CHECKSUM[0]) != 0,
         gro=_ethtool(nic.name, _GRO[0]) != 0,
+        promiscuous=nic.promiscuous,
     )
 
 
@@ -148,6 +156,8 @@ def restore(netlink: IPRoute, name: str, index: int, settings: Settings) -> None
     _ethtool(name, _TX_CHECKSUM[1], int(settings.tx_checksum))
     _ethtool(name, _GRO[1], int(settings.gro))
     set_address_generation(netlink, index, settings.address_generation)
+    if not settings.promiscuous:
+        netlink.link("set", index=index, flags=0, change=_PROMISCUOUS)
     if not settings.up:
         netlink.link("set", index=index, state="down")
 

@@ -5,34 +5,30 @@ they are deleted on the other, so there is no moment at which the node has no ad
 arrives between two messages to the kernel.
 """
 
-import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from virtnet.node import links, nft
+from virtnet.node import links
 from virtnet.node.netns import inside
+from virtnet.node.providers import configuration
 from virtnet.node.providers import nic as nics
+from virtnet.node.providers.entries import ADDRESS, Entry, default_gateways, merged, texts
+from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.nic import Nic, Refusal
-from virtnet.node.providers.records import Record, Records
-from virtnet.node.providers.rtnetlink import ADDRESS, NEIGHBOUR, Entry, Rtnetlink, merged
+from virtnet.node.providers.records import Record, Records, boot_id
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.provider_bridges import BridgeFailed, ProviderBridges
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-
-LINK_SECONDS = 5.0
-GATEWAY_SECONDS = 1.0
-ASK_EVERY = 0.2
 
 Step = Callable[[Record], Awaitable[Record]]
 
@@ -41,12 +37,9 @@ Step = Callable[[Record], Awaitable[Record]]
 class Plugging:
     """Used from one event loop, for one ProviderNetwork at a time."""
 
-    here: str
-    """The node's network namespace, as a path."""
     bridges: ProviderBridges
     records: Records
-    _deaf: dict[str, socket.socket] = field(default_factory=dict)
-    """Sockets that keep NICs from being heard twice, by NIC."""
+    hearing: Hearing
 
     @property
     def plug_steps(self) -> tuple[Step, ...]:
@@ -55,8 +48,11 @@ class Plugging:
 
     @property
     def unplug_steps(self) -> tuple[Step, ...]:
-        """After the record says so. They also undo what was plugged in half."""
-        return (self._unmap, self._share_back, self._take_nic, self._move_back, self._remove_bridge)
+        """After the record says so. They also undo what was plugged in half.
+
+        The node speaks through the NIC again before the switch loses it: in between, either way works.
+        """
+        return (self._unmap, self._share_back, self._move_back, self._take_nic, self._remove_bridge)
 
     async def find(self, name: str) -> Nic | None:
         return await self._inside(lambda netlink: Nic.find(netlink, name))
@@ -66,7 +62,7 @@ class Plugging:
 
     async def read(self, name: str) -> list[Entry]:
         """What the node has on an interface; nothing where there is none."""
-        return await self._inside(lambda _: _read(name))
+        return await self._inside(lambda _: configuration.read(name))
 
     async def plug(self, record: Record) -> Record:
         """All steps; all of them are undone when one fails. Raises Refusal, OvnError, OSError."""
@@ -83,14 +79,16 @@ class Plugging:
         """Plug in what is missing of it; nothing is undone when that fails. Raises Refusal, OvnError, OSError."""
         record = self.records.write(record)
         for step in self.plug_steps:
-            record = await step(record)
+            before, record = record, await step(record)
+            if record != before:
+                self.records.write(record)
         return self.records.write(record.model_copy(update={"state": "Plugged"}))
 
     async def unplug(self, record: Record) -> None:
         """Everything as it was before. Raises OvnError, OSError; it may be repeated then."""
-        if record.finished:
-            now = await self.read(record.bridge)
-            record = record.model_copy(update={"configuration": texts(now)}) if now else record
+        if record.finished or record.boot != boot_id():
+            now = merged(await self.read(record.nic), await self.read(record.bridge))
+            record = record.model_copy(update={"configuration": texts(now), "boot": boot_id()})
         record = self.records.write(record.model_copy(update={"state": "Unplugging"}))
         for step in self.unplug_steps:
             record = await step(record)
@@ -98,16 +96,14 @@ class Plugging:
 
     async def answers(self, gateways: Sequence[str], interface: str) -> str:
         """The first gateway that does not answer ARP or ND on an interface within a second; empty when all do."""
-        return await self._inside(lambda _: _silent(gateways, interface))
-
-    async def fall_back(self, record: Record) -> None:
-        """Give the NIC what a bridge had that is gone: the node must be reached without its switch too."""
-        self._hear(record.nic)
-        await self._inside(lambda netlink: _put(netlink, record.entries, record.nic))
+        return await self._inside(lambda _: configuration.first_silent(gateways, interface))
 
     async def _make_bridge(self, record: Record) -> Record:
         await self.bridges.make(record.bridge, record.provider_network, record.mac, record.mtu)
-        index = (await self._link(record.bridge)).index
+        link = await self.find(record.bridge)
+        if link is None:
+            raise BridgeFailed(f"Open vSwitch has made no link {record.bridge}; is ovs-vswitchd running?")
+        index = link.index
         userspace = self.bridges.userspace
 
         def bring_up(netlink: IPRoute) -> None:
@@ -121,7 +117,7 @@ class Plugging:
 
     async def _share_addresses(self, record: Record) -> Record:
         addresses = [entry for entry in record.entries if entry.kind == ADDRESS]
-        await self._inside(lambda netlink: _put(netlink, addresses, record.bridge))
+        await self._inside(lambda netlink: configuration.put(netlink, addresses, record.bridge))
         return record
 
     async def _give_nic(self, record: Record) -> Record:
@@ -137,9 +133,8 @@ class Plugging:
 
     async def _move(self, record: Record) -> Record:
         """What the node has by now, with its neighbours: the record was read some milliseconds ago."""
-        await self._inside(lambda netlink: _move(netlink, record.entries, record.nic, record.bridge))
-        if self.bridges.userspace and record.nic not in self._deaf:
-            self._deaf[record.nic] = await self._inside(lambda _: nft.deaf(record.nic))
+        await self._inside(lambda netlink: configuration.move(netlink, record.entries, record.nic, record.bridge))
+        await self.hear_once(record)
         return record
 
     async def _verify(self, record: Record) -> Record:
@@ -164,11 +159,11 @@ class Plugging:
 
     async def _share_back(self, record: Record) -> Record:
         """From here on the NIC is heard by the node itself again, and has its addresses."""
-        self._hear(record.nic)
+        self.hearing.open(record.nic)
         nic = await self._renamed(record)
         addresses = [entry for entry in record.entries if entry.kind == ADDRESS]
         if nic is not None:
-            await self._inside(lambda netlink: _put(netlink, addresses, nic.name))
+            await self._inside(lambda netlink: configuration.put(netlink, addresses, nic.name))
         return record
 
     async def _take_nic(self, record: Record) -> Record:
@@ -183,7 +178,7 @@ class Plugging:
             return record
 
         def work(netlink: IPRoute) -> None:
-            _move(netlink, record.entries, record.bridge, nic.name)
+            configuration.move(netlink, record.entries, record.bridge, nic.name)
             nics.restore(netlink, nic.name, nic.index, record.settings)
 
         await self._inside(work)
@@ -193,15 +188,6 @@ class Plugging:
         if self.bridges.owner(record.bridge) == record.provider_network:
             await self.bridges.remove(record.bridge)
         return record
-
-    async def _link(self, bridge: str) -> Nic:
-        """A bridge's own link, which the switch makes some time after its row."""
-        end = time.monotonic() + LINK_SECONDS
-        while (found := await self.find(bridge)) is None:
-            if time.monotonic() > end:
-                raise BridgeFailed(f"Open vSwitch has made no link {bridge} in {LINK_SECONDS:g} s; does it run?")
-            await asyncio.sleep(0.01)
-        return found
 
     async def _renamed(self, record: Record) -> Nic | None:
         """The NIC of a record, also when it has another name by now."""
@@ -217,85 +203,11 @@ class Plugging:
 
     async def _inside(self, work: Callable[[IPRoute], T]) -> T:
         try:
-            return await inside(self.here, work)
+            return await inside(self.hearing.here, work)
         except NetlinkError as error:
             raise OSError(error.code, str(error)) from error
 
-    def _hear(self, nic: str) -> None:
-        if kept := self._deaf.pop(nic, None):
-            kept.close()
-
-    async def listen_once(self, record: Record) -> None:
-        """Keep the NIC from being heard twice, where an earlier process did."""
-        if self.bridges.userspace and record.nic not in self._deaf:
-            with contextlib.suppress(OSError):
-                self._deaf[record.nic] = await self._inside(lambda _: nft.deaf(record.nic))
-
-    async def close(self) -> None:
-        """NICs are heard twice again, which is no harm; closing waits for the kernel, so it is not done in the loop."""
-        for kept in self._deaf.values():
-            await asyncio.to_thread(kept.close)
-
-
-def texts(entries: Sequence[Entry]) -> tuple[str, ...]:
-    return tuple(entry.text for entry in entries)
-
-
-def default_gateways(entries: Sequence[Entry]) -> list[str]:
-    return sorted({gateway for entry in entries for gateway in entry.default_gateways})
-
-
-def _read(name: str) -> list[Entry]:
-    """Without the neighbours that the kernel has found by itself."""
-    try:
-        index = socket.if_nametoindex(name)
-    except OSError:
-        return []
-    with Rtnetlink() as kernel:
-        return [entry for entry in kernel.read(index, name) if entry.kind != NEIGHBOUR or entry.static]
-
-
-def _put(netlink: IPRoute, entries: Sequence[Entry], name: str) -> None:
-    found = Nic.find(netlink, name)
-    if found is None:
-        return
-    if not found.up:
-        links.set_up(netlink, found.index)
-    with Rtnetlink() as kernel:
-        for entry in entries:
-            kernel.add(entry, found.index)
-
-
-def _move(netlink: IPRoute, entries: Sequence[Entry], source: str, target: str) -> None:
-    """Put entries, and what is on the source, onto the target; then leave nothing on the source."""
-    old, new = Nic.find(netlink, source), Nic.find(netlink, target)
-    if new is None:
-        raise OSError(f"there is no link {target}")
-    with Rtnetlink() as kernel:
-        there = kernel.read(old.index, source) if old else []
-        for entry in merged(entries, there):
-            kernel.add(entry, new.index)
-        if old is not None:
-            for entry in reversed(there):
-                kernel.delete(entry, old.index)
-
-
-def _silent(gateways: Sequence[str], interface: str) -> str:
-    for gateway in gateways:
-        if not _answers(gateway, interface):
-            return gateway
-    return ""
-
-
-def _answers(gateway: str, interface: str) -> bool:
-    index = socket.if_nametoindex(interface)
-    with Rtnetlink() as kernel:
-        end = time.monotonic() + GATEWAY_SECONDS
-        while time.monotonic() < end:
-            kernel.ask(gateway, index)
-            again = time.monotonic() + ASK_EVERY
-            while time.monotonic() < min(again, end):
-                if kernel.answered(gateway, index):
-                    return True
-                time.sleep(0.005)
-    return False
+    async def hear_once(self, record: Record) -> None:
+        """Also where an earlier process did so: it ended with that one."""
+        if self.bridges.userspace:
+            await self.hearing.shut(record.nic)

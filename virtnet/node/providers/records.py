@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from virtnet.api.meta import Spec
 from virtnet.node.journal import JournalInUse
+from virtnet.node.providers.entries import Entry
 from virtnet.node.providers.nic import Settings
-from virtnet.node.providers.rtnetlink import Entry
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Record(Spec):
     """What the node has on the NIC, or on the bridge: entries of rtnetlink.py, as text."""
     state: Literal["Plugging", "Plugged", "Unplugging"] = "Plugging"
     bridge_index: int = 0
-    """The bridge that has the configuration: another index means that it was lost with an earlier one."""
+    """The bridge that has the configuration, which goes with it; 0 while the NIC has it."""
 
     @property
     def entries(self) -> list[Entry]:
@@ -47,6 +47,11 @@ class Record(Spec):
     @property
     def finished(self) -> bool:
         return self.state == "Plugged"
+
+    @property
+    def fallen_back(self) -> bool:
+        """Whether the NIC has the configuration, for want of a bridge."""
+        return not self.bridge_index
 
 
 def boot_id() -> str:

@@ -1,0 +1,105 @@
+"""What the kernel tells of links, addresses and routes (rtnetlink(7)): a nudge for who looks at NICs and bridges."""
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from virtnet.node.netns import inside
+
+log = structlog.get_logger()
+
+_LINKS, _ADDRESSES, _ROUTES = (16, 17), (20, 21), (24, 25)
+_GROUPS = (1, 5, 7, 9, 11)  # links, then addresses and routes of IPv4 and of IPv6
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_IFLA_IFNAME, _IFLA_LINK, _IFLA_LINK_NETNSID = 3, 5, 37
+_RTA_OIF, _RTA_MULTIPATH = 4, 9
+_RECEIVE_BUFFER = 1 << 20
+_BIGGEST = 1 << 16
+
+
+@dataclass(frozen=True)
+class LinkEvent:
+    """A link came, changed or went."""
+
+    name: str
+    upper: bool
+    """Whether it lives on another link of this namespace."""
+
+
+@dataclass(frozen=True)
+class ConfigurationEvent:
+    """An address or route came, changed or went."""
+
+    index: int
+    """Of its interface; 0: of several."""
+
+
+@dataclass(frozen=True)
+class Overrun:
+    """The kernel had more to tell than we have read."""
+
+
+Event = LinkEvent | ConfigurationEvent | Overrun
+
+
+async def events(here: str) -> AsyncIterator[Event]:
+    """What happens in a network namespace, given as a path, from the first ``anext`` on. Raises OSError."""
+    wire = await inside(here, lambda _: _subscribed())
+    loop = asyncio.get_running_loop()
+    with wire:
+        while True:
+            try:
+                data = await loop.sock_recv(wire, _BIGGEST)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                yield Overrun()
+                continue
+            for event in parse(data):
+                yield event
+
+
+def parse(data: bytes) -> Iterator[Event]:
+    """The messages of one datagram."""
+    while len(data) >= 16:
+        length, kind = struct.unpack_from("=IH", data)
+        body = data[16:length]
+        if kind in _LINKS:
+            found = _attributes(body[16:])
+            name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+            yield LinkEvent(name, upper=_IFLA_LINK in found and _IFLA_LINK_NETNSID not in found)
+        elif kind in _ADDRESSES:
+            yield ConfigurationEvent(struct.unpack_from("=i", body, 4)[0])
+        elif kind in _ROUTES:
+            found = _attributes(body[12:])
+            index = found.get(_RTA_OIF, bytes(4))
+            yield ConfigurationEvent(0 if _RTA_MULTIPATH in found else struct.unpack("=i", index)[0])
+        data = data[max(16, (length + 3) & ~3) :]
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        found[kind & 0x3FFF] = data[4 : max(4, length)]
+        data = data[(max(4, length) + 3) & ~3 :]
+    return found
+
+
+def _subscribed() -> socket.socket:
+    """In the namespace of the calling thread. Raises OSError."""
+    wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    try:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        wire.bind((0, 0))
+        for group in _GROUPS:
+            wire.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    except BaseException:
+        wire.close()
+        raise
+    return wire

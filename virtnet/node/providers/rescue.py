@@ -1,0 +1,41 @@
+"""Bridges that have lost their switch: what the node has on them moves to the NIC, with no switch to ask.
+
+A switch in userspace leaves its bridges' links without a carrier when it dies; where it removes them, addresses and
+routes go with them. One in the kernel goes on by itself.
+"""
+
+import structlog
+from pyroute2 import IPRoute
+
+from virtnet.node.netns import inside
+from virtnet.node.providers.configuration import move
+from virtnet.node.providers.hearing import Hearing
+from virtnet.node.providers.nic import Nic
+from virtnet.node.providers.records import Record, Records, boot_id
+
+log = structlog.get_logger()
+
+
+async def rescue(records: Records, hearing: Hearing) -> None:
+    """Raises OSError where something could not be moved; it may be repeated."""
+    for record in records:
+        if record.boot == boot_id() and not record.fallen_back and await _lost(record, hearing.here):
+            hearing.open(record.nic)
+            await _move_back(record, hearing.here)
+            records.write(record.model_copy(update={"bridge_index": 0}))
+            log.warning("bridge lost; its configuration is on the NIC", nic=record.nic, bridge=record.bridge)
+
+
+async def _lost(record: Record, here: str) -> bool:
+    """Whether there is a NIC, and no bridge that works and has what the node had."""
+
+    def look(netlink: IPRoute) -> bool:
+        bridge = Nic.find(netlink, record.bridge)
+        works = bridge is not None and bridge.index == record.bridge_index and bridge.carrier
+        return not works and Nic.find(netlink, record.nic) is not None
+
+    return await inside(here, look)
+
+
+async def _move_back(record: Record, here: str) -> None:
+    await inside(here, lambda netlink: move(netlink, record.entries, record.bridge, record.nic))
