@@ -1,9 +1,11 @@
 """The store never believes older news than it has, and a whole list tells what has vanished."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from virtnet.controllers.views import Vm
-from virtnet.kube.table import Table
+from virtnet.kube.table import Table, object_key
+
+T = TypeVar("T")
 
 
 def body(name: str, version: int, uid: str = "") -> dict[str, Any]:
@@ -12,8 +14,11 @@ def body(name: str, version: int, uid: str = "") -> dict[str, Any]:
     }
 
 
-def listing(version: int, *items: dict[str, Any]) -> dict[str, Any]:
-    return {"items": list(items), "metadata": {"resourceVersion": str(version)}}
+def sync(table: Table[T], version: int, *items: dict[str, Any]) -> list[tuple[T | None, T | None]]:
+    """A whole list, each object in a part of its own."""
+    parts = [table.note("LISTED", {"items": [item]}) for item in items]
+    end = {"keys": [object_key(item) for item in items], "metadata": {"resourceVersion": str(version)}}
+    return [change for part in (*parts, table.note("SYNC", end)) for change in part]
 
 
 def table() -> Table[Vm]:
@@ -22,8 +27,8 @@ def table() -> Table[Vm]:
 
 def test_a_list_removes_what_is_not_in_it() -> None:
     vms = table()
-    vms.sync(listing(5, body("a", 1), body("b", 2)))
-    changes = vms.sync(listing(9, body("b", 2)))
+    sync(vms, 5, body("a", 1), body("b", 2))
+    changes = sync(vms, 9, body("b", 2))
     assert [(old.key if old else None, new) for old, new in changes] == [("demo/a", None)]
     assert [vm.key for vm in vms] == ["demo/b"]
 
@@ -31,7 +36,7 @@ def test_a_list_removes_what_is_not_in_it() -> None:
 def test_a_list_older_than_our_own_write_does_not_undo_it() -> None:
     vms = table()
     vms.put(body("mine", 12))
-    vms.sync(listing(10))
+    sync(vms, 10)
     assert [vm.key for vm in vms] == ["demo/mine"]
 
 
@@ -88,7 +93,7 @@ def test_an_object_that_cannot_be_read_does_not_stop_the_others() -> None:
 
     texts: Table[str] = Table(parse)
     texts.put({**body("a", 1), "spec": {"name": "first"}})
-    texts.sync(listing(9, body("a", 2), {**body("b", 3), "spec": {"name": "second"}}))
+    sync(texts, 9, body("a", 2), {**body("b", 3), "spec": {"name": "second"}})
     assert list(texts) == ["first", "second"]
 
 

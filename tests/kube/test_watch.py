@@ -10,6 +10,8 @@ import pytest
 from virtnet.kube import transport, watching
 from virtnet.kube.client import Cluster, Kind, NotFound, Rejected
 from virtnet.kube.kinds import NODES
+from virtnet.kube.table import object_key
+from virtnet.kube.watching import Selection
 from virtnet.lab.control_plane import ControlPlane
 
 CONFIG_MAPS = Kind("", "v1", "configmaps")
@@ -22,12 +24,17 @@ def config_map(name: str, **labels: str) -> dict[str, Any]:
 
 
 async def following(changes: AsyncGenerator[Change]) -> tuple[str, Any]:
-    """The next change: its type, and the names that it is about."""
+    """The next change: its type, and the names that it is about. The parts of a list come with their end."""
+    listed = []
     async with asyncio.timeout(20):
-        change, found = await anext(changes)
-    if change == "SYNC":
-        return change, [item["metadata"]["name"] for item in found["items"]]
-    return change, found["metadata"]["name"]
+        async for change, found in changes:
+            if change == "SYNC":
+                assert found["keys"] == [object_key(item) for item in listed]
+                return change, [item["metadata"]["name"] for item in listed]
+            if change != "LISTED":
+                return change, found["metadata"]["name"]
+            listed += found["items"]
+    raise AssertionError("a watch does not end")
 
 
 async def test_it_lists_then_tells_every_change(cluster: Cluster, namespace: str) -> None:
@@ -106,3 +113,22 @@ async def test_a_missing_role_is_told_at_once(api_server: ControlPlane) -> None:
     async with await Cluster.connect(str(api_server.kubeconfig_of("nobody"))) as nobody:
         with pytest.raises(Rejected, match='User "nobody" cannot list resource "nodes"'):
             await anext(nobody.watch(NODES))
+
+
+class Restarted:
+    """A server that forgets the moment of a list after its first part, and takes a config map away meanwhile."""
+
+    async def pages(self, _: Selection) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]:
+        yield [config_map("gone"), config_map("kept")], "5"
+        yield [config_map("kept"), config_map("new")], "9"
+
+    async def lines(self, path: str, **_: Any) -> AsyncGenerator[dict[str, Any]]:
+        raise NotImplementedError
+        yield {}
+
+
+async def test_a_list_that_begins_anew_counts_from_there() -> None:
+    async with aclosing(watching.follow(Restarted(), Selection(CONFIG_MAPS))) as changes:
+        found = [await anext(changes) for _ in range(3)]
+    assert [change for change, _ in found] == ["LISTED", "LISTED", "SYNC"]
+    assert found[-1][1] == {"keys": ["kept", "new"], "metadata": {"resourceVersion": "9"}}

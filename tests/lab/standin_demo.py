@@ -25,7 +25,9 @@ class Demo:
     async def follow(self, kind: Kind) -> None:
         async with aclosing(self.cluster.watch(kind, self.namespace)) as changes:
             async for change, thing in changes:
-                for one in thing["items"] if change == "SYNC" else (thing,):
+                if change == "SYNC":
+                    continue
+                for one in thing["items"] if change == "LISTED" else (thing,):
                     self.seen.append((change, one["kind"], one))
                 self._news.set()
 

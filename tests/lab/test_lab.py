@@ -82,7 +82,9 @@ async def running(cluster: Cluster, name: str) -> None:
     """Until the VM runs. Raises TimeoutError."""
     async with asyncio.timeout(90), aclosing(cluster.watch(VMIS, "default")) as changes:
         async for change, found in changes:
-            for vmi in found["items"] if change == "SYNC" else (found,):
+            if change == "SYNC":
+                continue
+            for vmi in found["items"] if change == "LISTED" else (found,):
                 if vmi["metadata"]["name"] == name and vmi.get("status", {}).get("phase") == "Running":
                     return
 

@@ -51,9 +51,9 @@ async def _follow(cluster: Cluster, vm: str, namespace: str) -> None:
     told: set[tuple[str, ...]] = set()
     async with aclosing(cluster.watch(PORTS, namespace)) as changes:
         async for change, found in changes:
-            if change == "DELETED":
+            if change in ("SYNC", "DELETED"):
                 continue
-            ports = map(Port.parse, found["items"] if change == "SYNC" else [found])
+            ports = map(Port.parse, found["items"] if change == "LISTED" else [found])
             lines = {cells for port in ports if vm in ("", port.spec.owner.name) for cells in _rows(port)}
             for cells in sorted(lines - told):
                 typer.echo(LAYOUT.format(*cells))

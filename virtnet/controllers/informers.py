@@ -125,7 +125,8 @@ class Informers:
                             continue
                         for one in {id(o): o for o in (old, new) if o is not None}.values():
                             changed(one)
-                    ready.set()
+                    if table.synced:
+                        ready.set()
             except Rejected as error:  # an API server that starts refuses all before it has loaded the roles
                 log.warning("not allowed to watch", kind=str(kind), error=str(error))
                 await asyncio.sleep(ABSENT_KIND_PAUSE)

@@ -63,12 +63,13 @@ async def fill(cluster: Cluster, store: Store) -> None:
     """List everything once. A kind of others that is not served has no objects. Raises ApiError."""
     for kind, table, selectors in sources(store):
         try:
-            items, version = await cluster.list(kind, **selectors)
+            items, _ = await cluster.list(kind, **selectors)
         except NotFound:
             if kind.group == GROUP:
                 raise
             continue
-        table.sync({"items": items, "metadata": {"resourceVersion": version}})
+        for body in items:
+            table.put(body)
 
 
 def stand(facts: Facts) -> Decision:

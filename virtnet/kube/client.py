@@ -72,34 +72,45 @@ class Cluster:
 
     async def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> Listing:
         """All objects of one moment, and the resourceVersion of that moment. No namespace means all of them."""
-        return await self.listed(Selection(kind, namespace, labels, fields))
+        found: list[Object] = []
+        version = ""
+        async for items, moment in self.pages(Selection(kind, namespace, labels, fields)):
+            found = [*(found if moment == version else ()), *items]
+            version = moment
+        return found, version
 
-    async def listed(self, what: Selection) -> Listing:
-        """The objects of a selection, as ``list`` has them."""
+    async def pages(self, what: Selection) -> AsyncGenerator[Listing]:
+        """The objects of a selection, part by part. All are of one moment; a part of another one begins the list anew.
+
+        So no more than a part is in memory.
+        """
         try:
-            return await self._pages(what, PAGE)
+            async for page in self._pages(what, PAGE):
+                yield page
         except Expired:  # the pages took longer than etcd keeps their moment: fetch all at once
-            return await self._pages(what, 0)
+            async for page in self._pages(what, 0):
+                yield page
 
-    async def _pages(self, what: Selection, size: int) -> Listing:
-        items = []
+    async def _pages(self, what: Selection, size: int) -> AsyncGenerator[Listing]:
         query = {**what.query, **({"limit": str(size)} if size else {})}
         while True:
             page = await self._transport.request("GET", what.kind.path(what.namespace), query=query)
             # Core objects in lists lack the kind that they have everywhere else.
             common = {"apiVersion": page["apiVersion"], "kind": page["kind"].removesuffix("List")}
-            items += [{**common, **item} for item in page.get("items") or ()]
+            yield [{**common, **item} for item in page.get("items") or ()], page["metadata"]["resourceVersion"]
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
-                return items, page["metadata"]["resourceVersion"]
+                return
 
     def watch(
         self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> AsyncGenerator[tuple[str, Object]]:
-        """The collection for ever: ``("SYNC", {"items": [...]})``, then ``("ADDED"|"MODIFIED"|"DELETED", object)``s.
+        """The collection for ever: as a list, then ``("ADDED"|"MODIFIED"|"DELETED", object)``s.
 
-        After a lost connection or an expired resourceVersion there is another SYNC, which says all that was missed:
-        what was there before and is not in it is gone. Raises only when the first list does (NotFound, Rejected).
+        The list is ``("LISTED", {"items": [...]})`` for each part of it, one at least, and at its end
+        ``("SYNC", {"keys": [...]})``. After a lost connection or an expired resourceVersion there is another list,
+        which says all that was missed: what was there before and is not in its keys is gone. Raises only when the
+        first list does (NotFound, Rejected).
         """
         return follow(self, Selection(kind, namespace, labels, fields))
 

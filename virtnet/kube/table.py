@@ -87,21 +87,21 @@ class Table(Generic[T]):
             self.buried[key] = uid
             self._forget(key)
 
-    def sync(self, listing: Mapping[str, Any]) -> list[tuple[T | None, T | None]]:
-        """Note a whole list; returns every change that it amounts to. What is newer than the list stays."""
-        changes = [self.put(body) for body in listing["items"]]
-        there = {object_key(body) for body in listing["items"]}
-        moment = int(listing["metadata"]["resourceVersion"])
-        gone = [key for key, version in self.versions.items() if key not in there and version <= moment]
-        changes += [(self.remove(key), None) for key in gone]
+    def sync(self, keys: Iterable[str], version: str) -> list[tuple[T | None, T | None]]:
+        """Note the end of a list, and what was there at that moment: the rest has gone, but for what is newer."""
+        there, moment = set(keys), int(version)
+        gone = [key for key, noted in self.versions.items() if key not in there and noted <= moment]
+        changes: list[tuple[T | None, T | None]] = [(self.remove(key), None) for key in gone]
         self.buried = {key: uid for key, uid in self.buried.items() if key in there}
         self.synced = True
-        return [(old, new) for old, new in changes if old != new]
+        return changes
 
     def note(self, change: str, body: Mapping[str, Any]) -> list[tuple[T | None, T | None]]:
         """Note one item of ``Cluster.watch``; returns what changed, as pairs of old and new."""
+        if change == "LISTED":
+            return [(old, new) for old, new in map(self.put, body["items"]) if old != new]
         if change == "SYNC":
-            return self.sync(body)
+            return self.sync(body["keys"], body["metadata"]["resourceVersion"])
         if change == "DELETED":
             key, uid = object_key(body), body["metadata"]["uid"]
             if self.uids.get(key, uid) != uid:  # old news: another of this name is there by now

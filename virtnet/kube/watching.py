@@ -12,6 +12,7 @@ import structlog
 
 from virtnet.kube.errors import ApiError, NotFound, Rejected, Unavailable, error
 from virtnet.kube.kinds import Kind
+from virtnet.kube.table import object_key
 
 log = structlog.get_logger()
 
@@ -42,7 +43,7 @@ class Selection:
 class Source(Protocol):
     """The two requests that a watch is made of."""
 
-    async def listed(self, what: Selection) -> tuple[list[dict[str, Any]], str]: ...
+    def pages(self, what: Selection) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]: ...
 
     def lines(
         self, path: str, *, query: Mapping[str, str], seconds: float, silence: float
@@ -50,17 +51,23 @@ class Source(Protocol):
 
 
 async def follow(source: Source, what: Selection) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
-    """``("SYNC", {"items": [...]})``, then each change; SYNC again after every interruption.
+    """``("LISTED", {"items": [...]})`` for each page, ``("SYNC", {"keys": [...]})``, then each change.
 
+    The same again after every interruption. SYNC ends a list, and says what is there: all else has gone.
     Only the first list may fail (NotFound, Rejected: a missing CRD or role is for the operator to see). Once it has
     worked, the same answers are passing states of a restarting server, and are outlasted.
     """
     pause, synced = FIRST_PAUSE, False
     while True:
         try:
-            items, version = await source.listed(what)
+            version, keys = "", list[str]()
+            async with aclosing(source.pages(what)) as pages:
+                async for items, moment in pages:
+                    keys = [*(keys if moment == version else ()), *map(object_key, items)]
+                    version = moment
+                    yield "LISTED", {"items": items}
             synced = True
-            yield "SYNC", {"items": items, "metadata": {"resourceVersion": version}}
+            yield "SYNC", {"keys": keys, "metadata": {"resourceVersion": version}}
             async with aclosing(_changes(source, what, version)) as changes:
                 async for change in changes:
                     pause = FIRST_PAUSE

@@ -63,7 +63,9 @@ async def established(cluster: Cluster, names: set[str]) -> None:
         return
     async with asyncio.timeout(ESTABLISHED_SECONDS), aclosing(cluster.watch(CRDS)) as changes:
         async for change, found in changes:
-            for definition in found["items"] if change == "SYNC" else (found,):
+            if change == "SYNC":
+                continue
+            for definition in found["items"] if change == "LISTED" else (found,):
                 conditions = definition.get("status", {}).get("conditions") or ()
                 if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
                     missing.discard(definition["metadata"]["name"])

@@ -55,7 +55,9 @@ async def _follow(cluster: Cluster, name: str, namespace: str, say: Callable[[st
     told = ""
     async with aclosing(cluster.watch(VMIMS, namespace, fields=f"metadata.name={name}")) as changes:
         async for change, found in changes:
-            for migration in found["items"] if change == "SYNC" else (found,):
+            if change == "SYNC":
+                continue
+            for migration in found["items"] if change == "LISTED" else (found,):
                 phase = migration.get("status", {}).get("phase", "Pending")
                 if change == "DELETED":
                     return f"deleted while {phase}"

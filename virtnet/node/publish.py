@@ -90,7 +90,9 @@ class OwnNodeNetwork:
                 await asyncio.sleep(5 * RETRY_SECONDS)
 
     def _note(self, change: str, body: dict[str, Any]) -> None:
-        items = body["items"] if change == "SYNC" else [body]
+        if change == "SYNC":
+            return
+        items = body["items"] if change == "LISTED" else [body]
         try:
             self._known = NodeNetwork.parse(items[0]) if items and change != "DELETED" else None
         except ValidationError as error:

@@ -138,7 +138,9 @@ class Tunnel:
         while True:
             try:
                 async for change, body in self._cluster.watch(NODES, fields=f"metadata.name={self._node}"):
-                    nodes = body["items"] if change == "SYNC" else [body]
+                    if change == "SYNC":
+                        continue
+                    nodes = body["items"] if change == "LISTED" else [body]
                     self._wish = Wish.of(nodes[0]) if nodes and change != "DELETED" else None
                     self._look.set()
             except ApiError as error:

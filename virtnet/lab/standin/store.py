@@ -1,13 +1,14 @@
 """What the API server has, as far as the stand-in cares: kept by watches, and ahead of them by its own writes."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import aclosing
 from copy import deepcopy
 from typing import Any
 
 from virtnet.kube.errors import Conflict, NotFound
 from virtnet.kube.kinds import NADS, NODES, PODS, VMIMS, VMIS, VMS, Kind
+from virtnet.kube.table import object_key
 from virtnet.lab.standin.server import Server
 
 Object = dict[str, Any]
@@ -110,8 +111,11 @@ class Store:
         async with aclosing(self.server.watch(kind)) as changes:
             async for change, found in changes:
                 match change:
+                    case "LISTED":
+                        for item in found["items"]:
+                            self._keep(kind, item)
                     case "SYNC":
-                        self._sync(kind, found["items"])
+                        self._sync(kind, set(found["keys"]))
                         synced(kind)
                     case "DELETED":
                         self._drop(kind, found)
@@ -127,13 +131,10 @@ class Store:
         self._keep(kind, found)
         return found
 
-    def _sync(self, kind: Kind, items: Iterable[Object]) -> None:
-        found = {key_of(item): item for item in items}
-        for key, old in list(self._objects[kind].items()):
-            if key not in found:
+    def _sync(self, kind: Kind, there: set[str]) -> None:
+        for old in list(self._objects[kind].values()):
+            if object_key(old) not in there:
                 self._drop(kind, old)
-        for item in found.values():
-            self._keep(kind, item)
 
     def _keep(self, kind: Kind, new: Object) -> None:
         """The newest version wins: an answer to a write may be ahead of the watch, and behind it."""
