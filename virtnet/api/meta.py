@@ -13,6 +13,9 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 
+_UNKNOWN: set[str] = set()
+
+
 class Spec(BaseModel):
     """Base of all that is written in manifests: camelCase outside, snake_case inside, immutable.
 
@@ -20,6 +23,10 @@ class Spec(BaseModel):
     """
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Forget which fields were given and which are defaults: nobody asks, and it is half of an object's memory."""
+        object.__setattr__(self, "__pydantic_fields_set__", _UNKNOWN)
 
 
 class Metadata(Spec):
@@ -97,10 +104,8 @@ class Crd:
     """CEL rules over the whole object, as (rule, message)."""
 
 
-class Resource(BaseModel):
+class Resource(Spec):
     """An API object of virtnet. Subclasses add ``spec``, ``status`` and ``crd``."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     crd: ClassVar[Crd]
 
