@@ -166,13 +166,13 @@ async def attempt(key: str, do: Callable[[str], Awaitable[None]]) -> bool:
 
 async def each(keys: Iterable[str], do: Callable[[str], Awaitable[None]]) -> frozenset[str]:
     """Do it for each key, few at once because nobody waits; the keys for which it could not be done now."""
-    limit = asyncio.Semaphore(FEW)
+    rest = iter(keys)
 
-    async def one(key: str) -> str | None:
-        async with limit:
-            return None if await attempt(key, do) else key
+    async def some() -> list[str]:
+        return [key for key in rest if not await attempt(key, do)]
 
-    return frozenset(key for key in await asyncio.gather(*map(one, keys)) if key is not None)
+    failed = await asyncio.gather(*(some() for _ in range(FEW)))
+    return frozenset(key for part in failed for key in part)
 
 
 async def together(keys: frozenset[str], do: Callable[[frozenset[str]], Awaitable[None]]) -> frozenset[str]:
