@@ -43,6 +43,8 @@ class Workers:
     owners: Worker
     rows: Worker
     reports: Worker
+    nics: Callable[[], None]
+    """Looks at all ProviderNetworks on all nodes."""
 
 
 def vpc_id(vpc: Vpc | ClusterVpc) -> str:
@@ -176,6 +178,7 @@ class Informers:
 
     def _provider_network(self, network: ProviderNetwork) -> None:
         """Underlays may have waited for it."""
+        self._workers.nics()
         for subnet in self._store.cluster_subnets:
             if subnet.spec.provider_network == network.name:
                 self._subnet(subnet)
@@ -195,6 +198,7 @@ class Informers:
         self._workers.reports.nudge([subnet_id(lease.spec.subnet)])
 
     def _node(self, node: NodeNetwork) -> None:
+        self._workers.nics()
         known = self._store.chassis()
         if known != self._chassis:
             self._chassis = known

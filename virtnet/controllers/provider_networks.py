@@ -1,6 +1,7 @@
 """Tells every node which of its NICs to plug in, and sums up how that went. The only writer of both."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,10 @@ from virtnet.topology.physical import assign
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 60.0
+"""How often to look although nothing has been told."""
+
+COALESCE_SECONDS, RETRY_SECONDS = 0.1, 1.0
 ABSENT_SECONDS = 5.0
 KEPT_FAILURES = 256
 COMPONENT = "virtnet-controller"
@@ -34,6 +38,11 @@ class ProviderNetworks:
         self._cluster = cluster
         self._store = store
         self._nodes: Table[tuple[str, dict[str, str]]] = Table(labels_of)
+        self._look = asyncio.Event()
+
+    def nudge(self) -> None:
+        """A ProviderNetwork, or what a node says of them, has changed."""
+        self._look.set()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -44,20 +53,27 @@ class ProviderNetworks:
         while True:
             try:
                 async for change, body in self._cluster.watch(kinds.NODES):
-                    self._nodes.note(change, body)
+                    if self._nodes.note(change, body) or change == "SYNC":
+                        self.nudge()
             except (Rejected, NotFound) as error:  # the role may come after us
                 log.warning("not allowed to watch nodes", error=str(error))
                 await asyncio.sleep(ABSENT_SECONDS)
 
     async def _work(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look.wait()
+            await asyncio.sleep(COALESCE_SECONDS)  # many nodes answer at once
+            self._look.clear()
             if not self._nodes.synced:
                 continue
             try:
                 await self.reconcile(dict(self._nodes))
             except ApiError as error:
                 log.warning("to be retried", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                self.nudge()
 
     async def reconcile(self, nodes: Mapping[str, Mapping[str, str]]) -> None:
         """Write what differs. Raises ApiError."""

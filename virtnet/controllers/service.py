@@ -129,10 +129,12 @@ class Controller:
             settle=self._settle,
         )
         self.reports = Reports(cluster, store, self.rows.view)
+        self._nics = ProviderNetworks(cluster, store)
         self.workers = Workers(
             owners=Singles("owners", self.owners.reconcile),
             rows=Batches("rows", self.rows.reconcile),
             reports=Batches("reports", self.reports.reconcile, pause=REPORT_PAUSE),
+            nics=self._nics.nudge,
         )
         self._informers = Informers(cluster, store, self.workers)
         metrics.pinned.set_function(lambda: len(store.leases))
@@ -155,7 +157,7 @@ class Controller:
         for worker in (self.workers.owners, self.workers.rows, self.workers.reports):
             group.create_task(worker.run(), name=worker.name)
         group.create_task(self._audits(), name="audits")
-        group.create_task(ProviderNetworks(self._cluster, self._store).run(), name="provider networks")
+        group.create_task(self._nics.run(), name="provider networks")
 
     async def _audits(self) -> None:
         """Look at everything now and then: the same path as at the start, for what no event told."""
