@@ -12,15 +12,15 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from virtnet.addressing.wants import Refused
 from virtnet.api.kubevirt import interfaces
-from virtnet.api.multus import InvalidNetwork
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError
 from webhooks import paths
-from webhooks.cache import Cache, nad_subnet
+from webhooks.cache import Cache
 from webhooks.networks import Networks
 from webhooks.pods import PodMarker
 from webhooks.provider_networks import ProviderNetworkChecker
+from webhooks.routes import check_nad
 from webhooks.subnets import SubnetChecker
 from webhooks.vms import Pinning, VmPinner
 
@@ -48,9 +48,9 @@ class Handlers:
     """One method for each path; kopf calls them with what it knows of the request."""
 
     def __init__(self, cluster: Cluster, cache: Cache, pod_network: str = "") -> None:
-        networks = Networks(cluster, cache, pod_network)
-        self._vms = VmPinner(cluster, cache, networks)
-        self._pods = PodMarker(cluster, cache, networks)
+        self._networks = Networks(cluster, cache, pod_network)
+        self._vms = VmPinner(cluster, cache, self._networks)
+        self._pods = PodMarker(cluster, cache, self._networks)
         self._subnets = SubnetChecker(cache)
         self._providers = ProviderNetworkChecker(cluster)
 
@@ -96,12 +96,7 @@ class Handlers:
     async def check_nad(self, *, body: kopf.Body, **_: Any) -> None:
         nad = dict(body)
 
-        async def verdict() -> None:
-            wrong = nad_subnet(nad)
-            if isinstance(wrong, InvalidNetwork):
-                raise Refused(str(wrong))
-
-        await decided(paths.CHECK_NAD, nad, verdict)
+        await decided(paths.CHECK_NAD, nad, lambda: check_nad(nad, self._networks))
 
 
 async def decided(

@@ -9,7 +9,8 @@ from typing import Any, Self
 import structlog
 
 from virtnet.api import AddressLease, ClusterSubnet, ClusterVpc, Subnet, SubnetRef, Vpc
-from virtnet.api.multus import InvalidNetwork, subnet_of_nad
+from virtnet.api.multus import InvalidNetwork, NadNetwork, network_of_nad, qualified
+from virtnet.api.names import POD_NETWORK
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound, Rejected
@@ -21,10 +22,10 @@ log = structlog.get_logger()
 ABSENT_KIND_PAUSE = 5.0
 
 
-def nad_subnet(body: Mapping[str, Any]) -> SubnetRef | InvalidNetwork | None:
-    """The Subnet of a NAD, None where it is not virtnet's, or what is wrong with it."""
+def nad_network(body: Mapping[str, Any]) -> NadNetwork | InvalidNetwork | None:
+    """What a NAD says, None where it is not virtnet's, or what is wrong with it."""
     try:
-        return subnet_of_nad(body)
+        return network_of_nad(body)
     except InvalidNetwork as error:
         return error
 
@@ -57,32 +58,40 @@ class Lease:
         )
 
 
+def own_pod_network(namespace: Mapping[str, Any]) -> str:
+    """The NAD of the pod network that a Namespace has for itself; empty for none."""
+    name = (namespace["metadata"].get("annotations") or {}).get(POD_NETWORK)
+    return qualified(name, namespace["metadata"]["name"]) if name else ""
+
+
 class Cache:
     """All tables, and when they are whole."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self.nads: Table[SubnetRef | InvalidNetwork | None] = Table(nad_subnet)
+        self.nads: Table[NadNetwork | InvalidNetwork | None] = Table(nad_network)
+        self.namespaces = Table(own_pod_network)
         self.subnets = Table(Subnet.parse)
         self.cluster_subnets = Table(ClusterSubnet.parse)
         self.leases = Table(Lease.of, lambda lease: [lease.port, lease.subnet])
         self.vpcs = Table(Vpc.parse)
         self.cluster_vpcs = Table(ClusterVpc.parse)
-        self.underway = Underway()
-        self.ready = asyncio.Event()
-
-    async def run(self) -> None:
-        """Watch for ever."""
-        watches: list[tuple[kinds.Kind, Table[Any]]] = [
+        self._watches: list[tuple[kinds.Kind, Table[Any]]] = [
             (kinds.NADS, self.nads),
+            (kinds.NAMESPACES, self.namespaces),
             (kinds.of(Subnet), self.subnets),
             (kinds.of(ClusterSubnet), self.cluster_subnets),
             (kinds.of(AddressLease), self.leases),
             (kinds.of(Vpc), self.vpcs),
             (kinds.of(ClusterVpc), self.cluster_vpcs),
         ]
+        self.underway = Underway()
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch for ever."""
         async with asyncio.TaskGroup() as group:
-            for kind, table in watches:
+            for kind, table in self._watches:
                 group.create_task(self._watch(kind, table), name=f"watch {kind}")
 
     async def _watch(self, kind: kinds.Kind, table: Table[Any]) -> None:
@@ -101,8 +110,7 @@ class Cache:
                 await asyncio.sleep(ABSENT_KIND_PAUSE)
 
     def _settle(self) -> None:
-        tables = (self.nads, self.subnets, self.cluster_subnets, self.leases, self.vpcs, self.cluster_vpcs)
-        if not self.ready.is_set() and all(table.synced for table in tables):
+        if not self.ready.is_set() and all(table.synced for _, table in self._watches):
             log.info("ready", subnets=len(self.subnets) + len(self.cluster_subnets), leases=len(self.leases))
             self.ready.set()
 

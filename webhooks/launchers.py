@@ -33,7 +33,7 @@ class Launchers:
         """By the pod's interface. Raises Refused and ApiError."""
         namespace = pod["metadata"]["namespace"]
         owner, vm, pinned = await self._pinned(namespace, instance, dry_run=dry_run)
-        own = nics(vm, self._networks.pod_network)
+        own = nics(vm, await self._networks.pod_network(namespace))
         networks = {pod_interface(network): network for network in pinned} | {
             nic.interface: nic.network for nic in own if nic.network in pinned
         }
@@ -52,6 +52,20 @@ class Launchers:
                 )
             found[interface] = attachment(f"{namespace}/{port}", network, nic, member, configure=network in translated)
         return found
+
+    async def pod_network(self, namespace: str, instance: str) -> str:
+        """The NAD of the pod network that a VM was pinned to: its Namespace may have another one by now."""
+        default = await self._networks.pod_network(namespace)
+        if not default:
+            return ""
+        try:
+            vm = await self._cluster.get(kinds.VMS, instance, namespace)
+        except NotFound:
+            return default
+        record = record_of(vm)
+        held = record.nics if record else {}
+        ours = (held[nic.network] for nic in nics(vm, default) if nic.default and nic.network in held)
+        return next((nic.network_attachment_definition for nic in ours), default)
 
     async def _pinned(
         self, namespace: str, instance: str, *, dry_run: bool
@@ -99,4 +113,6 @@ class Launchers:
             subnet=spec.subnet,
             mac=spec.mac_address,
             addresses=spec.addresses,
+            routes=spec.routes,
+            default_route=spec.default_route,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
-from virtnet.api.names import ADDRESSES, ATTACHED_LABEL, ATTACHMENTS, CNI_TYPE, PINNED
+from virtnet.api.names import ADDRESSES, ATTACHED_LABEL, ATTACHMENTS, CNI_TYPE, PINNED, ROUTES
 from webhooks import paths
 from webhooks.paths import Webhook
 
@@ -42,6 +42,7 @@ VM_CONDITIONS = {
             f"{_annotation(PINNED).replace('{0}', 'object')} == ''",
             _differs(_annotation(PINNED), "''"),
             _differs(_annotation(ADDRESSES), "''"),
+            _differs(_annotation(ROUTES), "''"),
             _differs("{0}.spec.template.?metadata.?annotations.orValue({})", "{}"),
             _differs("{0}.spec.template.?spec.?networks.orValue([])", "[]"),
             _differs("{0}.spec.template.?spec.?domain.?devices.?interfaces.orValue([])", "[]"),

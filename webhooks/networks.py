@@ -6,12 +6,22 @@ from virtnet.addressing.pool import Pool
 from virtnet.addressing.pools import InvalidSubnet, home, pools_of
 from virtnet.addressing.wants import Refused
 from virtnet.api import ClusterSubnet, Route, Subnet, SubnetRef, SubnetSpec
-from virtnet.api.multus import InvalidNetwork, Selection
+from virtnet.api.multus import InvalidNetwork, NadNetwork, Selection
 from virtnet.api.records import Attachment, PinnedNic, Underlay
+from virtnet.api.routes import told
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
-from webhooks.cache import Cache, nad_subnet
+from webhooks.cache import Cache, nad_network, own_pod_network
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a NAD leads to."""
+
+    nad: NadNetwork
+    subnet: Subnet | ClusterSubnet
+    pools: tuple[Pool, ...]
 
 
 @dataclass(frozen=True)
@@ -19,48 +29,78 @@ class Member:
     """One of a pod's networks that is virtnet's."""
 
     selection: Selection
-    subnet: Subnet | ClusterSubnet
-    pools: tuple[Pool, ...]
+    network: Network
     routes: tuple[Route, ...] = ()
+    """What its Subnet tells guests."""
+
+    @property
+    def subnet(self) -> Subnet | ClusterSubnet:
+        return self.network.subnet
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        return self.network.pools
+
+    @property
+    def ipam_claim(self) -> str:
+        """The IPAMClaim that its pod refers to, where its NAD asks for any."""
+        return self.selection.ipam_claim if self.network.nad.persistent else ""
 
 
 class Networks:
     """What NADs lead to."""
 
     def __init__(self, cluster: Cluster, cache: Cache, pod_network: str = "") -> None:
-        """``pod_network``: the NAD (``namespace/name``) of the cluster's pod network, where that is virtnet's."""
-        self.pod_network = pod_network
+        """``pod_network``: the NAD of the pod network in namespaces that have none of their own.
+
+        Empty where the pod network is another plugin's.
+        """
+        self._pod_network = pod_network
         self._cluster = cluster
         self._cache = cache
 
-    async def subnet(self, nad: str, namespace: str) -> Subnet | ClusterSubnet | None:
-        """The Subnet of a NAD; None where it is another plugin's. Raises Refused, and ApiError."""
-        ref = await self._reference(nad)
-        if ref is None:
+    async def pod_network(self, namespace: str) -> str:
+        """The NAD of the pod network in a namespace; empty where that is another plugin's. Raises ApiError."""
+        if not self._pod_network:
+            return ""
+        own = self._cache.namespaces.get(namespace)
+        if own is None:  # made a moment ago
+            own = own_pod_network(await self._cluster.get(kinds.NAMESPACES, namespace))
+        return own or self._pod_network
+
+    async def network(self, nad: str, namespace: str) -> Network | None:
+        """The network of a NAD; None where it is another plugin's. Raises Refused, and ApiError."""
+        says = await self._nad(nad)
+        if says is None:
             return None
-        found = self._cache.subnet(ref) or await self._fresh(ref)
+        ref = says.subnet
+        found = await self.subnet(ref)
         if found is None:
             raise Refused(f"NetworkAttachmentDefinition {nad} names {ref}, which does not exist; create it first")
         allowed = found.spec.allowed_namespaces
         if (ref.namespace and ref.namespace != namespace) or (allowed and namespace not in allowed):
             raise Refused(f"{ref} may not be used from namespace {namespace}; ask its owner to allow it", code=403)
-        return found
+        return Network(says, found, usable_pools(found))
 
-    async def _reference(self, nad: str) -> SubnetRef | None:
+    async def subnet(self, ref: SubnetRef) -> Subnet | ClusterSubnet | None:
+        """The Subnet; None where there is none. Raises ApiError."""
+        return self._cache.subnet(ref) or await self._fresh(ref)
+
+    async def _nad(self, nad: str) -> NadNetwork | None:
         """From memory, or straight from the API server: a NAD made a moment ago is not in memory yet."""
         if nad in self._cache.nads.objects:
-            ref = self._cache.nads[nad]
+            found = self._cache.nads[nad]
         else:
             namespace, _, name = nad.partition("/")
             if not namespace or not name or "/" in name:
                 raise Refused(f"{nad} is no name of a NetworkAttachmentDefinition; write name, or namespace/name")
             try:
-                ref = nad_subnet(await self._cluster.get(kinds.NADS, name, namespace))
+                found = nad_network(await self._cluster.get(kinds.NADS, name, namespace))
             except NotFound as error:
                 raise Refused(f"NetworkAttachmentDefinition {nad} does not exist; create it first") from error
-        if isinstance(ref, InvalidNetwork):
-            raise Refused(str(ref))
-        return ref
+        if isinstance(found, InvalidNetwork):
+            raise Refused(str(found))
+        return found
 
     async def _fresh(self, ref: SubnetRef) -> Subnet | ClusterSubnet | None:
         """Straight from the API server, too."""
@@ -72,10 +112,10 @@ class Networks:
         (self._cache.subnets if ref.kind == "Subnet" else self._cache.cluster_subnets).put(body)
         return self._cache.subnet(ref)
 
-    def member(self, selection: Selection, subnet: Subnet | ClusterSubnet) -> Member:
-        """One of a pod's networks, with the routes that its Subnet tells guests. Raises Refused."""
-        routes = subnet.spec.guest_routes(self._cache.networks_beside(subnet))
-        return Member(selection, subnet, usable_pools(subnet), routes)
+    def member(self, selection: Selection, network: Network) -> Member:
+        """One of a pod's networks, with the routes that its Subnet tells guests."""
+        subnet = network.subnet
+        return Member(selection, network, subnet.spec.guest_routes(self._cache.networks_beside(subnet)))
 
 
 def underlay_of(spec: SubnetSpec) -> Underlay | None:
@@ -95,9 +135,13 @@ def usable_pools(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
 def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, configure: bool) -> Attachment:
     """What a pod's node is told of one NIC. ``port``: ``namespace/name``.
 
-    The default route is another network's, unless the pod asks for it.
+    A pod's default route is another network's, unless the pod asks for it; for a VM's NIC that was decided with its VM.
     """
     spec, pools = member.subnet.spec, member.pools
+    default_route = member.selection.default_route if configure else nic.default_route
+    own, every = (
+        told(nic.routes, routes, addresses=nic.addresses, default_route=default_route) for routes in ((), member.routes)
+    )
     return Attachment(
         port=port,
         network=network,
@@ -105,10 +149,11 @@ def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, confi
         subnet=nic.subnet,
         mac=nic.mac,
         addresses=tuple(f"{address}/{home(address, pools)[0].network.prefixlen}" for address in nic.addresses),
-        gateways=tuple(str(pool.gateway) for pool in pools) if member.selection.default_route else (),
-        routes=member.routes,
+        gateways=tuple(str(pool.gateway) for pool in pools) if default_route else (),
+        routes=every,
+        own_routes=own,
         mtu=spec.guest_mtu,
         underlay=underlay_of(spec),
-        ipam_claim=member.selection.ipam_claim,
+        ipam_claim=member.ipam_claim,
         configure=configure,
     )

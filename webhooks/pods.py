@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from virtnet.addressing.wants import Asked, Past, Refused, port_of, want, without_twins
 from virtnet.api import Owner
 from virtnet.api.kubevirt import owning_instance
-from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS, InvalidNetwork, Selection, chosen
+from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS, InvalidNetwork, chosen
 from virtnet.api.names import ATTACHMENTS
 from virtnet.api.records import Attachment
 from virtnet.api.workloads import owning_stateful_set
@@ -20,6 +20,7 @@ from webhooks.cache import Cache
 from webhooks.claims import Claims
 from webhooks.launchers import Launchers
 from webhooks.networks import Member, Networks, attachment
+from webhooks.routes import pod_routes
 
 Body = Mapping[str, Any]
 Attachments = dict[str, Attachment]
@@ -68,14 +69,19 @@ class PodMarker:
     async def _members(self, pod: Body) -> dict[str, Member]:
         """The pod's networks that are virtnet's, by interface."""
         namespace = pod["metadata"]["namespace"]
+        instance = owning_instance(pod)
+        if instance:
+            pod_network = await self._launchers.pod_network(namespace, instance)
+        else:
+            pod_network = await self._networks.pod_network(namespace)
         try:
-            selections = chosen(pod, self._networks.pod_network)
+            selections = chosen(pod, pod_network)
         except InvalidNetwork as error:
             raise Refused(str(error)) from error
         members: dict[str, Member] = {}
         for selection in selections:
-            subnet = await self._networks.subnet(selection.nad, namespace)
-            if subnet is None:
+            network = await self._networks.network(selection.nad, namespace)
+            if network is None:
                 continue
             if not INTERFACE.fullmatch(selection.interface) or selection.interface in (".", ".."):
                 raise Refused(
@@ -86,7 +92,7 @@ class PodMarker:
                 raise Refused(
                     f"annotation {NETWORKS}: two networks on interface {selection.interface}; name different ones"
                 )
-            members[selection.interface] = self._networks.member(selection, subnet)
+            members[selection.interface] = self._networks.member(selection, network)
         return members
 
     async def _ordinary(self, pod: Body, members: Mapping[str, Member], *, dry_run: bool) -> Attachments:
@@ -94,7 +100,8 @@ class PodMarker:
         namespace = pod["metadata"]["namespace"]
         owner = Owner(kind="Pod", name=pod["metadata"]["name"], stateful_set=owning_stateful_set(pod))
         pools = {member.subnet.ref: member.pools for member in members.values()}
-        asked = {interface: await self._asked(member.selection, namespace) for interface, member in members.items()}
+        routes = pod_routes(pod, members)
+        asked = {interface: await self._asked(member, namespace) for interface, member in members.items()}
         wants = without_twins(
             want(
                 Asked(interface, member.selection.nad, member.selection.mac, asked[interface]),
@@ -110,17 +117,22 @@ class PodMarker:
         nics = await Claims(self._cluster, self._cache, dry_run=dry_run).fulfil(wants, lambda one: pools[one.subnet])
         return {
             interface: attachment(
-                f"{namespace}/{port_of(owner, interface)}", interface, nics[interface], member, configure=True
+                f"{namespace}/{port_of(owner, interface)}",
+                interface,
+                nics[interface].model_copy(update={"routes": routes[interface]}),
+                member,
+                configure=True,
             )
             for interface, member in members.items()
         }
 
-    async def _asked(self, selection: Selection, namespace: str) -> tuple[str, ...]:
+    async def _asked(self, member: Member, namespace: str) -> tuple[str, ...]:
         """The addresses that a selection asks for: by itself, or by an IPAMClaim that has them already."""
-        if selection.addresses or not selection.ipam_claim:
+        selection = member.selection
+        if selection.addresses or not member.ipam_claim:
             return selection.bare_addresses
         try:
-            claim = await self._cluster.get(kinds.IPAM_CLAIMS, selection.ipam_claim, namespace)
+            claim = await self._cluster.get(kinds.IPAM_CLAIMS, member.ipam_claim, namespace)
         except NotFound as error:
             raise Refused(
                 f"IPAMClaim {namespace}/{selection.ipam_claim}, which is to be used on {selection.nad}, does not exist",

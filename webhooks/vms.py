@@ -1,21 +1,21 @@
 """Pinning a VirtualMachine: its NICs on virtnet networks get addresses and MACs, or the manifest is refused."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from virtnet.addressing.pool import Pool
-from virtnet.addressing.wants import Asked, Past, Refused, Want, port_of, want, without_twins
-from virtnet.api import ClusterSubnet, Owner, Subnet, SubnetRef
-from virtnet.api.kubevirt import InvalidRequest, nics, requested_addresses
+from virtnet.addressing.wants import Asked, Past, Refused, port_of, want, without_twins
+from virtnet.api import Owner
+from virtnet.api.kubevirt import InvalidRequest, interfaces, nics, requested_addresses
 from virtnet.api.names import PINNED
 from virtnet.api.records import PinnedNic, PinnedRecord
 from virtnet.kube.client import Cluster
 from webhooks.cache import Cache
 from webhooks.claims import Claims
-from webhooks.networks import Networks, usable_pools
+from webhooks.networks import Networks
+from webhooks.routes import vm_routes
 
 Body = Mapping[str, Any]
 Requests = Mapping[str, tuple[str, ...]]
@@ -52,7 +52,7 @@ class VmPinner:
         if not pinned:
             stale = (past.stored or past.brought) and PINNED in (metadata.get("annotations") or {})
             return Pinning(None) if stale else None
-        indices = {nic.network: nic.index for nic in nics(vm, self._networks.pod_network)}
+        indices = {interface["name"]: n for n, interface in enumerate(interfaces(vm))}
         return Pinning(
             PinnedRecord(vm=key, nics=pinned).annotation(), {indices[name]: nic.mac for name, nic in pinned.items()}
         )
@@ -62,40 +62,29 @@ class VmPinner:
     ) -> Mapping[str, PinnedNic]:
         """What each NIC on a virtnet network holds from now on, by network name. Raises Refused and ApiError."""
         namespace = vm["metadata"]["namespace"]
-        reached = {
-            nic.network: await self._networks.subnet(nic.nad, namespace) for nic in nics(vm, self._networks.pod_network)
-        }
-        subnets = {network: subnet for network, subnet in reached.items() if subnet is not None}
-        if not subnets:
+        own = nics(vm, await self._networks.pod_network(namespace))
+        reached = {nic.network: await self._networks.network(nic.nad, namespace) for nic in own}
+        networks = {name: network for name, network in reached.items() if network is not None}
+        if not networks:
             return {}
-        pools = {ref: usable_pools(subnet) for ref, subnet in {s.ref: s for s in subnets.values()}.items()}
-        wants = without_twins(self._wants(vm, owner, subnets, pools, past=past, requests=_requests(vm, stored)))
-        return await Claims(self._cluster, self._cache, dry_run=dry_run).fulfil(wants, lambda one: pools[one.subnet])
-
-    def _wants(
-        self,
-        vm: Body,
-        owner: Owner,
-        subnets: Mapping[str, Subnet | ClusterSubnet],
-        pools: Mapping[SubnetRef, tuple[Pool, ...]],
-        *,
-        past: Past,
-        requests: Requests,
-    ) -> Iterator[Want]:
-        namespace = vm["metadata"]["namespace"]
-        for nic in nics(vm, self._networks.pod_network):
-            if nic.network not in subnets:
-                continue
-            ref = subnets[nic.network].ref
-            yield want(
+        pools = {network.subnet.ref: network.pools for network in networks.values()}
+        routes, requests = vm_routes(vm, own, networks, stored), _requests(vm, stored)
+        wants = without_twins(
+            want(
                 Asked(nic.network, nic.nad, nic.mac, requests.get(nic.network, ())),
                 namespace=namespace,
                 owner=owner,
-                subnet=ref,
-                pools=pools[ref],
+                subnet=network.subnet.ref,
+                pools=network.pools,
                 past=past,
-                held=self._cache.held(f"{namespace}/{port_of(owner, nic.network)}", ref),
+                held=self._cache.held(f"{namespace}/{port_of(owner, nic.network)}", network.subnet.ref),
             )
+            for nic in own
+            if (network := networks.get(nic.network)) is not None
+        )
+        claims = Claims(self._cluster, self._cache, dry_run=dry_run)
+        found = await claims.fulfil(wants, lambda one: pools[one.subnet])
+        return {name: nic.model_copy(update=routes[name]) for name, nic in found.items()}
 
 
 def _requests(vm: Body, stored: Body | None) -> Requests:

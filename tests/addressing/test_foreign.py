@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from virtnet.api import SubnetRef
 from virtnet.api.kubevirt import InvalidRequest, Nic, as_vm, nics, owning_instance, requested_addresses
-from virtnet.api.multus import InvalidNetwork, Selection, chosen, selections, subnet_of_nad
+from virtnet.api.multus import InvalidNetwork, Selection, chosen, network_of_nad, selections
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["virtnet-cni", "blue"]),
@@ -38,13 +38,14 @@ def nad(config: str) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_the_subnet_of_a_nad(config: Any, subnet: SubnetRef | None) -> None:
-    assert subnet_of_nad(nad(json.dumps(config))) == subnet
+    found = network_of_nad(nad(json.dumps(config)))
+    assert (found and found.subnet) == subnet
 
 
 @given(anything.map(json.dumps) | st.text() | st.just("[" * 10_000) | st.just('{"virtnet-cni":' * 10_000))
 def test_no_nad_breaks_the_reading(config: str) -> None:
     with suppress(InvalidNetwork):
-        subnet_of_nad(nad(config))
+        network_of_nad(nad(config))
 
 
 @given(anything.map(json.dumps) | st.text())
@@ -122,10 +123,10 @@ def test_the_nics_of_a_vm() -> None:
     }
     body = {"metadata": {"namespace": "demo"}, "spec": {"template": {"spec": spec}}}
     found = nics(body)
-    assert found == (Nic("blue", "demo/blue-net", "m", 2), Nic("lan", "infra/lan", "", 1, default=True))
+    assert found == (Nic("blue", "demo/blue-net", "m"), Nic("lan", "infra/lan", "", default=True))
     assert [nic.interface for nic in found] == ["pod16477688c0e", "eth0"]
     assert nics(as_vm({"metadata": {"namespace": "demo"}, "spec": spec})) == found
-    assert nics(body, "infra/pods")[0] == Nic("default", "infra/pods", "", 0, default=True)
+    assert nics(body, "infra/pods")[0] == Nic("default", "infra/pods", "", default=True)
 
 
 @pytest.mark.parametrize(("binding", "translated"), [("bridge", False), ("masquerade", True), ("passtBinding", True)])

@@ -78,8 +78,9 @@ class World:
             await self.lease(name, mac)
         await self.cluster.create(VMS, self.manifest(name, address, mac), self.namespace)
 
-    def manifest(self, name: str, address: str, mac: str) -> dict[str, Any]:
-        nic = PinnedNic(nad=f"{self.namespace}/blue-net", subnet=self.blue, mac=mac, addresses=(address,))
+    def manifest(self, name: str, address: str, mac: str, **more: Any) -> dict[str, Any]:
+        """``more``: further fields of its PinnedNic."""
+        nic = PinnedNic(nad=f"{self.namespace}/blue-net", subnet=self.blue, mac=mac, addresses=(address,), **more)
         record = PinnedRecord(vm=f"{self.namespace}/{name}", nics={"blue": nic})
         return {
             "apiVersion": "kubevirt.io/v1",
@@ -158,6 +159,9 @@ class World:
             for name, addresses in rows
             if name.strip('"').startswith(f"{self.namespace}/")
         }
+
+    def column(self, port: str, column: str) -> str:
+        return self.ovn.nbctl("get", "Logical_Switch_Port", f"{self.namespace}/{port}", column).strip()
 
     def option(self, port: str, key: str) -> str:
         text = self.ovn.nbctl("--if-exists", "get", "Logical_Switch_Port", f"{self.namespace}/{port}", f"options:{key}")

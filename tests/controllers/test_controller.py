@@ -1,9 +1,11 @@
 """The controller on real servers: VMs become Ports and rows, and everything goes when they go, whatever dies."""
 
+from typing import Any
+
 import pytest
 
 from tests.controllers.conftest import LEASES, PORTS, SUBNETS, World, until
-from virtnet.api import Subnet, Vpc
+from virtnet.api import Route, Subnet, Vpc
 from virtnet.api.lease import lease_name
 from virtnet.kube import kinds
 from virtnet.kube.kinds import IPAM_CLAIMS, PODS, STATEFUL_SETS, VMS
@@ -70,6 +72,47 @@ async def test_leases_stay_until_the_last_pod_is_gone(world: World) -> None:
     )
     await world.cluster.delete(VMS, "other", world.namespace)
     await gone(world)
+
+
+async def test_a_nic_with_routes_of_its_own_has_dhcp_options_of_its_own(world: World) -> None:
+    """They follow its VM's manifest and its Subnet, and go with it."""
+
+    def told() -> str:
+        uuid = world.column("db.blue", "dhcpv4_options")
+        return world.ovn.nbctl("get", "DHCP_Options", uuid, "options") if uuid != "[]" else ""
+
+    async def record(**nic: Any) -> None:
+        manifest = world.manifest("db", "10.0.0.5", "02:76:6e:00:00:05", **nic)
+        annotations = {"annotations": manifest["metadata"]["annotations"]}
+        await world.cluster.patch(VMS, "db", {"metadata": annotations}, world.namespace)
+
+    async def tells(*texts: str) -> bool:
+        return all(text in told() for text in texts) if world.lsps() else False
+
+    await world.subnet()
+    await world.vm()
+    await until(lambda: tells('router="10.0.0.1"'), "the options of its Subnet")
+    shared = world.column("db.blue", "dhcpv4_options")
+    await record(routes=(Route(destination="192.168.0.0/16", gateway="10.0.0.9"),), default_route=False)
+    await until(lambda: tells('classless_static_route="{192.168.0.0/16,10.0.0.9}"'), "its own")
+    own = world.column("db.blue", "dhcpv4_options")
+    assert own != shared
+    assert "router" not in told()
+    await world.cluster.patch(SUBNETS, "blue", {"spec": {"mtu": 1400}}, world.namespace)
+    await until(lambda: tells('mtu="1400"'), "what its Subnet says of all")
+    await record()
+    await until(lambda: tells('router="10.0.0.1"'), "the options of its Subnet again")
+    assert own not in world.ovn.nbctl("--columns=_uuid", "--bare", "list", "DHCP_Options")
+    await record(default_route=False)
+
+    async def tells_no_router() -> bool:
+        return "router" not in told()
+
+    await until(tells_no_router, "no default route")
+    await world.cluster.delete(VMS, "db", world.namespace)
+    await gone(world)
+    rows = world.ovn.nbctl("--columns=external_ids", "--bare", "list", "DHCP_Options")
+    assert f"Port/{world.namespace}" not in rows
 
 
 async def test_a_stateful_sets_pod_has_its_addresses_again_until_it_is_scaled_down(world: World) -> None:

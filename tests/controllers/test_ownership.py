@@ -1,11 +1,12 @@
 """Which Ports an owner has, and what becomes of their leases."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from virtnet.api import AddressLease, AddressLeaseStatus, Port, PortSpec, SubnetRef
+from virtnet.api import AddressLease, AddressLeaseStatus, Port, PortSpec, Route, SubnetRef
 from virtnet.api.meta import Metadata
 from virtnet.api.multus import NETWORKS
 from virtnet.api.records import Attachment, PinnedNic, PinnedRecord
@@ -54,6 +55,33 @@ def test_ports_follow_the_manifest_but_never_under_a_running_guest(
     machine: Vm | None, pods: list[Pod], expected: dict[str, tuple[str, ...]]
 ) -> None:
     assert addresses(desired_ports("demo/db", machine, pods)) == expected
+
+
+FAR = Route(destination="192.168.0.0/16", gateway="10.0.0.9")
+NEAR = Route(destination="192.168.0.0/16", gateway="10.0.0.8")
+
+
+@pytest.mark.parametrize(
+    ("machine", "attached", "routes", "default_route"),
+    [
+        pytest.param({}, {"gateways": ("10.0.0.1",)}, (), True, id="none"),
+        pytest.param({"routes": (FAR,), "default_route": False}, {}, (FAR,), False, id="as the manifest says"),
+        pytest.param({"routes": (FAR,)}, {"own_routes": (NEAR,)}, (FAR,), True, id="as it says by now: DHCP tells it again"),
+        pytest.param({"subnet": BLUE.model_copy(update={"name": "red"})}, {"own_routes": (NEAR,)}, (NEAR,), False, id="re-pinned in another Subnet"),
+        pytest.param(None, {"own_routes": (NEAR,), "gateways": ("10.0.0.1",)}, (NEAR,), True, id="no VM"),
+    ],
+)  # fmt: skip
+def test_the_routes_of_a_running_guest(
+    machine: dict[str, Any] | None, attached: dict[str, Any], routes: tuple[Route, ...], default_route: bool
+) -> None:
+    known = pod()
+    running = replace(known, attachments=(known.attachments[0].model_copy(update=attached),))
+    stored = vm()
+    assert stored.record
+    nic = stored.record.nics["blue"].model_copy(update=machine or {})
+    with_routes = replace(stored, record=stored.record.model_copy(update={"nics": {"blue": nic}}))
+    (spec,) = desired_ports("demo/db", None if machine is None else with_routes, [running]).values()
+    assert (spec.routes, spec.default_route) == (routes, default_route)
 
 
 def web(*, terminal: bool = False) -> Pod:

@@ -5,14 +5,16 @@ import asyncio
 import pytest
 
 from tests.topology.samples import VPC, Range, port, subnet
+from virtnet.api import Port
 from virtnet.handoff.facts import Binding
 from virtnet.handoff.options import ChassisOptions
 from virtnet.lab.ovn_central import OvnCentral
 from virtnet.ovn.errors import Stale
 from virtnet.ovn.northbound import OvsdbNorthbound
 from virtnet.ovn.southbound import Southbound
-from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
+from virtnet.topology.compile import port_dhcp4_rows, port_rows, subnet_rows, vpc_rows
 from virtnet.topology.difference import difference
+from virtnet.topology.switch import ALONE
 
 pytestmark = pytest.mark.system
 
@@ -23,6 +25,9 @@ BLUE = subnet(
 )
 RED = subnet("red", "10.20.0.0/16", dhcp={"enabled": False})
 BLUE_PORT, RED_PORT = "demo/blue.net", "demo/red.net"
+_PLAIN = port(BLUE, 11, "second.net").manifest()
+_OWN = {"routes": [{"destination": "172.16.0.0/12", "gateway": "10.10.0.8"}], "defaultRoute": False}
+SECOND = Port.parse({**_PLAIN, "spec": {**_PLAIN["spec"], **_OWN}})
 BOTH = ChassisOptions(("chassis-1", "chassis-2"), "rarp", {"state": "Armed"})
 
 
@@ -34,6 +39,8 @@ def rows(chassis=None):
         *subnet_rows(RED, Range.of(RED)),
         *port_rows(port(BLUE, 10, "blue.net"), BLUE, chassis),
         *port_rows(port(RED, 10, "red.net"), RED, chassis),
+        *port_rows(SECOND, BLUE, chassis),
+        *port_dhcp4_rows(SECOND, BLUE, Range.of(BLUE), ALONE),
     ]
 
 
@@ -90,13 +97,27 @@ async def test_dhcp_reaches_the_flows(databases, ovn):
     assert not [line for line in ovn.sbctl("lflow-list").splitlines() if "put_dhcp" in line and "red.net" in line]
 
 
+async def test_a_nic_with_routes_of_its_own_is_told_these(databases, ovn):
+    """And no router, where another NIC of its guest has the default route."""
+    ovn.nbctl("--wait=sb", "sync")
+    lines = [line for line in ovn.sbctl("lflow-list").splitlines() if "put_dhcp_opts" in line]
+    (offer,) = {line.split("put_dhcp_opts", 1)[1].split(";")[0] for line in lines if "demo/second.net" in line}
+    assert "classless_static_route = {172.16.0.0/12,10.10.0.8, 192.168.0.0/16,10.10.0.9}" in offer
+    assert "offerip = 10.10.0.11" in offer
+    assert "router =" not in offer
+
+
 async def test_dhcpv6_and_advertisements_reach_the_flows(databases, ovn):
     ovn.nbctl("--wait=sb", "sync")
     flows = ovn.sbctl("lflow-list").splitlines()
     mac = next(
         row.columns["mac"] for row in rows() if row.key.id == "Subnet/demo/blue:gateway" and "mac" in row.columns
     )
-    (offer,) = {line.split("put_dhcpv6_opts", 1)[1].split(";")[0] for line in flows if "put_dhcpv6_opts" in line}
+    (offer,) = {
+        line.split("put_dhcpv6_opts", 1)[1].split(";")[0]
+        for line in flows
+        if "put_dhcpv6_opts" in line and BLUE_PORT in line
+    }
     for told in ("ia_addr = fd10::a", f"server_id = {mac}", "dns_server = {fd10::2}", 'domain_search = "demo.example"'):
         assert told in offer
     (advertised,) = {line.split("put_nd_ra_opts", 1)[1].split(";")[0] for line in flows if "put_nd_ra_opts" in line}

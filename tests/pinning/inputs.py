@@ -12,7 +12,7 @@ from typing import Any
 
 from virtnet.api.meta import API_VERSION
 from virtnet.api.multus import NETWORKS
-from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, PINNED
+from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, PINNED, ROUTES
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 SCHEMA = "API server"
@@ -24,6 +24,11 @@ Body = dict[str, Any]
 BLUE = (("blue", "blue-net"),)
 TWO = (("a", "blue-net"), ("b", "blue-net"))
 MAC = "02:00:00:00:00:05"
+FAR = {"destination": "192.168.0.0/16"}
+OFF = (
+    "route 192.168.0.0/16 by 10.9.0.1: 10.9.0.1 is no host address of 10.0.0.0/24, so that the NIC cannot reach it; "
+    "name a machine of this network, or none for its gateway 10.0.0.1"
+)
 BEGIN = "<!-- What follows is generated: python -m tests.pinning.inputs -->"
 LONG = 262_000
 """Bytes of an annotation, just below what the API server takes."""
@@ -87,6 +92,11 @@ def asking(
     return vm(name, networks=networks, annotations={ADDRESSES: json.dumps({network: addresses})})
 
 
+def routing(**routes: list[dict[str, str]]) -> Body:
+    """A VM that asks for routes of its networks."""
+    return vm(annotations={ROUTES: json.dumps(routes)})
+
+
 def bringing(**nic: Any) -> Body:
     """A VM that says what it would have been pinned to."""
     subnet = {"kind": "Subnet", "namespace": "NS", "name": "blue"}
@@ -103,6 +113,13 @@ def pod(networks: Any = "blue-net", name: str = "web") -> Body:
         "metadata": {"name": name, "annotations": {NETWORKS: text}},
         "spec": {"containers": [{"name": "main", "image": "none"}]},
     }
+
+
+def pod_routing(**routes: list[dict[str, str]]) -> Body:
+    """A pod that asks for routes of its interfaces."""
+    body = pod()
+    body["metadata"]["annotations"][ROUTES] = json.dumps(routes)
+    return body
 
 
 def nad(config: Any, name: str = "odd") -> Body:
@@ -205,6 +222,55 @@ TABLE: dict[str, tuple[Row, ...]] = {
             vm("web", networks=(*((f"n{n}", "blue-net") for n in range(31)), ("tiny", "tiny-net"))), PIN_VM,
             "Subnet NS/tiny: no IPv4 address is left for NIC tiny of its 1; delete VMs that are not needed, or extend "
             "the Subnet's ranges", code=409, after=TINY),
+    ),
+    "Routes that a VM or pod asks for": (
+        Row("by a gateway off the Subnet", routing(blue=[{**FAR, "gateway": "10.9.0.1"}]), PIN_VM,
+            f"Subnet NS/blue: NIC blue: {OFF}"),
+        Row("by the broadcast address", routing(blue=[{**FAR, "gateway": "10.0.0.255"}]), PIN_VM,
+            f"Subnet NS/blue: NIC blue: {OFF.replace('10.9.0.1', '10.0.0.255')}"),
+        Row("by a gateway of another family", routing(blue=[{**FAR, "gateway": "fd00::1"}]), PIN_VM,
+            "Subnet NS/blue: NIC blue: route 192.168.0.0/16 by fd00::1: fd00::1 is not an IPv4 address; write it like 10.0.0.10"),
+        Row("to a network with host bits", routing(blue=[{"destination": "192.168.0.1/16"}]), PIN_VM,
+            "Subnet NS/blue: NIC blue: route 192.168.0.1/16: no network; write one like 192.168.0.0/16, with no host bits set"),
+        Row("two to one network", routing(blue=[FAR, {**FAR, "gateway": "10.0.0.9"}]), PIN_VM,
+            "Subnet NS/blue: NIC blue: route 192.168.0.0/16 by 10.0.0.9: there is another to 192.168.0.0/16; keep one of them"),
+        Row("of a family that the Subnet does not have", pod_routing(net1=[{"destination": "fd20::/48"}]), MARK_POD,
+            "Subnet NS/blue: interface net1: route fd20::/48: the Subnet has no such addresses; ask for routes of IPv4"),
+        Row("IPv6 for a VM", routing(blue=[{"destination": "::/0"}]), PIN_VM,
+            "Subnet NS/blue: NIC blue: route ::/0: guests learn IPv6 routes from advertisements of the Subnet's router, "
+            "which are the same for all; write it into the guest"),
+        Row("more than DHCP has room for", routing(blue=[{"destination": f"192.168.{n}.0/24"} for n in range(40)]), PIN_VM,
+            "Subnet NS/blue: NIC blue: its routes and those of its Subnet take 325 bytes, and DHCP has room for 255; "
+            "ask for fewer, or for wider ones"),
+        Row("for a network that the VM does not have", routing(green=[FAR]), PIN_VM,
+            f"annotation {ROUTES}: the VM has no network green; it has blue"),
+        Row("for another plugin's network",
+            vm(networks=(*BLUE, ("other", "foreign")), annotations={ROUTES: json.dumps({"other": [FAR]})}), PIN_VM,
+            f"annotation {ROUTES}: NIC other is on no network of virtnet; remove it there"),
+        Row("two default routes",
+            vm(networks=TWO, annotations={ROUTES: json.dumps({key: [{"destination": "0.0.0.0/0"}] for key in "ab"})}), PIN_VM,
+            f"annotation {ROUTES}: NICs a and b both ask for the default route; keep one"),
+        Row("an annotation of another form", routing(blue=[{"to": "10.0.0.0/8"}]), PIN_VM,
+            f'annotation {ROUTES}: routes must be like [{{"destination": "192.168.0.0/16", "gateway": "10.0.0.9"}}]'),
+        Row("an annotation that is not JSON", vm(annotations={ROUTES: "blue"}), PIN_VM,
+            f'annotation {ROUTES} must be JSON like {{"blue": [{{"destination": "192.168.0.0/16"}}]}}: Expecting value: '
+            "line 1 column 1 (char 0)"),
+        Row("for an interface that the pod does not have", pod_routing(net2=[FAR]), MARK_POD,
+            f"annotation {ROUTES}: the pod has no interface net2 of virtnet; it has net1"),
+        Row("a pod's default route", pod_routing(net1=[{"destination": "0.0.0.0/0"}]), MARK_POD,
+            f"annotation {ROUTES}: interface net1: a pod chooses its default route by default-route in its selection of "
+            "networks"),
+        Row("in a NAD, by a gateway off the Subnet",
+            nad({"subnet": "blue", "routes": [{"dst": "192.168.0.0/16", "gw": "10.9.0.1"}]}), CHECK_NAD,
+            f"NetworkAttachmentDefinition NS/odd: spec.config: {OFF}"),
+        Row("in a NAD, the default route", nad({"subnet": "blue", "routes": [{"dst": "0.0.0.0/0"}]}), CHECK_NAD,
+            "NetworkAttachmentDefinition NS/odd: spec.config: routes: the default route is chosen by whoever has several "
+            "NICs: a pod by default-route in its selection of networks, a VM by its annotation virtnet.dev/routes"),
+        Row("in a NAD, of another form", nad({"subnet": "blue", "routes": "10.0.0.0/8"}), CHECK_NAD,
+            'NetworkAttachmentDefinition NS/odd: spec.config: routes must be like [{"dst": "192.168.0.0/16", "gw": "10.0.0.9"}]'),
+        Row("in a Subnet, more than DHCP has room for",
+            subnet(routes=[{"destination": f"192.168.{n}.0/24", "gateway": "10.5.0.9"} for n in range(40)]), CHECK_SUBNET,
+            "Subnet NS/odd: routes: they take 325 bytes, DHCP has room for 255; list fewer, wider ones"),
     ),
     "Records that a VM brings along": (
         Row("with the gateway", bringing(addresses=["10.0.0.1"]), PIN_VM,

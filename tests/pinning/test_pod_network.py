@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.pinning.conftest import Admission, Replica, Tenant, macs, pinned, replica
+from tests.pinning.conftest import Admission, Replica, Tenant, macs, pinned, replica, settle
 from tests.pinning.inputs import vm
 from tests.pinning.test_pods import attachments, launcher, pod, unmarked
+from virtnet.api.multus import DEFAULT_NETWORK
+from virtnet.api.names import POD_NETWORK
 from virtnet.kube.client import Cluster
+from virtnet.kube.errors import AlreadyExists
 from virtnet.kube.kinds import NAMESPACES, Kind
 from webhooks.manifests import configurations
 
@@ -44,15 +49,23 @@ def one(admission: Admission, home: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 async def tenant(admission: Admission, one: Replica, home: str) -> AsyncIterator[Tenant]:
     async with await Cluster.connect(str(admission.server.kubeconfig)) as cluster:
-        await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
-        found = Tenant(cluster, home)
-        subnet = await found.cluster_subnet("10.244.0.0/16")
-        await found.nad(NAD, f'{{"type":"virtnet-cni","clusterSubnet":"{subnet}"}}')
-        await found.subnet()
-        await found.nad("blue-net", '{"type":"virtnet-cni","subnet":"blue"}')
-        await register(cluster, one, home)
+        with suppress(AlreadyExists):
+            await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
+            owner = Tenant(cluster, home)
+            subnet = await owner.cluster_subnet("10.244.0.0/16")
+            await owner.nad(NAD, f'{{"type":"virtnet-cni","clusterSubnet":"{subnet}"}}')
+        found = await settle(cluster)
+        await register(cluster, one, found.namespace)
         yield found
-        await cluster.delete(MUTATING, f"virtnet-{home}")
+        await cluster.delete(MUTATING, f"virtnet-{found.namespace}")
+
+
+def on_pod_network(name: str, binding: str = "bridge") -> dict[str, Any]:
+    manifest = vm(name, networks=(("default", ""),))
+    spec = manifest["spec"]["template"]["spec"]
+    spec["networks"] = [{"name": "default", "pod": {}}]
+    spec["domain"]["devices"]["interfaces"] = [{"name": "default", binding: {}}]
+    return manifest
 
 
 async def test_pods_and_vms_have_a_nic_on_it(tenant: Tenant) -> None:
@@ -71,14 +84,32 @@ async def test_pods_and_vms_have_a_nic_on_it(tenant: Tenant) -> None:
     assert unmarked(await tenant.pod(host))
 
     for name, binding in (("bridged", "bridge"), ("translated", "masquerade")):
-        manifest = vm(name, networks=(("default", ""),))
-        spec = manifest["spec"]["template"]["spec"]
-        spec["networks"] = [{"name": "default", "pod": {}}]
-        spec["domain"]["devices"]["interfaces"] = [{"name": "default", binding: {}}]
-        made = await tenant.create(manifest)
+        made = await tenant.create(on_pod_network(name, binding))
         body = launcher(name=f"launcher-{name}", instance=name)
         body["metadata"]["annotations"] = {}
         found = attachments(await tenant.pod(body))["eth0"]
         assert found["addresses"] == [f"{pinned(made)['default'][0]}/16"]
         assert found["mac"] == macs(made)["default"]
         assert found.get("configure", False) is (binding == "masquerade")
+
+
+async def test_a_namespace_may_have_a_pod_network_of_its_own(tenant: Tenant, home: str) -> None:
+    """VMs that were pinned before it had one stay where they are until their manifest changes."""
+    early = await tenant.create(on_pod_network("early"))
+    await tenant.cluster.patch(NAMESPACES, tenant.namespace, {"metadata": {"annotations": {POD_NETWORK: "blue-net"}}})
+
+    async def addresses(body: dict[str, Any]) -> str:
+        return str(attachments(await tenant.pod(body))["eth0"]["addresses"][0])
+
+    async with asyncio.timeout(10):
+        number = 0
+        while not (await addresses(pod(f"own-{number}", networks=""))).startswith("10.0.0."):
+            number += 1
+    late = await tenant.create(on_pod_network("late"))
+    assert pinned(late)["default"][0].startswith("10.0.0.")
+    for name, made, length in (("early", early, 16), ("late", late, 24)):
+        body = launcher(name=f"launcher-{name}", instance=name)
+        body["metadata"]["annotations"] = {}
+        assert await addresses(body) == f"{pinned(made)['default'][0]}/{length}"
+    explicit = pod("explicit", networks="", annotations={DEFAULT_NETWORK: f"{home}/{NAD}"})
+    assert (await addresses(explicit)).startswith("10.244."), "what a pod says itself counts more"

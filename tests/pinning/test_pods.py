@@ -87,6 +87,7 @@ async def test_a_launcher_pod_gets_what_its_vm_was_pinned_to(tenant: Tenant) -> 
             "subnet": {"kind": "Subnet", "namespace": ns, "name": "blue"},
             "mac": macs(made)["blue"],
             "addresses": [f"{pinned(made)['blue'][0]}/24"],
+            "gateways": ["10.0.0.1"],
             "mtu": 1442,
         },
         pod_interface("Red_1"): {
@@ -241,11 +242,12 @@ async def test_a_pod_of_a_stateful_set_has_what_it_had_when_it_is_made_again(ten
 
 async def test_an_ipam_claim_has_a_say(tenant: Tenant) -> None:
     """ipam-extensions writes the reference. What the claim has is asked for by an ordinary pod; a VM was pinned before."""
-    element = {"name": "blue-net", "ipam-claim-reference": "data"}
-    with pytest.raises(Rejected, match=r"IPAMClaim .*/data, which is to be used on .*/blue-net, does not exist"):
+    await tenant.nad("kept-net", '{"type":"virtnet-cni","subnet":"blue","allowPersistentIPs":true}')
+    element = {"name": "kept-net", "ipam-claim-reference": "data"}
+    with pytest.raises(Rejected, match=r"IPAMClaim .*/data, which is to be used on .*/kept-net, does not exist"):
         await tenant.pod(pod(networks=[element]))
     body = {"apiVersion": "k8s.cni.cncf.io/v1alpha1", "kind": "IPAMClaim", "metadata": {"name": "data"}}
-    claim = {**body, "spec": {"network": "blue-net", "interface": "net1"}}
+    claim = {**body, "spec": {"network": "kept-net", "interface": "net1"}}
     await tenant.cluster.create(IPAM_CLAIMS, claim, tenant.namespace)
     fresh = attachments(await tenant.pod(pod("fresh", [element])))["net1"]
     assert fresh["ipamClaim"] == "data"
@@ -253,11 +255,17 @@ async def test_an_ipam_claim_has_a_say(tenant: Tenant) -> None:
     await tenant.cluster.patch(IPAM_CLAIMS, "data", status, tenant.namespace, subresource="status")
     assert attachments(await tenant.pod(pod("again", [element])))["net1"]["addresses"] == ["10.0.0.88/24"]
 
-    made = await tenant.create(vm())
+    made = await tenant.create(vm(networks=(("blue", "kept-net"),)))
     body = launcher()
     body["metadata"]["annotations"][NETWORKS] = json.dumps([{**element, "interface": BLUE}])
     found = attachments(await tenant.pod(body))[BLUE]
     assert (found["ipamClaim"], found["addresses"]) == ("data", [f"{pinned(made)['blue'][0]}/24"])
+
+
+async def test_a_claim_is_nothing_where_its_nad_does_not_ask_for_it(tenant: Tenant) -> None:
+    element = {"name": "blue-net", "ipam-claim-reference": "of-nobody"}
+    found = attachments(await tenant.pod(pod(networks=[element])))["net1"]
+    assert "ipamClaim" not in found
 
 
 async def test_a_pod_never_takes_over_what_a_vm_of_its_name_holds(tenant: Tenant) -> None:

@@ -6,9 +6,10 @@ from tests.topology.samples import NOWHERE, VPC, Range, port, subnet
 from virtnet.api import ClusterSubnet, Vpc
 from virtnet.handoff.options import ChassisOptions
 from virtnet.topology.chassis import read_chassis
-from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
+from virtnet.topology.compile import has_own_dhcp4, port_dhcp4_rows, port_rows, subnet_rows, vpc_rows
 from virtnet.topology.names import port_key
 from virtnet.topology.rows import Key, Parent, Ref
+from virtnet.topology.switch import ALONE
 from virtnet.topology.tables import TABLES, Column
 
 BLUE = subnet()
@@ -96,6 +97,50 @@ def test_dns_is_told():
 )
 def test_routes_are_told(routes, told):
     assert dhcp(routes=routes)["classless_static_route"] == told
+
+
+FAR = {"destination": "192.168.0.0/16", "gateway": "10.10.0.9"}
+NEAR = {"destination": "192.168.0.0/16", "gateway": "10.10.0.8"}
+DEFAULT = {"destination": "0.0.0.0/0", "gateway": "10.10.0.7"}
+
+
+@pytest.mark.parametrize(
+    ("shared", "spec", "router", "told"),
+    [
+        pytest.param([], {"defaultRoute": False}, None, None, id="no default route"),
+        pytest.param([], {"routes": [FAR]}, "10.10.0.1", "{192.168.0.0/16,10.10.0.9, 0.0.0.0/0,10.10.0.1}", id="its own"),
+        pytest.param([], {"routes": [FAR], "defaultRoute": False}, None, "{192.168.0.0/16,10.10.0.9}", id="its own only"),
+        pytest.param([NEAR], {"routes": [FAR], "defaultRoute": False}, None, "{192.168.0.0/16,10.10.0.9}", id="its own before its Subnet's"),
+        pytest.param([NEAR], {"defaultRoute": False}, None, "{192.168.0.0/16,10.10.0.8}", id="its Subnet's"),
+        pytest.param([DEFAULT], {"defaultRoute": False}, None, None, id="not even its Subnet's own default route"),
+        pytest.param([], {"routes": [DEFAULT], "defaultRoute": False}, "10.10.0.7", "{0.0.0.0/0,10.10.0.7}", id="another router"),
+        pytest.param([NEAR], {"addresses": ["10.10.0.8"]}, "10.10.0.1", None, id="the next hop itself"),
+    ],
+)  # fmt: skip
+def test_a_nic_with_routes_of_its_own_has_options_of_its_own(shared, spec, router, told):
+    of = subnet(routes=shared)
+    nic = port(of, 10)
+    nic = nic.parse(nic.manifest() | {"spec": nic.manifest()["spec"] | spec})
+    (row,) = port_dhcp4_rows(nic, of, Range.of(of), ALONE)
+    assert (row.columns["options"].get("router"), row.columns["options"].get("classless_static_route")) == (
+        router,
+        told,
+    )
+    (lsp,) = port_rows(nic, of, NOWHERE)
+    assert lsp.columns["dhcpv4_options"] == Ref(row.key)
+    assert row.key.origin == lsp.key.origin, "they come and go together"
+
+
+def test_other_nics_share_their_subnets_options():
+    of = subnet(routes=[FAR])
+    assert not has_own_dhcp4(port(of, 10), of)
+
+
+def test_no_option_is_longer_than_it_may_be():
+    """Admission refuses such a Subnet; one that came past it must not make OVN write nonsense."""
+    routes = [{"destination": f"192.168.{n}.0/24", "gateway": "10.10.0.9"} for n in range(64)]
+    told = dhcp(routes=routes)["classless_static_route"].strip("{}").split(", ")
+    assert (len(told), told[-1]) == (32, "0.0.0.0/0,10.10.0.1")
 
 
 DUAL = {"cidr": "10.10.0.0/24 fd10::/64", "dns": {"servers": ["10.10.0.2", "fd10::2"], "domain": "demo.example"}}

@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from virtnet.addressing.pool import Interval, Pool
 from virtnet.api import ClusterSubnet, Subnet, SubnetSpec
 from virtnet.api.addresses import Address, Network
+from virtnet.api.routes import DEFAULT_BYTES, OPTION_BYTES, option_bytes
 
 IPV6_MTU = 1280
 """The smallest that any link with IPv6 has."""
@@ -33,6 +34,10 @@ def pools_of(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
     for hop, route in zip(_addresses("routes", (route.gateway for route in spec.routes)), spec.routes, strict=True):
         if _host("routes", hop, networks).version != ip_network(route.destination).version:
             raise InvalidSubnet(f"routes: {route.destination} by {route.gateway}: they are of different families")
+    if (needed := option_bytes(spec.routes) + DEFAULT_BYTES) > OPTION_BYTES:
+        raise InvalidSubnet(
+            f"routes: they take {needed} bytes, DHCP has room for {OPTION_BYTES}; list fewer, wider ones"
+        )
     pools = tuple(
         Pool.of(
             network,

@@ -1,15 +1,17 @@
 """What virtnet reads of a VirtualMachine manifest: its NICs and what it asks for them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from virtnet.api.addresses import canonical
 from virtnet.api.multus import qualified
-from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, pod_interface
+from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, ROUTES, pod_interface
+from virtnet.api.routes import RouteRequest, read_requests
 
 Body = Mapping[str, Any]
+T = TypeVar("T")
 
 MIGRATION_JOB_UID = "kubevirt.io/migrationJobUID"
 """Label of a migration's target pod. It stays on it for good: on a pod that is created it means "target"."""
@@ -28,8 +30,6 @@ class Nic:
     """``namespace/name``."""
     mac: str
     """As the manifest has it; empty where it has none."""
-    index: int
-    """Its place in spec.template.spec.domain.devices.interfaces."""
     default: bool = False
     """Whether it takes the place of the pod network."""
     translated: bool = False
@@ -73,7 +73,7 @@ def nics(vm: Body, pod_network: str = "") -> tuple[Nic, ...]:
     ``pod_network``: the NAD of the cluster's pod network, where that is virtnet's, too. A network without an interface
     is none; KubeVirt refuses it anyway.
     """
-    by_name = {one.get("name"): (n, one) for n, one in enumerate(interfaces(vm)) if one.get("state") != "absent"}
+    by_name = {one.get("name"): one for one in interfaces(vm) if one.get("state") != "absent"}
     found = []
     for network in (template(vm).get("spec") or {}).get("networks") or ():
         name, multus = network.get("name"), network.get("multus") or {}
@@ -81,11 +81,17 @@ def nics(vm: Body, pod_network: str = "") -> tuple[Nic, ...]:
         if "pod" in network:
             nad = pod_network
         if name in by_name and nad:
-            index, interface = by_name[name]
+            interface = by_name[name]
             default = "pod" in network or bool(multus.get("default"))
             translated = any(binding in interface for binding in ("masquerade", "passtBinding"))
-            found.append(Nic(name, nad, interface.get("macAddress") or "", index, default, translated))
+            found.append(Nic(name, nad, interface.get("macAddress") or "", default, translated))
     return tuple(found)
+
+
+def has_pod_network(vm: Body) -> bool:
+    """Whether it has a NIC on the pod network, or on one in its place."""
+    networks = (template(vm).get("spec") or {}).get("networks") or ()
+    return any("pod" in network or (network.get("multus") or {}).get("default") for network in networks)
 
 
 def requested_addresses(vm: Body, stored: Body | None = None) -> dict[str, tuple[str, ...]]:
@@ -95,49 +101,76 @@ def requested_addresses(vm: Body, stored: Body | None = None) -> dict[str, tuple
     from the VM, and leaves the annotations alone. Raises InvalidRequest for any other network that is not there, for an
     annotation of another form, and where two of them contradict each other.
     """
-    texts, before = _requests(vm), _requests(stored) if stored else {}
+    return _requested(vm, stored, (ADDRESSES, KUBEVIRT_ADDRESSES), _addresses)
+
+
+def requested_routes(vm: Body, stored: Body | None = None) -> dict[str, tuple[RouteRequest, ...]]:
+    """Network name -> routes that the manifest asks for. As with addresses. Raises InvalidRequest."""
+    return _requested(vm, stored, (ROUTES,), routes_in)
+
+
+def _requested(
+    vm: Body,
+    stored: Body | None,
+    annotations: tuple[str, ...],
+    read: Callable[[str, str | None], dict[str, tuple[T, ...]]],
+) -> dict[str, tuple[T, ...]]:
+    texts, before = _texts(vm, annotations), _texts(stored, annotations) if stored else {}
     names = {nic["name"] for nic in (template(vm).get("spec") or {}).get("networks") or ()}
-    wanted: dict[str, tuple[str, tuple[str, ...]]] = {}
+    wanted: dict[str, tuple[str, tuple[T, ...]]] = {}
     for key, text in texts.items():
-        for network, addresses in _addresses(key, text).items():
+        for network, asked in read(key, text).items():
             if network not in names and text == before.get(key):
                 continue
             if network not in names:
                 raise InvalidRequest(f"annotation {key}: the VM has no network {network}; it has {_listed(names)}")
-            first, already = wanted.setdefault(network, (key, addresses))
-            if set(map(canonical, already)) != set(map(canonical, addresses)):
+            first, already = wanted.setdefault(network, (key, asked))
+            ours, others = ([canonical(str(one)) for one in some] for some in (asked, already))
+            if set(ours) != set(others):
                 raise InvalidRequest(
-                    f"NIC {network}: {first} asks for {', '.join(already)}, and {key} for {', '.join(addresses)}; "
+                    f"NIC {network}: {first} asks for {', '.join(others)}, and {key} for {', '.join(ours)}; "
                     "keep one of them"
                 )
-    return {network: addresses for network, (_, addresses) in wanted.items()}
+    return {network: asked for network, (_, asked) in wanted.items()}
 
 
-def _requests(vm: Body) -> dict[str, str | None]:
-    """The annotations that ask for addresses, by what people call them."""
+def _texts(vm: Body, annotations: tuple[str, ...]) -> dict[str, str | None]:
+    """The annotations that ask for something, by what people call them. KubeVirt's own is the template's."""
     own = vm["metadata"].get("annotations") or {}
     inner = (template(vm).get("metadata") or {}).get("annotations") or {}
-    return {
-        ADDRESSES: own.get(ADDRESSES),
-        f"{ADDRESSES} of the template": inner.get(ADDRESSES),
-        f"{KUBEVIRT_ADDRESSES} of the template": inner.get(KUBEVIRT_ADDRESSES),
+    return {name: own.get(name) for name in annotations if name != KUBEVIRT_ADDRESSES} | {
+        f"{name} of the template": inner.get(name) for name in annotations
     }
 
 
-def _addresses(key: str, text: str | None) -> dict[str, tuple[str, ...]]:
-    if not text:
-        return {}
-    form = f'annotation {key} must be JSON like {{"blue": ["10.0.0.5"]}}'
+def routes_in(key: str, text: str | None) -> dict[str, tuple[RouteRequest, ...]]:
+    """What an annotation asks for, by network or interface. Raises InvalidRequest."""
+    form = f'annotation {key} must be JSON like {{"blue": [{{"destination": "192.168.0.0/16"}}]}}'
+    found = _object(text, form)
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{form}: {error}") from error
-    if not isinstance(found, dict):
-        raise InvalidRequest(form)
+        return {network: read_requests(routes) for network, routes in found.items() if routes}
+    except ValueError as error:
+        raise InvalidRequest(f"annotation {key}: {error}") from error
+
+
+def _addresses(key: str, text: str | None) -> dict[str, tuple[str, ...]]:
+    form = f'annotation {key} must be JSON like {{"blue": ["10.0.0.5"]}}'
+    found = _object(text, form)
     for network, addresses in found.items():
         if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
             raise InvalidRequest(f"{form}: {network} has no list of addresses")
     return {network: tuple(addresses) for network, addresses in found.items() if addresses}
+
+
+def _object(text: str | None, form: str) -> dict[str, Any]:
+    """Raises InvalidRequest, which tells the form, for what is no JSON object."""
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{form}: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidRequest(form)
+    return found
 
 
 def _listed(names: set[str]) -> str:

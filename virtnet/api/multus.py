@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from virtnet.api.names import CNI_TYPE
+from virtnet.api.names import CNI_TYPE, ROUTES
 from virtnet.api.references import SubnetRef
+from virtnet.api.routes import DEFAULTS, RouteRequest, read_requests
 
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
 """On a pod: the networks that it has besides the pod network."""
@@ -21,6 +22,17 @@ CLAIM = "ipam-claim-reference"
 """In a selection: the IPAMClaim that keeps account of the network's addresses. ipam-extensions writes it."""
 
 _SHORT = re.compile(r"(?:(?P<namespace>[^/@\s]+)/)?(?P<name>[^/@\s]+)(?:@(?P<interface>[^/@\s]+))?")
+
+
+@dataclass(frozen=True)
+class NadNetwork:
+    """What a NAD of virtnet says."""
+
+    subnet: SubnetRef
+    routes: tuple[RouteRequest, ...] = ()
+    """For every NIC that uses it."""
+    persistent: bool = False
+    """Whether IPAMClaims keep account of its addresses (``allowPersistentIPs``)."""
 
 
 class InvalidNetwork(ValueError):  # noqa: N818 - says what it is
@@ -52,10 +64,10 @@ def qualified(name: str, namespace: str) -> str:
     return name if "/" in name else f"{namespace}/{name}"
 
 
-def subnet_of_nad(body: Mapping[str, Any]) -> SubnetRef | None:
-    """The Subnet that a NAD of virtnet names; None for a NAD of another plugin.
+def network_of_nad(body: Mapping[str, Any]) -> NadNetwork | None:
+    """What a NAD of virtnet says; None for a NAD of another plugin.
 
-    Raises InvalidNetwork when it is virtnet's and names none, or both, or is not JSON.
+    Raises InvalidNetwork when it is virtnet's and names no Subnet, or two, or is not JSON, and for routes of no form.
     """
     metadata = body["metadata"]
     where = f"NetworkAttachmentDefinition {metadata['namespace']}/{metadata['name']}"
@@ -73,12 +85,23 @@ def subnet_of_nad(body: Mapping[str, Any]) -> SubnetRef | None:
     if len(named) != 1:
         raise InvalidNetwork(f'{where}: spec.config must name one Subnet, as "subnet" or "clusterSubnet"')
     ((key, name),) = named.items()
+    namespace = metadata["namespace"] if key == "subnet" else ""
     try:
-        if key == "subnet":
-            return SubnetRef(kind="Subnet", namespace=metadata["namespace"], name=name)
-        return SubnetRef(kind="ClusterSubnet", name=name)
+        subnet = SubnetRef(kind="Subnet" if key == "subnet" else "ClusterSubnet", namespace=namespace, name=name)
     except ValidationError as error:
         raise InvalidNetwork(f"{where}: spec.config: {key} {name!r} cannot be a Subnet's name") from error
+    try:
+        routes = read_requests(ours.get("routes") or [], destination="dst", gateway="gw")
+    except ValueError as error:
+        raise InvalidNetwork(f"{where}: spec.config: {error}") from error
+    if any(route.destination in DEFAULTS for route in routes):
+        raise InvalidNetwork(
+            f"{where}: spec.config: routes: the default route is chosen by whoever has several NICs: a pod by "
+            f"default-route in its selection of networks, a VM by its annotation {ROUTES}"
+        )
+    return NadNetwork(
+        subnet, routes, persistent=ours.get("allowPersistentIPs", config.get("allowPersistentIPs")) is True
+    )
 
 
 def _plugins(config: Any) -> list[dict[str, Any]]:

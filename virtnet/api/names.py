@@ -8,6 +8,13 @@ from virtnet.api.meta import GROUP
 ADDRESSES = f"{GROUP}/addresses"
 """On a VM or its template: requested addresses, JSON ``{"<network>": ["10.0.0.5"]}``."""
 
+ROUTES = f"{GROUP}/routes"
+"""On a VM, its template or a pod: routes that are asked for, JSON ``{"<network>": [{"destination": ..., "gateway":
+...}]}``; of a pod by its interfaces."""
+
+POD_NETWORK = f"{GROUP}/pod-network"
+"""On a Namespace, where the pod network is virtnet's: the NAD of its pods' own, ``name`` or ``namespace/name``."""
+
 PINNED = f"{GROUP}/pinned"
 """On a VM: what its NICs hold; JSON of PinnedRecord. Written at admission."""
 

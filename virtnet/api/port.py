@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from virtnet.api.guest import Route
 from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
 from virtnet.api.references import SubnetRef
 
@@ -32,6 +33,12 @@ class PortSpec(Spec):
     mac_address: str = Field(max_length=17, description="Its MAC, lower case, with colons.")
     addresses: tuple[str, ...] = Field(
         max_length=2, description="Its IP addresses, one of each family, without prefix length."
+    )
+    routes: tuple[Route, ...] = Field(
+        default=(), max_length=64, description="Routes of this NIC alone, besides those of its Subnet."
+    )
+    default_route: bool = Field(
+        default=True, description="Whether its guest is told its Subnet's gateway as default route."
     )
     nic: Literal["veth"] = Field(default="veth", description="How it is attached to its node.")
 

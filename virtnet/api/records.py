@@ -16,6 +16,10 @@ class PinnedNic(Spec):
     subnet: SubnetRef
     mac: str
     addresses: tuple[str, ...]
+    routes: tuple[Route, ...] = ()
+    """Routes of this NIC alone, besides those of its Subnet."""
+    default_route: bool = True
+    """Whether its Subnet's gateway is the VM's."""
 
 
 class PinnedRecord(Spec):
@@ -64,6 +68,9 @@ class Attachment(Spec):
     gateways: tuple[str, ...] = ()
     """Of the default routes, one of each family; none where another network has them."""
     routes: tuple[Route, ...] = ()
+    """All others: of its own, and of its Subnet."""
+    own_routes: tuple[Route, ...] = ()
+    """Those of them that are this NIC's alone."""
     mtu: int
     underlay: Underlay | None = None
     """None in an overlay."""

@@ -18,8 +18,9 @@ def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod], kept: Iterable[P
     """The Ports of an owner, by Port key.
 
     What a live pod was attached with holds until that pod has ended, whatever the VM's manifest says by now: the
-    guest still uses it. Otherwise the manifest decides. Of two pods with one port (a migration to another network) the
-    last one given counts: the one that has the guest. ``kept``: Ports of a pod that its StatefulSet makes again.
+    guest still uses it. Otherwise the manifest decides, and on routes always, because DHCP tells them again and again.
+    Of two pods with one port (a migration to another network) the last one given counts: the one that has the guest.
+    ``kept``: Ports of a pod that its StatefulSet makes again.
     """
     namespace, name = key.split("/")
     live = [pod for pod in pods if not pod.launcher.terminal]
@@ -32,9 +33,16 @@ def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod], kept: Iterable[P
             subnet=nic.subnet,
             mac_address=nic.mac,
             addresses=nic.addresses,
+            routes=nic.routes,
+            default_route=nic.default_route,
         )
     for pod in live:
         for attachment in pod.attachments:
+            known = ports.get(attachment.port)
+            if known is None or known.subnet != attachment.subnet:
+                routes = attachment.own_routes if pod.vmi else (), bool(attachment.gateways) or not pod.vmi
+            else:
+                routes = known.routes, known.default_route
             ports[attachment.port] = PortSpec(
                 owner=Owner(kind="VirtualMachine" if pod.vmi else "Pod", name=name, stateful_set=pod.stateful_set),
                 network=attachment.network,
@@ -42,6 +50,8 @@ def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod], kept: Iterable[P
                 subnet=attachment.subnet,
                 mac_address=attachment.mac,
                 addresses=attachment.bare_addresses,
+                routes=routes[0],
+                default_route=routes[1],
                 nic=attachment.nic,
             )
     return ports

@@ -1,8 +1,11 @@
 """Whether a Subnet can be put into OVN, and why not. For the rows, and for the condition that people read."""
 
 from virtnet.addressing.pools import InvalidSubnet, pools_of
-from virtnet.api import ClusterSubnet, Subnet
+from virtnet.api import ClusterSubnet, Port, Subnet
 from virtnet.controllers.store import Store, segment, subnet_id, vpc_of
+from virtnet.topology.compile import has_own_dhcp4, port_dhcp4_rows
+from virtnet.topology.rows import Row
+from virtnet.topology.switch import Beside
 
 
 def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
@@ -17,6 +20,15 @@ def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
     if id_ not in known:
         known[id_] = _obstacle(store, subnet)
     return known[id_]
+
+
+def own_dhcp(store: Store, port: Port, subnet: Subnet | ClusterSubnet, observed: list[Row]) -> list[Row]:
+    """The DHCP options of a NIC that has its own; as they are where its Subnet cannot be put into OVN as it is now."""
+    if not has_own_dhcp4(port, subnet):
+        return []
+    if obstacle(store, subnet) != ("", ""):
+        return [row for row in observed if row.key.table == "DHCP_Options"]
+    return port_dhcp4_rows(port, subnet, pools_of(subnet), Beside.of(store.beside(subnet)))
 
 
 def _obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:

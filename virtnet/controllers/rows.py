@@ -13,7 +13,7 @@ from virtnet.addressing.pools import pools_of
 from virtnet.api import ClusterSubnet, HandoffPath, NodeHandoff, NodeNetwork, Port, Subnet
 from virtnet.controllers.informers import port_keys, subnet_of, vpc_id
 from virtnet.controllers.ownership import leases_of
-from virtnet.controllers.placement import obstacle
+from virtnet.controllers.placement import obstacle, own_dhcp
 from virtnet.controllers.reports import PortView
 from virtnet.controllers.store import Store, port_owner, subnet_id
 from virtnet.controllers.waits import Waits
@@ -31,6 +31,7 @@ from virtnet.ovn.southbound import Southbound
 from virtnet.topology.chassis import read_chassis
 from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
 from virtnet.topology.difference import difference
+from virtnet.topology.names import port_key
 from virtnet.topology.rows import Op, Row
 from virtnet.topology.switch import Beside
 
@@ -187,7 +188,8 @@ class Rows:
                 )
         if decision.again is not None:
             self._again(f"Port/{key}", decision.again)
-        return port_rows(port, subnet, decision.options), decision
+        own = own_dhcp(self._store, port, subnet, self._northbound.of(f"Port/{key}"))
+        return [*own, *port_rows(port, subnet, decision.options)], decision
 
     def _facts(self, port: Port) -> Facts:
         store = self._store
@@ -212,7 +214,7 @@ class Rows:
 
     def _row(self, key: str) -> Row | None:
         """The port's row as OVN has it."""
-        return next(iter(self._northbound.of(f"Port/{key}")), None)
+        return next((row for row in self._northbound.of(f"Port/{key}") if row.key == port_key(key)), None)
 
     def conflict(self, port: Port) -> str:
         """Why this Port may not be in OVN: an address that it should hold is another's. Empty when none is."""

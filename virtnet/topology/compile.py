@@ -6,7 +6,7 @@ Every part of a kind (its switch, its gateway, its DHCP) is a compiler of its ow
 from collections.abc import Sequence
 
 from virtnet.api import ClusterSubnet, Subnet
-from virtnet.topology.dhcp4 import dhcp4_rows
+from virtnet.topology.dhcp4 import dhcp4_rows, has_own_dhcp4, port_dhcp4_rows
 from virtnet.topology.dhcp6 import advertisements, dhcp6_rows
 from virtnet.topology.port import port_rows
 from virtnet.topology.rows import Row
@@ -14,7 +14,7 @@ from virtnet.topology.switch import ALONE, Addressing, Beside, gateway_rows, swi
 from virtnet.topology.underlay import localnet_rows, silence_rows
 from virtnet.topology.vpc import vpc_rows
 
-__all__ = ["port_rows", "subnet_rows", "vpc_rows"]
+__all__ = ["has_own_dhcp4", "port_dhcp4_rows", "port_rows", "subnet_rows", "vpc_rows"]
 
 
 def subnet_rows(subnet: Subnet | ClusterSubnet, pools: Sequence[Addressing], beside: Beside = ALONE) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from virtnet.api import ClusterSubnet, Port, Subnet
 from virtnet.topology.chassis import Chassis, chassis_options, journal_ids
-from virtnet.topology.dhcp4 import dhcp4_key
+from virtnet.topology.dhcp4 import port_dhcp4_key
 from virtnet.topology.dhcp6 import dhcp6_key
 from virtnet.topology.names import port_key, switch_key
 from virtnet.topology.ownership import own
@@ -23,7 +23,7 @@ def port_rows(port: Port, subnet: Subnet | ClusterSubnet, chassis: Chassis) -> l
                 "type": "",
                 "addresses": addresses,
                 "port_security": addresses,
-                "dhcpv4_options": Ref(dhcp4_key(subnet.ref)) if dhcp4 else None,
+                "dhcpv4_options": Ref(port_dhcp4_key(port, subnet)) if dhcp4 else None,
                 "dhcpv6_options": Ref(dhcp6_key(subnet.ref)) if dhcp6 else None,
                 "options": chassis_options(chassis),
                 "external_ids": own(key, journal_ids(chassis)),

@@ -1,4 +1,7 @@
-"""NICs that are added, re-pinned and removed, while the VM runs and while it is stopped; seen from the guest."""
+"""NICs that are added, re-pinned and removed, while the VM runs and while it is stopped, and their routes.
+
+Seen from the guest.
+"""
 
 import json
 from collections.abc import Iterator
@@ -8,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.lab.labs import running
-from virtnet.api import AddressLease, Port, Subnet
+from virtnet.api import AddressLease, Port, Subnet, Vpc
 from virtnet.api.multus import NETWORKS
-from virtnet.api.names import ADDRESSES, ATTACHMENTS, PINNED
+from virtnet.api.names import ADDRESSES, ATTACHMENTS, PINNED, ROUTES
 from virtnet.api.records import PinnedRecord
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
@@ -20,7 +23,7 @@ from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.manifests import NAMESPACE
-from virtnet.lab.demo.probes import answers
+from virtnet.lab.demo.probes import answers, ping_from_guest
 from virtnet.lab.lab import Lab
 
 pytestmark = pytest.mark.lab
@@ -102,6 +105,23 @@ class Box:
         """How many NICs the node of the running launcher has been told of."""
         return len(json.loads(self.launcher()["metadata"]["annotations"][ATTACHMENTS]))
 
+    def address(self, vm: str, network: str) -> str:
+        """What another VM's manifest was pinned to."""
+        body = self.lab.ask(lambda cluster: cluster.get(VMS, vm, NAMESPACE))
+        record = PinnedRecord.read(body["metadata"]["annotations"][PINNED])
+        assert record is not None
+        return record.nics[network].addresses[0]
+
+    def restart(self, vm: str, annotations: dict[str, str]) -> None:
+        """Stop it, write annotations, and start it."""
+
+        def patch(body: Object) -> None:
+            self.lab.ask(lambda cluster: cluster.patch(VMS, vm, body, NAMESPACE))
+
+        patch({"metadata": {"annotations": annotations}, "spec": {"runStrategy": "Halted"}})
+        until(lambda: not self.demo.node_of(vm), "stopped")
+        patch({"spec": {"runStrategy": "Always"}})
+
     def answers(self, address: str) -> bool:
         return answers(self.lab, PROBE, address)
 
@@ -171,3 +191,30 @@ def test_a_nic_is_added_re_pinned_and_removed_while_the_vm_is_stopped(box: Box) 
     until(lambda: not box.demo.node_of("db"), "stopped again")
     box.change(drop=True)
     until(lambda: box.port() is None and not box.leases(), "all free")
+
+
+def test_a_nic_has_routes_of_its_own(box: Box) -> None:
+    """A VM on two Subnets of two Vpcs; a third, ``far``, is behind the second NIC alone, and answers by its own route."""
+    for name, cidr in (("green", "10.30.0.0/24"), ("far", "10.31.0.0/24")):
+        spec = {"cidrs": [cidr], "vpc": {"kind": "Vpc", "name": "other"}}
+        box.demo.apply(Subnet.parse({"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}).manifest())
+        box.demo.apply(manifests.nad(f"{name}-net", subnet=name))
+    box.demo.apply(Vpc.parse({"metadata": {"name": "other", "namespace": NAMESPACE}}).manifest())
+    probe = manifests.probe("node2", name="far", network="far")
+    probe["metadata"]["annotations"][ROUTES] = json.dumps({"net1": [{"destination": "10.30.0.0/24"}]})
+    box.demo.apply(probe)
+
+    vm = manifests.vm("many")
+    spec = vm["spec"]["template"]["spec"]
+    spec["networks"].append({"name": "green", "multus": {"networkName": "green-net"}})
+    spec["domain"]["devices"]["interfaces"].append({"name": "green", "bridge": {}})
+    vm["metadata"]["annotations"] = {ROUTES: json.dumps({"green": [{"destination": "10.31.0.0/24"}]})}
+    box.demo.apply(vm)
+    green = box.address("many", "green")
+    until(lambda: answers(box.lab, f"{NAMESPACE}/far", green), "an answer by the route of the second NIC")
+    ours = box.address("many", "blue")
+    assert "3 packets received" in ping_from_guest(box.lab, PROBE, ours, f"{RED}1"), "by the default route of the first"
+
+    box.restart("many", {ROUTES: json.dumps({"green": [{"destination": "0.0.0.0/0"}]})})
+    until(lambda: answers(box.lab, f"{NAMESPACE}/far", green), "an answer by the default route of the second NIC")
+    assert "0 packets received" in ping_from_guest(box.lab, PROBE, ours, f"{RED}1"), "no more by the first"
