@@ -1,17 +1,23 @@
 """Every way of writing a VM gives the same: its NICs' addresses in the manifest, leased, and kept."""
 
+import asyncio
 import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.pinning.conftest import LEASES, Tenant, macs, pinned
 from tests.pinning.inputs import vm
+from virtnet.api import Subnet
 from virtnet.api.names import CLAIMED_AT, PINNED
+from virtnet.kube import kinds
 from virtnet.kube.errors import Rejected
 from virtnet.kube.kinds import VMS
 
 ASK = "virtnet.dev/addresses"
+BLUE_TOO = (("blue", "blue-net"),)
 
 
 async def test_a_plain_manifest_comes_out_with_addresses(tenant: Tenant) -> None:
@@ -150,6 +156,64 @@ async def test_a_vm_that_is_made_again_takes_over_its_leases(tenant: Tenant) -> 
     for lease in (await tenant.cluster.list(LEASES))[0]:
         if lease["spec"]["holder"]["namespace"] == tenant.namespace:  # who frees it for the first has to look again
             assert CLAIMED_AT in lease["metadata"]["annotations"]
+
+
+async def test_a_vm_made_again_while_its_old_address_cools(tenant: Tenant) -> None:
+    """Under its name alone it is as new; with its record, as a restore brings it, it gets its own back."""
+    first = await tenant.create(vm())
+    await tenant.cluster.delete(VMS, "db", tenant.namespace)
+    await freed(tenant, "db", pinned(first)["blue"][0])
+    second = await tenant.create(vm())
+    assert pinned(second) != pinned(first)
+    await tenant.cluster.delete(VMS, "db", tenant.namespace)
+    await freed(tenant, "db", pinned(second)["blue"][0])
+    restored = await tenant.create(
+        {**vm(), "metadata": {"name": "db", "annotations": first["metadata"]["annotations"]}}
+    )
+    assert (pinned(restored), macs(restored)) == (pinned(first), macs(first))
+
+
+async def test_a_renamed_vm_takes_its_address_along_once_the_old_one_is_gone(tenant: Tenant) -> None:
+    old = await tenant.create(vm("old"))
+    address = pinned(old)["blue"][0]
+    asking = vm("new", macs=macs(old), annotations={ASK: f'{{"blue": ["{address}"]}}'})
+    with pytest.raises(Rejected, match=r"is held by VM .*/old, NIC blue"):
+        await tenant.create(asking)
+    await tenant.cluster.delete(VMS, "old", tenant.namespace)
+    await freed(tenant, "old", address)
+    new = await tenant.create(asking)
+    assert (pinned(new), macs(new)) == (pinned(old), macs(old))
+
+
+async def freed(tenant: Tenant, name: str, address: str) -> None:
+    """All leases of the namespace, as the controller frees them; the address that this VM had cools."""
+    until = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+    status = {"status": {"cooling": [{"address": address, "until": until}]}}
+    await tenant.cluster.patch(kinds.of(Subnet), "blue", status, tenant.namespace, subresource="status")
+    for lease in (await tenant.cluster.list(LEASES))[0]:
+        if lease["spec"]["holder"]["namespace"] == tenant.namespace:
+            await tenant.cluster.delete(LEASES, lease["metadata"]["name"])
+    async with asyncio.timeout(10):  # until the admission service knows
+        while address in pinned(await tenant.create(vm(name), dry_run=True))["blue"]:
+            pass
+
+
+async def test_ranges_are_extended_and_moved_while_they_are_in_use(tenant: Tenant) -> None:
+    await tenant.subnet("red", "10.1.0.0/24", ranges=["10.1.0.5"])
+    await tenant.nad("red-net", '{"type":"virtnet-cni","subnet":"red"}')
+    red = (("red", "red-net"),)
+    first = await tenant.create(vm(networks=red))
+    with pytest.raises(Rejected, match="no IPv4 address is left"):
+        await tenant.create(vm("web", networks=red))
+    await tenant.cluster.patch(kinds.of(Subnet), "red", {"spec": {"ranges": ["10.1.0.7"]}}, tenant.namespace)
+    async with asyncio.timeout(10):  # until the admission service knows
+        while True:
+            with suppress(Rejected):
+                second = await tenant.create(vm("web", networks=red))
+                break
+    assert pinned(second) == {"red": ("10.1.0.7",)}
+    changed = await tenant.cluster.patch(VMS, "db", {"spec": vm(networks=(*red, *BLUE_TOO))["spec"]}, tenant.namespace)
+    assert pinned(changed)["red"] == pinned(first)["red"] == ("10.1.0.5",), "what a VM has, it keeps"
 
 
 async def test_a_new_address_is_pinned_when_it_is_asked_for(tenant: Tenant) -> None:
