@@ -1,6 +1,7 @@
 """The node daemon for tests: its real parts, in a given namespace; what differs is said by the environment.
 
 ``CRASH_AT=do:2`` or ``undo:1``: the process dies as by kill -9 before that step of a NIC, counted from 0.
+``drain:3``: so before it takes that frame from a guest's queue.
 ``OVN=works``: interfaces that claim a port are marked as installed, as ovn-controller does; ``sleeps``: they are not;
 ``absent``: nobody waits for it. ``PATIENCE``: seconds that ADD waits.
 ``KUBECONFIG``: pods and the NodeNetwork, named as the namespace, are the API server's. Else pods are those of a file, and there is no other.
@@ -11,8 +12,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from virtnet.node.publish import OwnNodeNetwork
 from virtnet.node.request import AttachmentId
 from virtnet.node.server import Server
 from virtnet.node.switch import SwitchPort
+from virtnet.node.taps import Tap
 from virtnet.node.tidy import Repair, tidy
 from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.vswitch import IFACE_ID, VSwitch
@@ -112,6 +115,22 @@ class CrashingJournal(Journal):
         return written
 
 
+def crash_in_drains() -> None:
+    """Let no drain take more frames than it may."""
+    take = Tap.take
+
+    def taken(tap: Tap) -> Iterator[bytes]:
+        frames = take(tap)
+        for number in count():
+            die_at("drain", number)
+            frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+    Tap.take = taken  # type: ignore[method-assign]
+
+
 async def play_ovn(vswitch: VSwitch) -> None:
     """Mark every claimed interface as installed, as ovn-controller does."""
     changed = asyncio.Event()
@@ -169,4 +188,5 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
 
 
 if __name__ == "__main__":
+    crash_in_drains()
     asyncio.run(main(sys.argv[1], Path(sys.argv[2])))

@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from tests.attach.guest import Guest, frame
 from tests.attach.rig import MAC, Node, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
 from virtnet.node import geneve
@@ -19,26 +17,13 @@ from virtnet.node.drains import Drains, word
 from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
 
-PORT, PEER, TOKEN = "demo/db.blue", "02:76:6e:00:00:99", "s" * 32
+PORT, TOKEN = "demo/db.blue", "s" * 32
 SOURCE = NodeHandoff(
     migration="m1",
     role="Source",
     pod="launcher",
     path=HandoffPath(remote="127.0.0.1", datapath=7, port=3, token=TOKEN),
 )
-HOLD = """
-import fcntl, os, struct, sys
-tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH22x", b"tap0", 0x0002 | 0x1000 | 0x4000))
-print("held", flush=True)
-for line in sys.stdin:
-    count = 0
-    try:
-        while True:
-            count += os.read(tap, 65536)[22:24] in (b"\\x88\\xb5", b"\\x88\\xb6")
-    except BlockingIOError:
-        print(count, flush=True)
-"""
 
 
 @dataclass
@@ -47,7 +32,7 @@ class Source:
 
     node: Node
     drains: Drains
-    guest: "subprocess.Popen[str]"
+    guest: Guest
     far: socket.socket
     over: asyncio.Event
 
@@ -62,14 +47,6 @@ class Source:
 
         await within(self.drains.here, work)
 
-    def read(self) -> int:
-        """How many frames the guest gets when it reads."""
-        assert self.guest.stdin is not None
-        assert self.guest.stdout is not None
-        self.guest.stdin.write("\n")
-        self.guest.stdin.flush()
-        return int(self.guest.stdout.readline())
-
     async def carried(self) -> list[bytes]:
         """What has come out of the tunnel once the drain is over."""
         await self.over.wait()
@@ -81,31 +58,11 @@ class Source:
         return [one for one in found if one[28:30] == b"\x88\xb6"]
 
 
-def frame(number: int) -> bytes:
-    return bytes.fromhex((MAC + PEER).replace(":", "")) + b"\x88\xb6" + number.to_bytes(50, "big")
-
-
 @pytest.fixture
 async def source(node: Node, tmp_path: Any) -> AsyncIterator[Source]:
     node.pod()
     netns = node.sandbox()
     node.add(netns=netns)
-    name = os.path.basename(netns)  # noqa: PTH119
-    guest = subprocess.Popen(  # noqa: ASYNC220 - it is up in no time
-        ["ip", "netns", "exec", name, sys.executable, "-c", HOLD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert guest.stdout is not None
-    assert guest.stdout.readline() == "held\n"
-    for words in (
-        "link add k6t type bridge mcast_snooping 0",
-        "link set tap0 master k6t up",
-        "link set pod1 address 02:00:00:00:00:01 master k6t",
-        "link set k6t addrgenmode none up",
-    ):
-        run("ip", "-n", name, *words.split())
     run("ip", "-n", node.name, "link", "set", "lo", "up")
     here = f"/run/netns/{node.name}"
 
@@ -118,12 +75,11 @@ async def source(node: Node, tmp_path: Any) -> AsyncIterator[Source]:
     await journal.write(journaled(netns=netns))
     over = asyncio.Event()
     drains = Drains(here, journal, lambda: "127.0.0.1", over.set)
-    found = Source(node, drains, guest, await within(here, listen), over)
-    await found.drains.follow({PORT: SOURCE})
-    yield found
-    await found.drains.follow({})
-    guest.kill()
-    guest.communicate()
+    with Guest.running(netns) as guest:
+        found = Source(node, drains, guest, await within(here, listen), over)
+        await found.drains.follow({PORT: SOURCE})
+        yield found
+        await found.drains.follow({})
     found.far.close()
     journal.close()
 
@@ -163,15 +119,15 @@ async def test_a_guest_that_may_run_again_keeps_its_frames(source: Source, said:
     await source.send(*(frame(n) for n in range(5)), *said)
     await source.drains.follow({PORT: SOURCE})
     await source.drains.follow({})
-    assert source.read() == 5 + len(said)
+    assert source.guest.read() == 5 + len(said)
     await source.send(word(MAC, TOKEN), frame(1))
-    assert source.read() == 2, "nobody listens once the handoff is over"
+    assert source.guest.read() == 2, "nobody listens once the handoff is over"
 
 
 async def test_the_queue_outlives_the_guests_process(source: Source) -> None:
     await source.send(*(frame(n) for n in range(3)))
-    source.guest.kill()
-    source.guest.wait()
+    source.guest.process.kill()
+    source.guest.process.wait()
     await source.send(word(MAC, TOKEN))
     assert len(await source.carried()) == 3
 
@@ -181,4 +137,4 @@ async def test_a_target_of_the_same_migration_is_not_drained(source: Source) -> 
     target = SOURCE.model_copy(update={"role": "Target"})
     await source.drains.follow({PORT: target})
     await source.send(frame(1), word(MAC, TOKEN))
-    assert source.read() == 2
+    assert source.guest.read() == 2

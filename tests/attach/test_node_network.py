@@ -1,18 +1,24 @@
 """The node and the API server: its NodeNetwork, and the source's part in handoffs, asked for and answered there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.attach.rig import Node, eventually, pod_body
+from tests.attach.guest import Guest, frame, holds_the_tap
+from tests.attach.rig import MAC, Node, eventually, pod_body, run
 from virtnet.api import NodeNetwork
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
+from virtnet.lab import netns
 from virtnet.lab.control_plane import ControlPlane
+from virtnet.node import geneve
+from virtnet.node.drains import word
 
 NODES = kinds.of(NodeNetwork)
 PORT = "demo/db.blue"
@@ -66,13 +72,24 @@ class World:
     async def add(self, container: str, **given: Any) -> str:
         """A pod with its NIC; returns its network namespace."""
         uid = await self.pod(container, **given)
-        netns = self.node.sandbox()
-        await asyncio.to_thread(self.node.add, container, netns=netns, pod=container, uid=uid)
-        return netns
+        sandbox = self.node.sandbox()
+        await asyncio.to_thread(self.node.add, container, netns=sandbox, pod=container, uid=uid)
+        return sandbox
 
     async def end(self, pod: str) -> None:
         status = {"status": {"phase": "Succeeded"}}
         await self.cluster.patch(kinds.PODS, pod, status, self.node.namespace, subresource="status")
+
+    def put(self, *frames: bytes) -> None:
+        """To the guest, as OVS does."""
+
+        def work() -> None:
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+                link.bind((self.node.links()[0], 0))
+                for one in frames:
+                    link.send(one)
+
+        netns.inside(self.node.name, work)
 
     def restart(self, **environment: str) -> None:
         self.node.restart_daemon(KUBECONFIG=self.kubeconfig, **environment)
@@ -200,3 +217,41 @@ async def test_killed_while_it_lets_go(world: World, step: int) -> None:
     own = await world.until(lambda own: own.status.handoffs, "answered")
     assert own.status.handoffs[PORT].migration == "m1"
     assert node.claims() == {"source": None}
+
+
+async def test_killed_in_the_middle_of_its_drain(world: World) -> None:
+    """What it has taken from the guest's queue has been sent on, the rest is still there, and the handoff goes on."""
+    node, token = world.node, "s" * 32
+    run("ip", "-n", node.name, "link", "set", "lo", "up")
+    node.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-encap-type=geneve")
+    path = {"remote": "127.0.0.1", "datapath": 7, "port": 3, "token": token}
+    part = {"migration": "m1", "role": "Source", "pod": "source", "path": path}
+    pod = await world.add("source")
+    world.restart(CRASH_AT="drain:5")
+    with Guest.running(pod) as guest, netns.inside(node.name, far_end) as far:
+        await world.ask(**part)
+        await eventually_async(lambda: holds_the_tap(node.daemon.pid), "armed")
+        await asyncio.to_thread(world.put, *map(frame, range(20)), word(MAC, token))
+        await eventually_async(lambda: node.daemon.pid is None, "the daemon is dead")
+        carried = [data for data in received(far) if data[28:30] == b"\x88\xb6"]
+        assert len(carried) + guest.read() == 20 + 1
+        assert not run("ip", "netns", "exec", node.name, "nft", "list", "tables")
+        world.restart()
+        await world.ask(**part, release=True)
+        own = await world.until(lambda own: own.status.handoffs and own.status.handoffs[PORT].released_at, "let go")
+        assert own.status.handoffs[PORT].migration == "m1"
+        await eventually_async(lambda: not holds_the_tap(node.daemon.pid), "nothing is held any more")
+    assert node.claims() == {"source": None}
+
+
+def far_end() -> socket.socket:
+    """Of the source's tunnel, in the namespace of the calling thread."""
+    far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    far.bind(("127.0.0.1", geneve.PORT))
+    return far
+
+
+def received(far: socket.socket) -> Iterator[bytes]:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield far.recv(65536)

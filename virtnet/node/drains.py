@@ -191,13 +191,16 @@ class Drains:
         for _ in range(ATTEMPTS):
             for frame in (frame for queue in drain.queues for frame in queue.take()):
                 ended = ended or is_word(frame, drain.token)
-                if not ended and carried < MOST:
-                    with contextlib.suppress(OSError):  # as lost as it was
-                        drain.tunnel.send(frame)
-                        carried += 1
+                if ended or carried == MOST:
+                    continue
+                with contextlib.suppress(OSError):  # as lost as it was
+                    drain.tunnel.send(frame)
+                    carried += 1
             if ended:
                 break
             await asyncio.sleep(PAUSE_SECONDS)
+            if self._armed.get(key) is not drain:  # let go of meanwhile: its descriptors may be others' by now
+                break
         log.info("drained", port=key[0], carried=carried, whole=ended)
         self._carried[key] = carried
         if self._armed.get(key) is drain:
