@@ -5,7 +5,7 @@ from typing import Any
 
 from virtnet.addressing.wants import Past, Refused, port_of
 from virtnet.api import Owner, Port
-from virtnet.api.kubevirt import MIGRATION_JOB_UID, as_vm, nics
+from virtnet.api.kubevirt import MIGRATION_JOB_UID, as_vm, left_to_kubevirt, nics
 from virtnet.api.names import PINNED, pod_interface
 from virtnet.api.records import Attachment, PinnedNic
 from virtnet.kube import kinds
@@ -33,6 +33,8 @@ class Launchers:
         """By the pod's interface. Raises Refused and ApiError."""
         namespace = pod["metadata"]["namespace"]
         owner, vm, pinned = await self._pinned(namespace, instance, dry_run=dry_run)
+        if left_to_kubevirt(vm):  # what it has made of that, its VMI says
+            vm = as_vm(await self._cluster.get(kinds.VMIS, instance, namespace))
         own = nics(vm, await self._networks.pod_network(namespace))
         networks = {pod_interface(network): network for network in pinned} | {
             nic.interface: nic.network for nic in own if nic.network in pinned

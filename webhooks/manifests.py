@@ -61,7 +61,8 @@ POD_CONDITIONS = {
 DEFAULT_VM_CONDITIONS = {
     **VM_CONDITIONS,
     "uses-multus-or-has-a-record": VM_CONDITIONS["uses-multus-or-has-a-record"].replace(
-        "has(n.multus)", "has(n.multus) || has(n.pod)"
+        ".exists(n, has(n.multus))",
+        ".exists(n, has(n.multus) || has(n.pod)) || object.spec.template.?spec.?networks.orValue([]).size() == 0",
     ),
 }
 DEFAULT_POD_CONDITIONS = {

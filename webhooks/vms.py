@@ -54,7 +54,8 @@ class VmPinner:
             return Pinning(None) if stale else None
         indices = {interface["name"]: n for n, interface in enumerate(interfaces(vm))}
         return Pinning(
-            PinnedRecord(vm=key, nics=pinned).annotation(), {indices[name]: nic.mac for name, nic in pinned.items()}
+            PinnedRecord(vm=key, nics=pinned).annotation(),
+            {indices[name]: nic.mac for name, nic in pinned.items() if name in indices},
         )
 
     async def pinned(

@@ -12,10 +12,10 @@ from tests.pinning.conftest import Admission, Replica, Tenant, macs, pinned, rep
 from tests.pinning.inputs import vm
 from tests.pinning.test_pods import attachments, launcher, pod, unmarked
 from virtnet.api.multus import DEFAULT_NETWORK
-from virtnet.api.names import POD_NETWORK
+from virtnet.api.names import PINNED, POD_NETWORK
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists
-from virtnet.kube.kinds import NAMESPACES, Kind
+from virtnet.kube.kinds import NAMESPACES, VMIS, Kind
 from webhooks.manifests import configurations
 
 NAD = "pod-network"
@@ -113,3 +113,25 @@ async def test_a_namespace_may_have_a_pod_network_of_its_own(tenant: Tenant, hom
         assert await addresses(body) == f"{pinned(made)['default'][0]}/{length}"
     explicit = pod("explicit", networks="", annotations={DEFAULT_NETWORK: f"{home}/{NAD}"})
     assert (await addresses(explicit)).startswith("10.244."), "what a pod says itself counts more"
+
+
+async def test_a_vm_that_names_no_network_has_a_nic_on_it(tenant: Tenant) -> None:
+    """KubeVirt adds the NIC to its VMI, with the binding that the cluster prefers."""
+    manifest = vm("plain", networks=())
+    spec = manifest["spec"]["template"]["spec"]
+    del spec["networks"], spec["domain"]["devices"]["interfaces"]
+    made = await tenant.create(manifest)
+    assert pinned(made)["default"][0].startswith("10.244.")
+    assert "interfaces" not in made["spec"]["template"]["spec"]["domain"]["devices"]
+    template = on_pod_network("plain", "masquerade")["spec"]["template"]["spec"]
+    vmi = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "metadata": {"name": "plain"}}
+    await tenant.cluster.create(VMIS, {**vmi, "spec": template}, tenant.namespace)
+    body = launcher(instance="plain")
+    body["metadata"]["annotations"] = {}
+    found = attachments(await tenant.pod(body))["eth0"]
+    assert found["addresses"] == [f"{pinned(made)['default'][0]}/16"]
+    assert found["configure"], "the pod translates"
+
+    alone = vm("alone", networks=())
+    alone["spec"]["template"]["spec"]["domain"]["devices"] = {"autoattachPodInterface": False}
+    assert PINNED not in (await tenant.create(alone))["metadata"].get("annotations", {})

@@ -17,6 +17,10 @@ MIGRATION_JOB_UID = "kubevirt.io/migrationJobUID"
 """Label of a migration's target pod. It stays on it for good: on a pod that is created it means "target"."""
 
 
+LEFT_OUT = "default"
+"""The network that KubeVirt adds where a VM names none."""
+
+
 class InvalidRequest(ValueError):  # noqa: N818 - says what it is
     """An annotation that cannot be understood; the text says which, and what to write instead."""
 
@@ -74,6 +78,8 @@ def nics(vm: Body, pod_network: str = "") -> tuple[Nic, ...]:
     is none; KubeVirt refuses it anyway.
     """
     by_name = {one.get("name"): one for one in interfaces(vm) if one.get("state") != "absent"}
+    if pod_network and left_to_kubevirt(vm):
+        return (Nic(LEFT_OUT, pod_network, "", default=True),)
     found = []
     for network in (template(vm).get("spec") or {}).get("networks") or ():
         name, multus = network.get("name"), network.get("multus") or {}
@@ -86,6 +92,13 @@ def nics(vm: Body, pod_network: str = "") -> tuple[Nic, ...]:
             translated = any(binding in interface for binding in ("masquerade", "passtBinding"))
             found.append(Nic(name, nad, interface.get("macAddress") or "", default, translated))
     return tuple(found)
+
+
+def left_to_kubevirt(vm: Body) -> bool:
+    """Whether it says nothing of networks, so that KubeVirt gives its VMI a NIC on the pod network."""
+    spec = template(vm).get("spec") or {}
+    devices = (spec.get("domain") or {}).get("devices") or {}
+    return not (spec.get("networks") or devices.get("interfaces") or devices.get("autoattachPodInterface") is False)
 
 
 def has_pod_network(vm: Body) -> bool:
