@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import MAC, Node, journaled, run
+from tests.attach.rig import MAC, Node, attachment, journaled, run
 from tests.attach.test_gates import frame, send
 from virtnet.api import NodeHandoff
 from virtnet.node.arrivals import Arrivals
@@ -26,6 +26,7 @@ class Rig:
     def __init__(self, node: Node, journal: Journal) -> None:
         self.node = node
         self.netns = f"{node.name}-p{node.made}"
+        self.journal = journal
         self.heard = asyncio.Event()
         self.arrivals = Arrivals(f"/run/netns/{node.name}", journal, self.heard.set)
 
@@ -56,9 +57,19 @@ async def rig(node: Node, tmp_path: Path) -> AsyncIterator[Rig]:
     journal.close()
 
 
-async def test_a_guest_that_answers_is_told_of(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("held", "used"),
+    [
+        pytest.param(("10.0.0.5/24",), "10.0.0.5/24", id="IPv4"),
+        pytest.param(("fd00::5/64",), "fd00::5/64", id="IPv6"),
+        pytest.param(("10.0.0.5/24", "fd00::5/64"), "fd00::5/64", id="both, of which it uses one"),
+    ],
+)
+async def test_a_guest_that_answers_is_told_of(rig: Rig, held: tuple[str, ...], used: str) -> None:
+    await rig.journal.write(journaled(migration="m1", attachment=attachment(addresses=held)))
     rig.guest("link", "set", "pod1", "address", MAC)
-    rig.guest("address", "replace", "10.0.0.5/24", "dev", "pod1")
+    rig.guest("address", "flush", "dev", "pod1")
+    rig.guest("address", "replace", used, "dev", "pod1", *(("nodad",) if ":" in used else ()))
     rig.follow({PORT: HERE})
     assert await rig.answers()
 

@@ -139,7 +139,7 @@ def test_a_vmis_status_is_as_recorded():
     handler._can_migrate(vmi)
     handler._running(vmi, pod, ALL)
     vmis._follow(vmi, [pod])
-    addresses = {"eth0": "10.10.0.5", "eth1": "10.20.0.5"}
+    addresses = {"eth0": ["10.10.0.5"], "eth1": ["10.20.0.5"]}
     guest_agent.report(vmi, Said(ready=True, addresses=addresses), "6.14")
     once = deepcopy(vmi)
     vmi["status"]["interfaces"] = interfaces.running(vmi, pod, ALL)
@@ -187,8 +187,9 @@ def test_what_a_guest_has_told_stays_when_it_moves():
 def test_a_guest_is_understood():
     console = (
         "virtnet-guest: ready\r\nvirtnet-guest: eth0 10.0.0.5/24 mtu 1342 up\r\n"
-        "virtnet-guest: eth1 10.1.0.7/16 mtu 1342 up\r\nvirtnet-guest: eth0 10.0.0.6/24 mtu 1342 up\r\n"
+        "virtnet-guest: eth1 fd00::7/128 mtu 1342 via fe80::1 up\r\nvirtnet-guest: eth0 10.0.0.6/24 mtu 1342 up\r\n"
+        "virtnet-guest: eth0 fd00::6/128 mtu 1342 via fe80::1 up\r\n"
     )
     said = Said.on(console)
-    assert said == Said(ready=True, addresses={"eth0": "10.0.0.6", "eth1": "10.1.0.7"})
+    assert said == Said(ready=True, addresses={"eth0": ["10.0.0.6", "fd00::6"], "eth1": ["fd00::7"]})
     assert Said.on("") == Said(ready=False, addresses={})

@@ -1,7 +1,7 @@
 """The guest of the lab: Debian's kernel for clouds and an initramfs of busybox, small enough to boot without KVM.
 
-Nothing is installed: the kernel's package is fetched by apt and taken apart. Both parts are kept in the cache, each
-under a name that says what it was made of.
+The kernel is not installed: its package is fetched by apt and taken apart. Both parts are kept in the cache, each under
+a name that says what it was made of. DHCPv6 is dhcpcd's, as on a machine of Debian's: busybox has no client for it.
 """
 
 import fcntl
@@ -19,7 +19,9 @@ from pathlib import Path
 from virtnet.lab.initramfs import Entry, archive
 
 GUEST = Path(__file__).parent / "guest"
-BUSYBOX = "/bin/busybox"
+BUSYBOX, DHCPCD = "/bin/busybox", "/usr/sbin/dhcpcd"
+SCRIPTS = ("init", "dhcp", "dhcp6", "pinger", "caller")
+DIRECTORIES = ("dev", "etc", "proc", "run", "run/nics", "sys", "tmp", "var", "var/lib", "var/lib/dhcpcd")
 
 # With what they depend on. What a kernel has built in, or has no more, is not among its files.
 MODULES = ("virtio_pci", "virtio_net", "af_packet", "button", "evdev")
@@ -102,16 +104,32 @@ def _initrd(kernel: Kernel) -> Path:
 
 
 def _entries(kernel: Kernel) -> Iterator[Entry]:
-    for directory in ("bin", "dev", "etc", "modules", "proc", "run", "sys", "tmp"):
+    files = [
+        Entry.file("bin/busybox", _program(BUSYBOX, "busybox-static"), executable=True),
+        Entry.file("bin/dhcpcd", _program(DHCPCD, "dhcpcd-base"), executable=True),
+        *(Entry.file(path.lstrip("/"), Path(path).read_bytes(), executable=True) for path in _loaded_by(DHCPCD)),
+        Entry.file("etc/dhcpcd.conf", (GUEST / "dhcpcd.conf").read_bytes()),
+        *(Entry.file(script, (GUEST / script).read_bytes(), executable=True) for script in SCRIPTS),
+    ]
+    for number, (name, content) in enumerate(kernel.modules().items()):
+        files.append(Entry.file(f"modules/{number:02}-{name}.ko", content))
+    parents = {str(parent) for one in files for parent in Path(one.path).parents} - {"."}
+    for directory in sorted(parents.union(DIRECTORIES)):
         yield Entry.directory(directory)
     yield Entry.character_device("dev/console", 5, 1)
-    if not Path(BUSYBOX).exists():
-        raise ImageError(f"{BUSYBOX} is missing: install the package busybox-static")
-    yield Entry.file("bin/busybox", Path(BUSYBOX).read_bytes(), executable=True)
-    for script in ("init", "dhcp", "pinger", "caller"):
-        yield Entry.file(script, (GUEST / script).read_bytes(), executable=True)
-    for number, (name, content) in enumerate(kernel.modules().items()):
-        yield Entry.file(f"modules/{number:02}-{name}.ko", content)
+    yield from files
+
+
+def _program(path: str, package: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path} is missing: install the package {package}") from None
+
+
+def _loaded_by(program: str) -> list[str]:
+    """The loader and the libraries of a program, where the loader looks for them in the guest too."""
+    return re.findall(r"(/\S+) \(0x", _run("ldd", program))
 
 
 def _kernel() -> Kernel:

@@ -1,8 +1,9 @@
 """Whether a guest that has arrived answers. QEMU announces it whatever has become of it, so that says nothing.
 
-Once the controller says that the guest runs here, its NIC is asked by ARP, without a sender's address and under a MAC
-that nobody has, until anything but QEMU's announcement comes from its own MAC. Nothing is done about one that is
-silent: the network has done its part by then, and the controller says so.
+Once the controller says that the guest runs here, its NIC is asked for each of its addresses (ARP, neighbour
+discovery), without a sender's address and under a MAC that nobody has, until anything but QEMU's announcement comes
+from its own MAC. Nothing is done about one that is silent: the network has done its part by then, and the controller
+says so.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ class Arrivals:
             self._asking.pop(key).cancel()
         for key in here - self._asked.keys():
             entry = next((one for one in self.journal.of_port(key[0]) if one.migration == key[1]), None)
-            if entry is not None and _ipv4(entry):
+            if entry is not None and entry.attachment.addresses:
                 self._asked[key] = datetime.now(UTC)
                 self._asking[key] = asyncio.create_task(self._ask(key, entry), name=f"ask the guest of {key[0]}")
 
@@ -74,12 +75,14 @@ class Arrivals:
         except OSError as error:  # its NIC is going away
             log.info("not asked", port=key[0], error=str(error))
             return
-        asked = question(ASKER, _ipv4(entry), 0, to=entry.attachment.mac)
+        nic = entry.attachment
+        questions = [question(ASKER, address, 0, to=nic.mac) for address in nic.bare_addresses]
         with guest:
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not await _heard(guest):
-                        guest.send(asked)
+                        for asked in questions:
+                            guest.send(asked)
             except TimeoutError:
                 log.warning("a guest answers nothing", port=key[0], nic=str(entry.id))
                 return
@@ -102,8 +105,3 @@ async def _heard(guest: socket.socket) -> bool:
                     return True
     except TimeoutError:
         return False
-
-
-def _ipv4(entry: Entry) -> str:
-    """The NIC's IPv4 address; empty where it has none."""
-    return next((one for one in entry.attachment.bare_addresses if "." in one), "")

@@ -7,7 +7,9 @@ from virtnet.lab.standin.conditions import find, now, put
 from virtnet.lab.standin.kubevirt import Object
 
 READY = "virtnet-guest: ready"
-_ADDRESS = re.compile(r"^virtnet-guest: (?P<nic>\S+) (?P<address>[0-9.]+)/\d+ mtu \d+ up\s*$", re.MULTILINE)
+_ADDRESS = re.compile(
+    r"^virtnet-guest: (?P<nic>\S+) (?P<address>[0-9a-f.:]+)/\d+ mtu \d+( via \S+)? up\s*$", re.MULTILINE
+)
 
 SYSTEM = {
     "id": "virtnet-guest",
@@ -24,17 +26,20 @@ class Said:
     """All that a guest has said so far."""
 
     ready: bool
-    addresses: dict[str, str]
-    """Of each of its NICs that has one, by the guest's own name for it. The latest counts."""
+    addresses: dict[str, list[str]]
+    """Of each of its NICs that has any, by the guest's own name for it: the latest of each family, IPv4 first."""
 
     @classmethod
     def on(cls, console: str) -> "Said":
         r"""What a console's text says.
 
         >>> Said.on("virtnet-guest: ready\r\nvirtnet-guest: eth0 10.0.0.5/24 mtu 1342 up\r\n").addresses
-        {'eth0': '10.0.0.5'}
+        {'eth0': ['10.0.0.5']}
         """
-        return cls(READY in console, {found["nic"]: found["address"] for found in _ADDRESS.finditer(console)})
+        addresses: dict[str, list[str]] = {}
+        for found in _ADDRESS.finditer(console):
+            addresses.setdefault(found["nic"], []).append(found["address"])
+        return cls(READY in console, {nic: _of_each_family(all_) for nic, all_ in addresses.items()})
 
 
 def report(vmi: Object, said: Said, kernel: str) -> None:
@@ -47,14 +52,20 @@ def report(vmi: Object, said: Said, kernel: str) -> None:
         status["guestOSInfo"] = {**SYSTEM, "kernelRelease": kernel, "kernelVersion": "#1 SMP"}
     for number, interface in enumerate(_wired(vmi)):
         name = f"eth{number}"
-        if address := said.addresses.get(name):
-            interface |= {"interfaceName": name, "ipAddress": address, "ipAddresses": [address]}
+        if told := said.addresses.get(name):
+            addresses = _of_each_family([*interface.get("ipAddresses", ()), *told])
+            interface |= {"interfaceName": name, "ipAddress": addresses[0], "ipAddresses": addresses}
             interface["infoSource"] = ", ".join(sorted({*interface["infoSource"].split(", "), "guest-agent"}))
 
 
 def complete(vmi: Object) -> bool:
     """Whether the guest has told all that there is to tell."""
     return all("interfaceName" in one for one in _wired(vmi))
+
+
+def _of_each_family(addresses: list[str]) -> list[str]:
+    """The last of each, IPv4 first. A guest has one of them sooner than the other."""
+    return [one for _, one in sorted({":" in one: one for one in addresses}.items())]
 
 
 def _wired(vmi: Object) -> list[Object]:
