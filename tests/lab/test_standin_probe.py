@@ -14,7 +14,7 @@ from virtnet.lab.probe import Echoes
 pytestmark = pytest.mark.system
 
 NEAR, FAR = "vn-probetest-near", "vn-probetest-far"
-ADDRESS = "192.0.2.2"
+ADDRESS, ADDRESS6 = "192.0.2.2", "2001:db8::2"
 
 ECHO = f"""
 import socket
@@ -38,6 +38,7 @@ def peers() -> Iterator[None]:
         run("ip", "-n", NEAR, "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", FAR)
         for netns, name, address in ((NEAR, "near", "192.0.2.1"), (FAR, "far", ADDRESS)):
             run("ip", "-n", netns, "address", "add", f"{address}/24", "dev", name)
+            run("ip", "-n", netns, "address", "add", f"2001:db8::{address[-1]}/64", "dev", name, "nodad")
             run("ip", "-n", netns, "link", "set", name, "up")
         yield
     finally:
@@ -76,8 +77,9 @@ def test_a_gap_is_seen_as_long_as_it_was(peers: None):
     assert began - 0.1 <= found["gap_at"] <= downed
 
 
-def test_nothing_is_lost_on_a_good_link(peers: None):
-    process = probe("icmp", ADDRESS, "--interval-ms", "1")
+@pytest.mark.parametrize("address", [ADDRESS, ADDRESS6])
+def test_nothing_is_lost_on_a_good_link(peers: None, address: str):
+    process = probe("icmp", address, "--interval-ms", "1")
     time.sleep(1.6)
     process.terminate()
     found = result(process)

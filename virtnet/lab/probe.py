@@ -93,13 +93,30 @@ class Echoes:
         }
 
 
+@dataclass(frozen=True)
+class Icmp:
+    """How echoes go in one family."""
+
+    family: socket.AddressFamily
+    protocol: int
+    request: int
+    reply: int
+    header: bool
+    """Whether what is received begins with the IP header."""
+
+
+ICMPV4 = Icmp(socket.AF_INET, socket.IPPROTO_ICMP, 8, 0, header=True)
+ICMPV6 = Icmp(socket.AF_INET6, socket.IPPROTO_ICMPV6, 128, 129, header=False)
+
+
 def icmp(address: str, interval: float, end: End) -> dict[str, Any]:
     """Echo requests at exact times: a late one does not delay those after it.
 
     The sequence number has 16 bits; the payload has the whole number, so that long runs are told apart, too.
     """
     echoes, identity = Echoes(), os.getpid() & 0xFFFF
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as link:
+    kind = ICMPV6 if ":" in address else ICMPV4
+    with socket.socket(kind.family, socket.SOCK_RAW, kind.protocol) as link:
         link.setblocking(False)  # noqa: FBT003
         link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
         link.connect((address, 0))
@@ -108,16 +125,16 @@ def icmp(address: str, interval: float, end: End) -> dict[str, Any]:
             now = time.monotonic()
             while began + number * interval <= now:
                 with contextlib.suppress(OSError):  # no route, no neighbour: sent in vain, which is a loss
-                    link.send(_echo_request(identity, number))
+                    link.send(_echo_request(kind, identity, number))
                 echoes.send(number, time.monotonic())
                 number += 1
             readable, _, over = end.wait(link, began + number * interval - time.monotonic())
             if readable:
-                _collect(link, identity, echoes)
+                _collect(link, kind, identity, echoes)
         return echoes.result(time.monotonic())
 
 
-def _collect(link: socket.socket, identity: int, echoes: Echoes) -> None:
+def _collect(link: socket.socket, kind: Icmp, identity: int, echoes: Echoes) -> None:
     while True:
         try:
             packet = link.recv(2048)
@@ -125,15 +142,16 @@ def _collect(link: socket.socket, identity: int, echoes: Echoes) -> None:
             return
         except OSError:
             continue  # an ICMP error about an earlier probe
-        message = packet[(packet[0] & 15) * 4 :]
-        if len(message) >= 16 and message[0] == 0 and struct.unpack_from("!H", message, 4)[0] == identity:
+        message = packet[(packet[0] & 15) * 4 :] if kind.header else packet
+        if len(message) >= 16 and message[0] == kind.reply and struct.unpack_from("!H", message, 4)[0] == identity:
             echoes.answer(struct.unpack_from("!Q", message, 8)[0], time.monotonic())
 
 
-def _echo_request(identity: int, number: int) -> bytes:
+def _echo_request(kind: Icmp, identity: int, number: int) -> bytes:
+    """For IPv6 the kernel fills the checksum in."""
     payload = struct.pack("!Q", number)
-    head = struct.pack("!BBHHH", 8, 0, 0, identity, number & 0xFFFF)
-    return struct.pack("!BBHHH", 8, 0, _checksum(head + payload), identity, number & 0xFFFF) + payload
+    head = struct.pack("!BBHHH", kind.request, 0, 0, identity, number & 0xFFFF)
+    return struct.pack("!BBHHH", kind.request, 0, _checksum(head + payload), identity, number & 0xFFFF) + payload
 
 
 def _checksum(data: bytes) -> int:
