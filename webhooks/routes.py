@@ -29,10 +29,13 @@ def vm_routes(
         asked = requested_routes(vm, stored)
     except InvalidRequest as error:
         raise Refused(str(error)) from error
-    ours = [nic for nic in nics if nic.network in networks]
-    for name in asked.keys() - networks.keys():
-        raise Refused(f"annotation {ROUTES}: NIC {name} is on no network of virtnet; remove it there")
-    chosen = [name for name, requests in asked.items() if wants_default(requests)]
+    ours = []
+    for nic in nics:
+        if nic.network in networks:
+            ours.append(nic)
+        elif nic.network in asked:
+            raise Refused(f"annotation {ROUTES}: NIC {nic.network} is on no network of virtnet; remove it there")
+    chosen = [nic.network for nic in ours if wants_default(asked.get(nic.network, ()))]
     if len(chosen) > 1:
         raise Refused(f"annotation {ROUTES}: NICs {' and '.join(chosen)} both ask for the default route; keep one")
     first = next((nic.network for nic in ours if nic.default), "" if has_pod_network(vm) else ours[0].network)

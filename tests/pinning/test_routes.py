@@ -98,6 +98,14 @@ async def test_the_network_in_the_place_of_the_pod_network_has_the_default_route
     assert with_default(await both.create(body)) == ["red"]
 
 
+async def test_a_nic_that_is_to_be_unplugged_has_no_say(both: Tenant) -> None:
+    made = await both.create(vm(networks=TWO, annotations=asking(red=[{"destination": "0.0.0.0/0"}])))
+    spec = made["spec"]
+    spec["template"]["spec"]["domain"]["devices"]["interfaces"][1]["state"] = "absent"
+    unplugged = await both.cluster.patch(VMS, "db", {"spec": spec}, both.namespace)
+    assert with_default(unplugged) == ["blue"]
+
+
 async def test_a_vmi_without_a_vm_asks_in_its_own_annotations(both: Tenant) -> None:
     template = vm(networks=TWO)["spec"]["template"]["spec"]
     metadata = {"name": "alone", "annotations": asking(red=[{"destination": "10.9.0.0/16"}])}
