@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import eventually
+from tests.attach.rig import eventually, inside
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines, Session
 
 pytestmark = pytest.mark.system
@@ -54,6 +54,38 @@ async def test_what_cannot_be_plugged_in_is_left_alone(world: Machines) -> None:
         assert "br-int" in networks.statuses["c"].message
     assert world.on(NIC) == before
     assert world.bridges == ["br-int"]
+
+
+async def test_members_of_others_are_refused_and_those_others_taken(world: Machines) -> None:
+    world.ip("link add br0 type bridge", f"link set {SECOND} master br0", "link set br0 up")
+    world.ip("address add 10.8.0.5/24 dev br0", "tuntap add tap0 mode tap", f"link add mv0 link {NIC} type macvlan")
+    async with world.networks() as networks:
+        networks.want({"a": SECOND, "b": "tap0", "c": "mv0", "d": "br0"})
+        await networks.reconcile()
+        assert {name: status.reason for name, status in networks.statuses.items()} == {
+            "a": "NicInUse",
+            "b": "NicUnsuitable",
+            "c": "NicUnsuitable",
+            "d": "Plugged",
+        }
+        assert any("10.8.0.5" in entry for entry in world.on("br-d")["entries"])
+        networks.want({})
+        await networks.reconcile()
+    assert any("10.8.0.5" in entry for entry in world.on("br0")["entries"])
+
+
+async def test_what_is_put_upon_a_plugged_in_nic_is_heard(world: Machines) -> None:
+    async with world.networks() as networks:
+        networks.want({"blue": NIC})
+        await networks.reconcile()
+        world.ip(
+            f"link add mv0 link {NIC} type macvlan mode bridge", "address add 10.7.0.60/24 dev mv0", "link set mv0 up"
+        )
+        await networks.reconcile()
+        assert networks.statuses["blue"].ready
+        Session(world, "10.7.0.60").end()
+        assert inside(world.node.name, "-s", "link", "show", "mv0")[0]["stats64"]["rx"]["packets"]
+        Session(world).end()
 
 
 async def test_what_the_os_puts_onto_the_nic_is_moved_too(world: Machines) -> None:

@@ -23,6 +23,10 @@ _LOOPBACK, _PROMISCUOUS, _LOWER_UP = 0x8, 0x100, 0x10000
 _OWN_KINDS = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
 """Links that live on another one of the same namespace, and would lose their traffic with it."""
 
+_OWN_ADDRESS_ONLY = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
+_NO_NICS = frozenset({"tun", "openvswitch", "vrf", "ifb"})
+_ETHERNET = 1
+
 
 class Refusal(Exception):  # noqa: N818 - says what happened
     """A NIC is not plugged in. ``reason`` is one word for programs; the message says what, where, and what to do."""
@@ -54,6 +58,7 @@ class Nic:
     index: int
     mac: str
     mtu: int
+    ethernet: bool
     kind: str
     """The driver's kind, such as bond or veth; empty for a piece of hardware."""
     up: bool
@@ -86,6 +91,7 @@ class Nic:
             index=index,
             mac=str(message.get_attr("IFLA_ADDRESS") or ""),
             mtu=int(message.get_attr("IFLA_MTU") or 0),
+            ethernet=message["ifi_type"] == _ETHERNET,
             kind=_kind(message),
             up=bool(message["flags"] & 1),
             carrier=bool(message["flags"] & _LOWER_UP),
@@ -115,6 +121,15 @@ def check(nic: Nic | None, name: str, *, bridge: str, port_of: str) -> Nic:
         raise Refusal("NicUnsuitable", f"{name} is the loopback interface; name a NIC of the physical network")
     if nic.wireless:
         raise Refusal("NicUnsuitable", f"{name} is wireless, and its access point takes frames of one address only")
+    if nic.kind in _NO_NICS:
+        raise Refusal("NicUnsuitable", f"{name} is a virtual interface ({nic.kind}); name a NIC")
+    if nic.kind in _OWN_ADDRESS_ONLY:
+        raise Refusal(
+            "NicUnsuitable",
+            f"{name} ({nic.kind}) takes frames of its own address only; name the NIC below it, or another one",
+        )
+    if not nic.ethernet or not nic.mac:
+        raise Refusal("NicUnsuitable", f"{name} has no Ethernet address; name a NIC")
     if port_of and port_of != bridge:
         raise Refusal("NicInUse", f"{name} is a port of OVS bridge {port_of}; take it out there, or name another NIC")
     if nic.master and not (port_of == bridge and nic.master == "ovs-system"):
@@ -125,10 +140,6 @@ def check(nic: Nic | None, name: str, *, bridge: str, port_of: str) -> Nic:
             f"{name} carries {', '.join(nic.uppers)}, which would lose their traffic: remove them first "
             "(a ClusterSubnet's vlan needs no VLAN interface), or name another NIC",
         )
-    if nic.kind in {"tun", "openvswitch"}:
-        raise Refusal("NicUnsuitable", f"{name} is a virtual interface ({nic.kind}); name a NIC")
-    if not nic.mac:
-        raise Refusal("NicUnsuitable", f"{name} has no Ethernet address; name a NIC")
     return nic
 
 

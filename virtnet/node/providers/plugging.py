@@ -208,6 +208,12 @@ class Plugging:
             raise OSError(error.code, str(error)) from error
 
     async def hear_once(self, record: Record) -> None:
-        """Also where an earlier process did so: it ended with that one."""
-        if self.bridges.userspace:
+        """Also where an earlier process did so: it ended with that one.
+
+        What somebody has put upon the NIC since, say a VLAN interface, is to hear it all the same.
+        """
+        nic = await self.find(record.nic)
+        if nic is not None and nic.uppers:
+            self.hearing.open(record.nic)
+        elif self.bridges.userspace:
             await self.hearing.shut(record.nic)
