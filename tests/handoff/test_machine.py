@@ -116,6 +116,7 @@ def test_arms_as_soon_as_the_target_pod_has_a_node() -> None:
     decision = decide(facts(migrations=(Migration(uid="m1", phase="Pending"),)))
     assert decision.options.requested == ("ch1", "ch2")
     assert decision.options.strategy == ""
+    assert "bind the port on node2" in decision.wait
     written = Journal.read(decision.options.journal)
     assert written is not None
     assert (written.state, written.source, written.pod, written.target) == (State.ARMED, "node1", "src", "node2")
@@ -135,6 +136,11 @@ def test_a_target_without_a_gate_is_armed_with_the_strongest_strategy_of_its_ovn
     given = {"gateless": {"node2": "an old kernel"}, "strategies": {"node1": "rarp", "node2": "rarp,garp,na"}}
     assert decide(facts(**given)).options.strategy == "rarp,garp,na"
     assert decide(facts(**{**given, "gateless": {}})).options.strategy == ""
+
+
+def test_a_guest_that_left_for_good_is_where_it_went_should_the_database_be_lost_then() -> None:
+    lost = {"options": ChassisOptions(), "binding": Binding(), "instance": replace(RUNNING, state=LEFT)}
+    assert decide(facts(**lost)).options == ChassisOptions(requested=("ch2",))
 
 
 def test_a_source_without_a_gate_does_not_matter() -> None:
@@ -163,6 +169,8 @@ def test_what_the_nodes_tell_on_the_way_is_not_written_to_ovn() -> None:
             {"binding": replace(BOUND, requested_additional=frozenset({"ch3"}))}, id="previous target not left"
         ),
         pytest.param({"options": ChassisOptions()}, id="source not written yet"),
+        pytest.param({"instance": None}, id="the instance has not been heard of yet"),
+        pytest.param({"instance": replace(RUNNING, phase="Failed")}, id="the instance has ended"),
         pytest.param({"chassis": {"node1": "ch1"}}, id="target has no chassis"),
     ],
 )
@@ -432,10 +440,87 @@ def test_a_node_that_lost_its_chassis_name_keeps_what_stands() -> None:
     assert decide(facts(chassis={}, pods=(SOURCE,), migrations=())).options == SINGLE
 
 
-def test_release_is_asked_of_the_source_only_once_the_guest_has_left_it() -> None:
-    assert decide(facts(options=options(State.ARMED), binding=BOTH)).release == ""
-    assert decide(facts(options=options(State.RELEASING), binding=BOTH)).release == "node1"
-    assert decide(facts(options=options(State.ROLLING_BACK), binding=BOTH)).release == ""
+@pytest.mark.parametrize(
+    ("state", "given", "release", "again", "wait"),
+    [
+        pytest.param(State.ARMED, {}, "", None, "the guest to run on node2", id="armed"),
+        pytest.param(State.RELEASING, {}, "node1", RELEASE_TIMEOUT, "node1 to let go", id="releasing"),
+        pytest.param(
+            State.RELEASING,
+            {"binding": replace(BOTH, chassis="")},
+            "node1",
+            None,
+            "OVN to bind the port on node2 alone",
+            id="released",
+        ),
+        pytest.param(
+            State.COMMITTING, {}, "node1", SETTLE_TIMEOUT, "OVN to bind the port on node2 alone", id="committing"
+        ),
+        pytest.param(
+            State.COMMITTING,
+            {"binding": Binding(chassis="ch2")},
+            "node1",
+            UNASKED_AFTER,
+            "node2 to ask the guest",
+            id="settled: the source must not take it back",
+        ),
+        pytest.param(State.ROLLING_BACK, {}, "", SETTLE_TIMEOUT, "OVN to leave node2", id="rolling back"),
+    ],
+)
+def test_release_is_asked_of_the_source_only_once_the_guest_has_left_it(
+    state: State, given: dict[str, object], release: str, again: timedelta | None, wait: str
+) -> None:
+    decision = decide(facts(**{"options": options(state), "binding": BOTH, **given}))
+    assert (decision.release, decision.again) == (release, again)
+    assert wait in decision.wait
+
+
+@pytest.mark.parametrize(
+    ("bound", "given", "wait", "patient"),
+    [
+        pytest.param(None, {"binding": BOUND}, "OVN to know chassis ch2", False, id="OVN does not know the target"),
+        pytest.param(
+            None,
+            {"binding": replace(BOUND, requested_additional=frozenset({"ch2"}))},
+            "OVN to bind the port on node2 too",
+            False,
+            id="OVN knows it and has not followed",
+        ),
+        pytest.param(None, {"binding": BOTH}, "the guest to run on node2", True, id="now it has"),
+        pytest.param(NOW, {"binding": BOUND}, "the guest to run on node2", True, id="it had before"),
+        pytest.param(
+            NOW,
+            {"binding": BOTH, "instance": replace(RUNNING, state=LEFT)},
+            "left node1 for good",
+            False,
+            id="post-copy: nobody may take long any more",
+        ),
+    ],
+)
+def test_an_armed_port_says_what_it_waits_for(
+    bound: datetime | None, given: dict[str, object], wait: str, *, patient: bool
+) -> None:
+    decision = decide(facts(options=options(State.ARMED, bound=bound), **given))
+    assert wait in decision.wait
+    assert decision.patient is patient
+
+
+@pytest.mark.parametrize("state", [State.COMMITTING, State.ROLLING_BACK])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"chassis": ""}, id="nobody has it"),
+        pytest.param({"chassis": "ch3"}, id="another has it"),
+        pytest.param({"additional": frozenset({"ch3"})}, id="another has it, too"),
+        pytest.param({"requested_additional": frozenset({"ch3"})}, id="another is still to have it"),
+        pytest.param({"activated": frozenset({"ch2"})}, id="its flag stands"),
+    ],
+)
+def test_does_not_end_before_ovn_has_followed(state: State, changes: dict[str, object]) -> None:
+    chassis = "ch2" if state is State.COMMITTING else "ch1"
+    done = Binding(chassis=chassis)
+    assert decide(facts(options=options(state), binding=done, told=HEARD)).ended is not None
+    assert decide(facts(options=options(state), binding=replace(done, **changes), told=HEARD)).ended is None
 
 
 def test_the_journal_survives_its_own_external_ids() -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState, Told
-from virtnet.handoff.journal import Journal
-from virtnet.handoff.machine import SILENT_AFTER, UNASKED_AFTER, Ending, Outcome, decide
+from virtnet.handoff.journal import Journal, State
+from virtnet.handoff.machine import RELEASE_TIMEOUT, SILENT_AFTER, UNASKED_AFTER, Ending, Outcome, decide
 from virtnet.handoff.options import ChassisOptions
 
 CHASSIS = {f"node{n}": f"ch{n}" for n in (1, 2, 3)}
@@ -324,12 +324,19 @@ class World:
             told=self.seen.told,
             now=self.now,
         )
+        before = Journal.read(self.options.journal)
         decision = decide(facts)
         if decision.ended is not None:
             self.judge(decision.ended)
         journal = Journal.read(decision.options.journal)
         if decision.release and journal is not None and journal.migration == self.current:
             assert self.place != decision.release, "let go of under the guest's feet"
+        if journal is not None and journal.state is State.COMMITTING and before and before.state is State.RELEASING:
+            late = self.now - before.since >= RELEASE_TIMEOUT
+            assert late or self.seen.binding.chassis != journal.source_chassis, "the source lets go first"
+        if journal is not None and before is None:
+            assert not self.seen.binding.activated, "the target would start unblocked"
+            assert not self.seen.binding.requested_additional, "OVN has yet to leave the last target"
         self.options, self.released = decision.options, decision.release
         self.binding = replace(self.binding, additional=self.binding.additional - decision.evict)
 
