@@ -62,7 +62,7 @@ class PodMarker:
         elif instance:
             made = await self._launchers.attachments(pod, instance, fresh, dry_run=dry_run)
         else:
-            made = await self._ordinary(pod, fresh, dry_run=dry_run)
+            made = await self._ordinary(pod, fresh, every=members, dry_run=dry_run)
         found = {interface: (kept | made)[interface] for interface in members}
         return _ATTACHMENTS.dump_json(found, by_alias=True, exclude_defaults=True).decode() if found else None
 
@@ -95,12 +95,14 @@ class PodMarker:
             members[selection.interface] = self._networks.member(selection, network)
         return members
 
-    async def _ordinary(self, pod: Body, members: Mapping[str, Member], *, dry_run: bool) -> Attachments:
+    async def _ordinary(
+        self, pod: Body, members: Mapping[str, Member], *, every: Mapping[str, Member], dry_run: bool
+    ) -> Attachments:
         """An ordinary pod: its NICs get addresses as a VM's do, and give them back when it is gone."""
         namespace = pod["metadata"]["namespace"]
         owner = Owner(kind="Pod", name=pod["metadata"]["name"], stateful_set=owning_stateful_set(pod))
         pools = {member.subnet.ref: member.pools for member in members.values()}
-        routes = pod_routes(pod, members)
+        routes = pod_routes(pod, every)
         asked = {interface: await self._asked(member, namespace) for interface, member in members.items()}
         wants = without_twins(
             want(

@@ -11,7 +11,7 @@ from tests.pinning.inputs import vm
 from tests.pinning.test_pods import BLUE, attachments, launcher, pod
 from virtnet.api.multus import NETWORKS
 from virtnet.api.names import PINNED, ROUTES, pod_interface
-from virtnet.kube.kinds import VMIS, VMS
+from virtnet.kube.kinds import PODS, VMIS, VMS
 
 FAR = {"destination": "192.168.0.0/16", "gateway": "10.0.0.9"}
 RED = pod_interface("red")
@@ -125,6 +125,14 @@ async def test_a_pod_asks_by_its_interfaces(both: Tenant) -> None:
         {"destination": "10.200.0.0/16", "gateway": "10.1.0.8"},
         {"destination": "172.16.0.0/12", "gateway": "10.1.0.7"},
     ]
+
+
+async def test_a_pod_with_routes_gets_a_further_nic(both: Tenant) -> None:
+    made = await both.pod(pod(annotations=asking(net1=[FAR])))
+    patch = {"metadata": {"annotations": {NETWORKS: "blue-net, red-net"}}}
+    found = attachments(await both.cluster.patch(PODS, "web", patch, both.namespace))
+    assert found["net1"] == attachments(made)["net1"]
+    assert set(found) == {"net1", "net2"}
 
 
 async def test_the_next_hop_is_told_no_route_by_itself(both: Tenant) -> None:
