@@ -75,6 +75,13 @@ def test_what_is_no_list_of_routes(value: Any) -> None:
         read_requests(value)
 
 
+def test_a_next_hop_is_nobodys_by_choice() -> None:
+    (pool,) = pools_of(subnet("10.0.0.0/29", routes=[{"destination": "192.168.0.0/16", "gateway": "10.0.0.4"}]))
+    offered = [f"10.0.0.{n}" for n in range(8) if pool.offers(f"10.0.0.{n}")]
+    assert offered == ["10.0.0.2", "10.0.0.3", "10.0.0.5", "10.0.0.6"]
+    assert pool.refuse("10.0.0.4", "demo/router") is None, "it may ask"
+
+
 def test_more_than_dhcp_has_room_for() -> None:
     routes = [{"destination": f"192.168.{n}.0/24", "gateway": "10.0.0.9"} for n in range(40)]
     most = (OPTION_BYTES - 5) // 8

@@ -27,7 +27,8 @@ class Pool:
     reservations: Mapping[str, str]
     """Address in canonical form -> ``namespace/name`` of the VM that it is kept for."""
     free: tuple[Interval, ...]
-    """What is handed out automatically: ranges without excludes, reservations, gateway, network and broadcast."""
+    """What is handed out automatically: ranges without excludes, reservations, next hops, gateway, network and
+    broadcast."""
 
     @classmethod
     def of(
@@ -39,11 +40,15 @@ class Pool:
         excludes: Iterable[Interval],
         own: Iterable[Address],
         reservations: Mapping[Address, str],
+        hops: Iterable[Address] = (),
     ) -> Self:
-        """The pool of a network, whose parts all lie in it. No ``ranges``: all of it."""
+        """The pool of a network, whose parts all lie in it. No ``ranges``: all of it.
+
+        ``hops``: machines that guests are told to route by. They may ask for their addresses, others get them not.
+        """
         whole = (int(network.network_address), int(network.broadcast_address))
         excludes, own = tuple(excludes), frozenset(own)
-        single = (network.network_address, gateway, *_broadcast(network), *own, *reservations)
+        single = (network.network_address, gateway, *_broadcast(network), *own, *reservations, *hops)
         taken = _merge((*excludes, *((int(address), int(address)) for address in single)))
         return cls(
             network,

@@ -31,7 +31,8 @@ def pools_of(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
     ranges = [_interval("ranges", text, networks) for text in spec.ranges]
     excludes = [_interval("excludes", text, networks) for text in spec.excludes]
     reservations = _reservations(subnet, networks)
-    for hop, route in zip(_addresses("routes", (route.gateway for route in spec.routes)), spec.routes, strict=True):
+    hops = _addresses("routes", (route.gateway for route in spec.routes))
+    for hop, route in zip(hops, spec.routes, strict=True):
         if _host("routes", hop, networks).version != ip_network(route.destination).version:
             raise InvalidSubnet(f"routes: {route.destination} by {route.gateway}: they are of different families")
     if (needed := option_bytes(spec.routes) + DEFAULT_BYTES) > OPTION_BYTES:
@@ -46,6 +47,7 @@ def pools_of(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
             excludes=[interval for version, interval in excludes if version == network.version],
             own=[address for address in own if address.version == network.version],
             reservations={address: vm for address, vm in reservations.items() if address.version == network.version},
+            hops=[hop for hop in hops if hop.version == network.version],
         )
         for network in networks
     )
