@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.attach.rig import MAC, Node, eventually, inside, journaled, run
+from tests.attach.rig import MAC, SECONDS, Node, eventually, inside, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
 from virtnet.node import geneve
 from virtnet.node.drains import is_word
@@ -150,27 +150,56 @@ async def test_the_controller_opens_it(
     assert bool(tables(node)) is shut
 
 
-@pytest.mark.parametrize("arrived", [True, False])
-async def test_the_source_is_told_of_a_guest_that_is_here_and_of_no_other(
-    gates: Gates, node: Node, *, arrived: bool
-) -> None:
+PATH = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="s" * 32)
+
+
+async def source_node(node: Node) -> socket.socket:
+    """What hears the word there."""
+
     def listen(_: Any) -> socket.socket:
         far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         far.bind(("127.0.0.1", geneve.PORT))
         return far
 
     run("ip", "-n", node.name, "link", "set", "lo", "up")
-    path = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="s" * 32)
-    part = TARGET.model_copy(update={"path": path})
-    with await within(f"/run/netns/{node.name}", listen) as far:
+    return await within(f"/run/netns/{node.name}", listen)
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_the_source_is_told_of_a_guest_that_is_here_and_of_no_other(
+    gates: Gates, node: Node, *, arrived: bool
+) -> None:
+    part = TARGET.model_copy(update={"path": PATH})
+    with await source_node(node) as far:
         await gates.follow({PORT: part}, "127.0.0.1")
         await gates.follow({PORT: part.model_copy(update={"open": True})} if arrived else {}, "127.0.0.1")
         assert tables(node) == []
         if arrived:
-            assert is_word((await asyncio.get_running_loop().sock_recv(far, 2048))[16:], path.token)
+            assert is_word((await asyncio.get_running_loop().sock_recv(far, 2048))[16:], PATH.token)
         else:
             with pytest.raises(BlockingIOError):
                 far.recv(2048)
+
+
+@pytest.mark.parametrize("told_open", [True, False])
+async def test_a_guest_that_is_heard_before_there_is_a_way_to_its_source(
+    gates: Gates, node: Node, monkeypatch: pytest.MonkeyPatch, *, told_open: bool
+) -> None:
+    heard, connect = asyncio.Event(), Gates._connect
+    gates.on_open(lambda _: heard.set())
+
+    async def connect_late(*arguments: Any) -> None:
+        await send(f"/run/netns/{node.name}-p{node.made}", "pod1", frame(MAC, PEER))
+        await heard.wait()
+        await connect(*arguments)
+
+    monkeypatch.setattr(Gates, "_connect", connect_late)
+    part = TARGET.model_copy(update={"path": PATH, "open": told_open})
+    with await source_node(node) as far:
+        await gates.follow({PORT: part}, "127.0.0.1")
+        async with asyncio.timeout(SECONDS):
+            said = (await asyncio.get_running_loop().sock_recv(far, 2048))[16:]
+        assert is_word(said, PATH.token)
 
 
 async def test_a_handoff_that_nobody_speaks_of_does_not_keep_it_shut(

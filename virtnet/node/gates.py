@@ -56,6 +56,10 @@ class _Gate:
             with contextlib.suppress(OSError):  # then nothing is drained
                 self.tunnel.send(word(self.mac, self.token))
 
+    def close_tunnel(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.close()
+
 
 @dataclass
 class Gates:
@@ -120,6 +124,11 @@ class Gates:
             gate.asked = gate.asked or current
             if current and part is not None and part.path is not None and gate.tunnel is None and local:
                 await self._connect(gate, part.path, local)
+                if self._shut.get(id_) is not gate:  # its guest was heard meanwhile, with nobody to tell
+                    gate.tell()
+                    gate.close_tunnel()
+            if self._shut.get(id_) is not gate:
+                continue
             waits = not gate.asked and now - gate.since < FORGOTTEN_SECONDS
             if not waits and not (current and part is not None and not part.open):
                 log.info("gate opened, as told", port=gate.port, nic=str(id_))
@@ -172,11 +181,11 @@ class Gates:
             callback(id_)
 
     async def _connect(self, gate: _Gate, path: HandoffPath, local: str) -> None:
+        gate.token = path.token
         try:
             gate.tunnel = await inside(self.here, lambda _: Tunnel.to(path, local))
         except OSError as error:
             log.warning("the source will not be told", port=gate.port, error=str(error))
-        gate.token = path.token
 
     @staticmethod
     async def _remove(gate: _Gate | None, *, arrived: bool = False) -> None:
@@ -187,5 +196,4 @@ class Gates:
         await asyncio.to_thread(gate.table.close)  # the kernel waits for all that is under way
         if arrived:
             gate.tell()
-        if gate.tunnel is not None:
-            gate.tunnel.close()
+        gate.close_tunnel()
