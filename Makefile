@@ -42,8 +42,8 @@ test: setup ## Every test, with real daemons and virtual machines. Needs root.
 demo: setup ## Watch VMs keep their addresses over a live migration. Needs root; writes $DEMO_JSON.
 	@DEMO_JSON="$(DEMO_JSON)" $(PYTHON) -m virtnet.lab.demo
 
-chaos: setup ## Random faults in a lab, and what must hold after them. SEED=... FAULTS=1000 SECONDS=3600. Needs root.
-	@$(PYTHON) -m virtnet.lab.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),1000) --seconds $(or $(SECONDS),3600)
+chaos: setup ## Random faults in a lab, and what must hold after them. SEED=... FAULTS=1000 BATCH=10 SECONDS=3600. Needs root.
+	@$(PYTHON) -m virtnet.lab.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),1000) --batch $(or $(BATCH),10) --seconds $(or $(SECONDS),3600)
 
 lab: setup ## Leave a lab up to play with. Needs root.
 	@virtnet lab up

@@ -29,6 +29,6 @@ def test_every_kind_of_fault_happens() -> None:
 def test_after_random_faults_nothing_is_lost_leaked_or_doubled() -> None:
     said = io.StringIO()
     with redirect_stdout(said):
-        code = run(Options(seed=7, faults=30, seconds=60, lab="chaostest", keep=False))
+        code = run(Options(seed=7, faults=30, batch=10, seconds=60, lab="chaostest", keep=False))
     assert code == 0, said.getvalue()
-    assert said.getvalue().startswith("chaos: make chaos SEED=7 FAULTS=30")
+    assert said.getvalue().startswith("chaos: make chaos SEED=7 FAULTS=30 BATCH=10")

@@ -124,14 +124,18 @@ def test_two_controllers_that_both_believe_they_lead(lab: Endings) -> None:
 
 
 def test_what_earlier_migrations_left_is_collected_meanwhile(lab: Endings) -> None:
-    to = lab.other(lab.home())
+    source = lab.home()
+    to = lab.other(source)
+    for there in (to, source):
+        lab.begin(to=there)
+        lab.ended("Committed", node=there)
     with lab.held(State.ARMED, to=to):
         ended = [pod for pod in lab.launchers("one") if pod["status"]["phase"] == "Succeeded"]
         assert ended
         for pod in ended:
             lab.delete(PODS, pod["metadata"]["name"])
-        for migration in lab.finished("one"):
-            lab.delete(VMIMS, migration)
+        for name in lab.finished("one"):
+            lab.delete(VMIMS, name)
     lab.ended("Committed", node=to)
 
 

@@ -27,13 +27,14 @@ class Options:
 
     seed: int
     faults: int
+    batch: int
     seconds: float
     lab: str
     keep: bool
 
     @property
     def replay(self) -> str:
-        return f"make chaos SEED={self.seed} FAULTS={self.faults}"
+        return f"make chaos SEED={self.seed} FAULTS={self.faults} BATCH={self.batch}"
 
 
 def run(options: Options) -> int:
@@ -58,7 +59,7 @@ def _play(arena: Arena, options: Options) -> bool:
     if wrong := _settle(arena):
         return _violated(options, 0, [], wrong)
     faults = Faults(arena)
-    for number, batch in enumerate(plan.batches(options.seed, options.faults), start=1):
+    for number, batch in enumerate(plan.batches(options.seed, options.faults, options.batch), start=1):
         if time.monotonic() - began > options.seconds:
             print(f"chaos: {options.seconds:.0f} s are over")
             break
@@ -104,13 +105,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="virtnet.lab.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--faults", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=plan.BATCH, help="how many come within six seconds")
     parser.add_argument("--seconds", type=float, default=3600, help="begin no further batch after so long")
     parser.add_argument("--lab", default="chaos", help="the lab's name; one of this name is taken down first")
     parser.add_argument("--keep", action="store_true", help="leave the lab up when something does not hold")
     parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
     chosen = vars(parser.parse_args())
     if chosen.pop("plan"):
-        for batch in plan.batches(chosen["seed"], chosen["faults"]):
+        for batch in plan.batches(chosen["seed"], chosen["faults"], chosen["batch"]):
             print(*batch, sep="\n")
         return 0
     return run(Options(**chosen))

@@ -33,6 +33,7 @@ KINDS = {
 """What can happen, and how often beside the others. Migrations are no faults, but what the faults are to hit."""
 
 BATCH = 10
+"""How many faults come together, unless one asks for more."""
 SPREAD = 6.0
 """Seconds over which the faults of a batch are spread."""
 LONGEST = 3.0
@@ -55,11 +56,11 @@ class Fault:
         return f"{self.at:4.1f} s  {self.kind} {self.victim}{lasting}"
 
 
-def batches(seed: int, faults: int) -> Iterator[list[Fault]]:
+def batches(seed: int, faults: int, together: int = BATCH) -> Iterator[list[Fault]]:
     """Batches of faults, in time order. Each begins with a migration: there is something to hit."""
     dice = random.Random(seed)
     while faults > 0:
-        size = min(BATCH, faults)
+        size = min(together, faults)
         first = Fault(0.0, "migrate", dice.choice(VMS))
         yield sorted([first, *(_fault(dice) for _ in range(size - 1))])
         faults -= size
