@@ -38,7 +38,10 @@ class World:
         self.serial = 0
         self.options = ChassisOptions()
         self.binding = Binding()
-        self.interfaces: set[str] = set()
+        self.nics: dict[str, str] = {}
+        """Pod -> chassis of NICs that claim the port."""
+        self.let_go: set[str] = set()
+        """Pods whose NICs have let go of the port for good."""
         self.dead: set[str] = set()
         self.unknown: set[str] = set()
         self.chassis = dict(CHASSIS)
@@ -47,7 +50,8 @@ class World:
         self._migrations: dict[str, Migration] = {}
         self.current = ""
         self.told: dict[str, Told] = {}
-        self.released = ""
+        self.asked: tuple[str, str] = ("", "")
+        """Node and pod that were last asked to let go: the node may do so at any time."""
         self.endings: list[Ending] = []
         self.on_target = False
         self.start()
@@ -95,12 +99,12 @@ class World:
             self.serial += 1
             self.instance = Instance(uid=f"i{self.serial}", node="node1", phase="Running")
             self._pods[f"p{self.serial}"] = LauncherPod(name=f"p{self.serial}", node="node1")
-            self.interfaces.add("ch1")
+            self.nics[f"p{self.serial}"] = "ch1"
             self.current, self.on_target = "", False
 
     def stop(self) -> None:
         self.instance, self._pods, self._migrations = None, {}, {}
-        self.interfaces, self.current, self.on_target = set(), "", False
+        self.nics, self.current, self.on_target = {}, "", False
 
     def proceed(self) -> None:
         """The next thing that happens to a VM that is migrated again and again."""
@@ -132,11 +136,11 @@ class World:
         if target and not target.node:
             node = next(n for n in ("node3", "node2", "node1") if n != self.instance.node and n not in self.dead)
             self._pods[target.name] = replace(target, node=node)
-            self.interfaces.add(CHASSIS[node])
+            self.nics[target.name] = CHASSIS[node]
 
     def hand_off(self) -> None:
         target = self.underway
-        if target and target.node and not self.handed_off and CHASSIS[target.node] in self.binding.additional:
+        if target and target.node and not self.handed_off and self._bound_at(target.node):
             self._migrations[self.current] = Migration(uid=self.current, phase="Running")
             self.instance = replace(self.instance, state=MigrationState(uid=self.current))
 
@@ -186,7 +190,7 @@ class World:
                 self.failed()
             else:
                 del self._pods[target.name]
-                self._drop_interface(target)
+                self.nics.pop(target.name, None)
             self._migrations.pop(self.current)
 
     def node_dies(self) -> None:
@@ -200,7 +204,8 @@ class World:
         self.chassis = dict(CHASSIS)
         self.dead.clear()
         self.unknown.clear()
-        self.interfaces = {CHASSIS[pod.node] for pod in self.pods if pod.node and not pod.terminal}
+        live = [pod for pod in self.pods if pod.node and not pod.terminal and pod.name not in self.let_go]
+        self.nics = {pod.name: CHASSIS[pod.node] for pod in live}
 
     def noticed(self) -> None:
         """Kubernetes and KubeVirt find out about dead nodes."""
@@ -232,7 +237,7 @@ class World:
         main, additional = (wanted[0], frozenset(wanted[1:]) - self.unknown) if wanted else ("", frozenset())
         old = self.binding
         dead = {CHASSIS[node] for node in self.dead}
-        able = self.interfaces - dead - self.unknown
+        able = {*self.nics.values()} - dead - self.unknown
         if wanted:
             stays = old.chassis if old.chassis in dead else ""
             chassis = main if main in able else main if main == stays else stays
@@ -274,9 +279,11 @@ class World:
         self.told.pop(self.current, None)
 
     def release(self) -> None:
-        """The source's node does what it was asked; what it had is another's by now if the guest came back."""
-        if self.released and self.released not in self.dead and self.place != self.released:
-            self.interfaces.discard(CHASSIS[self.released])
+        """The source's node does what it was asked, perhaps long after: the guest may be back there, in another pod."""
+        node, pod = self.asked
+        if node not in self.dead:
+            self.nics.pop(pod, None)
+            self.let_go.add(pod)
 
     def wipe(self) -> None:
         """Somebody deletes the northbound database."""
@@ -285,13 +292,13 @@ class World:
     def tick(self) -> None:
         self.now += timedelta(seconds=3)
 
+    def _bound_at(self, node: str) -> bool:
+        """What CNI ADD waits for; that a node has the port may be left of an earlier handoff."""
+        return CHASSIS[node] in {self.binding.chassis, *self.binding.additional}
+
     def _end(self, pod: LauncherPod) -> None:
         self._pods[pod.name] = replace(pod, terminal=True)
-        self._drop_interface(pod)
-
-    def _drop_interface(self, pod: LauncherPod) -> None:
-        if not any(p.node == pod.node for p in self.pods if not p.terminal):
-            self.interfaces.discard(CHASSIS.get(pod.node, ""))
+        self.nics.pop(pod.name, None)
 
     def _lose_guest(self) -> None:
         self.instance = replace(self.instance, phase="Failed")
@@ -337,7 +344,9 @@ class World:
         if journal is not None and before is None:
             assert not self.seen.binding.activated, "the target would start unblocked"
             assert not self.seen.binding.requested_additional, "OVN has yet to leave the last target"
-        self.options, self.released = decision.options, decision.release
+        self.options = decision.options
+        if decision.release and journal is not None:
+            self.asked = decision.release, journal.pod
         self.binding = replace(self.binding, additional=self.binding.additional - decision.evict)
 
     def judge(self, ending: Ending) -> None:
