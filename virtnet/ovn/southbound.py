@@ -28,7 +28,6 @@ _WANTED = {
         _REQUESTED,
         "options",
         "up",
-        "external_ids",
         "datapath",
         "tunnel_key",
     ),
@@ -36,7 +35,7 @@ _WANTED = {
     _CHASSIS: ("name", "hostname", "encaps"),
 }
 _OURS = {_PORTS: [["external_ids", "includes", ["map", [[OWNER, OWNER_VALUE]]]]]}
-"""northd copies the external_ids of a logical switch port to its binding."""
+"""northd copies the external_ids of a logical switch port to its binding. Only the server looks at them."""
 
 _ACTIVATED = "additional-chassis-activated"
 
