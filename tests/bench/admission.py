@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from aiohttp import web
 
-from tests.bench.figures import publish
+from tests.bench.figures import begin, publish
 from tests.conftest import load_definitions
 from tests.pinning.inputs import vm
 from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Subnet, SubnetRef
@@ -184,6 +184,7 @@ async def bench(server: ControlPlane, state: Path, figures: Figures) -> None:
 
 
 def main(leases: int = 10_000, vms: int = 500) -> None:
+    begin()
     figures = Figures(leases=leases, vms=vms)
     with tempfile.TemporaryDirectory() as folder:
         server = ControlPlane.local(Path(folder))

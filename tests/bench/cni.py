@@ -22,13 +22,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.attach.rig import Node
-from tests.bench.figures import publish
+from tests.bench.figures import begin, publish
 from virtnet.node.daemon import install_plugin
 
 CONFIG = '{"cniVersion":"1.1.0","name":"blue-net","type":"virtnet-cni","subnet":"blue"}'
 
 
 def main() -> None:
+    begin()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     runs = parser.parse_args().runs

@@ -1,11 +1,15 @@
 """What benchmarks have found: a table for people, and a part of the JSON file that $BENCH_JSON names."""
 
 import json
+import logging
 import os
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +24,12 @@ GOALS = {
     "cni.daemon_p95_ms": 30,
 }
 """The most that a figure may be; a negative goal is the least that it may be."""
+
+
+def begin() -> None:
+    """Print nothing but figures and warnings, and end at SIGTERM as at Ctrl-C: what was started is stopped."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def publish(title: str, figures: Mapping[str, float]) -> None:

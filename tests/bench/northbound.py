@@ -8,7 +8,6 @@ rows, column by column, written by ovsdbapp's IDL in one transaction.
 
 import asyncio
 import gc
-import logging
 import pickle
 import subprocess
 import sys
@@ -24,11 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import structlog
 from ovsdbapp.backend.ovs_idl import command, connection
 from ovsdbapp.schema.ovn_northbound.impl_idl import OvnNbApiIdlImpl
 
-from tests.bench.figures import publish
+from tests.bench.figures import begin, publish
 from tests.topology.samples import VPC, port, subnet
 from virtnet.api import Resource
 from virtnet.controllers.metrics import Metrics
@@ -163,7 +161,7 @@ def write_raw(rows: Path, folder: Path) -> float:
 
 
 def main(ports: int = 10_000, subnets: int = 40) -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    begin()
     with tempfile.TemporaryDirectory() as folder:
         ours = Path(folder, "ours")
         found = asyncio.run(measure(ports, subnets, ours))

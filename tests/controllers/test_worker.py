@@ -106,3 +106,26 @@ async def test_whatever_is_urgent_is_one_batch():
     worker.nudge(keys)
     async with running(worker), asyncio.timeout(10):
         assert await batches.get() == keys
+
+
+async def test_what_waits_is_counted_until_it_is_done():
+    go = asyncio.Semaphore(0)
+
+    async def batch(keys: frozenset[str]) -> frozenset[str]:
+        await go.acquire()
+        return frozenset()
+
+    async def single(_: str) -> None:
+        await go.acquire()
+
+    for worker in (Batches("test", batch), Singles("test", single)):
+        worker.nudge(["a", "b"])
+        worker.audit(["c"])
+        assert worker.waiting() == 3
+        async with running(worker), asyncio.timeout(10):
+            await asyncio.sleep(0)
+            worker.nudge(["d"])
+            assert worker.waiting() == 4
+            while worker.waiting():
+                go.release()
+                await asyncio.sleep(0)

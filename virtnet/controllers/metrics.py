@@ -21,6 +21,9 @@ class Metrics:
         self.pinned = Gauge("virtnet_pinned_addresses", "Leased addresses, MACs included.", registry=self.registry)
         self.ports = Gauge("virtnet_ports", "Ports.", registry=self.registry)
         self.connected = Gauge("virtnet_ovn_connected", "Whether OVN's databases answer.", registry=self.registry)
+        self.waiting = Gauge(
+            "virtnet_waiting_keys", "Keys that a worker has still to look at.", ["worker"], registry=self.registry
+        )
         self.transactions = Histogram(
             "virtnet_ovn_transaction_duration_seconds",
             "Northbound transactions.",

@@ -141,6 +141,8 @@ class Controller:
         metrics.stuck.set_function(lambda: self.rows.waits.count(datetime.now(UTC)))
         metrics.ports.set_function(lambda: len(store.ports))
         metrics.connected.set_function(lambda: northbound.connected and southbound.connected)
+        for worker in (self.workers.owners, self.workers.rows, self.workers.reports):
+            metrics.waiting.labels(worker.name).set_function(worker.waiting)
         northbound.on_change(self._rows_changed)
         southbound.on_change(self._bindings_changed)
 

@@ -38,11 +38,16 @@ class Worker(ABC):
         self._wake = asyncio.Event()
         self._urgent: dict[str, None] = {}
         self._background: dict[str, None] = {}
+        self._busy: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
 
     @abstractmethod
     async def run(self) -> None: ...
+
+    def waiting(self) -> int:
+        """How many keys are to be looked at, or are being looked at."""
+        return len(self._urgent) + len(self._background) + len(self._busy)
 
     def nudge(self, keys: Iterable[str]) -> None:
         """Something has happened to these."""
@@ -98,6 +103,7 @@ class Batches(Worker):
             await self._wake.wait()
             batch = self._take()
             self._done(batch, await self._handle(batch))
+            self._busy = set()
             await asyncio.sleep(self._pause)
 
     def _take(self) -> frozenset[str]:
@@ -106,6 +112,7 @@ class Batches(Worker):
         for key in list(islice(self._background, max(0, PART - len(batch)))):
             del self._background[key]
             batch.add(key)
+        self._busy = batch
         self._wake.clear()
         self._wake_up()
         return frozenset(batch)
@@ -117,7 +124,6 @@ class Singles(Worker):
     def __init__(self, name: str, do: Callable[[str], Awaitable[None]]) -> None:
         super().__init__(name)
         self._do = do
-        self._busy: set[str] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
