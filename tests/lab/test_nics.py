@@ -18,7 +18,7 @@ from virtnet.api.records import PinnedRecord
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import Conflict, NotFound
-from virtnet.kube.kinds import PODS, VMS
+from virtnet.kube.kinds import PODS, VMIS, VMS, Kind
 from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
@@ -29,7 +29,7 @@ from virtnet.lab.lab import Lab
 pytestmark = pytest.mark.lab
 
 Object = dict[str, Any]
-RED = "10.20.0."
+BLUE, RED = "10.10.0.", "10.20.0."
 PROBE = f"{NAMESPACE}/probe"
 
 
@@ -93,9 +93,19 @@ class Box:
 
     def leases(self) -> set[str]:
         """The VM's on red, other than MACs."""
+        return self.leased("db", RED)
+
+    def leased(self, owner: str, start: str = BLUE) -> set[str]:
+        """The addresses on a network that a VM or VMI has leases of."""
         items, _ = self.lab.ask(lambda cluster: cluster.list(kinds.of(AddressLease)))
-        held = [item["spec"]["address"] for item in items if item["spec"]["holder"]["owner"]["name"] == "db"]
-        return {address for address in held if address.startswith(RED)}
+        held = [item["spec"]["address"] for item in items if item["spec"]["holder"]["owner"]["name"] == owner]
+        return {address for address in held if address.startswith(start)}
+
+    def create(self, kind: Kind, body: Object) -> None:
+        self.lab.ask(lambda cluster: cluster.create(kind, body, NAMESPACE))
+
+    def delete(self, kind: Kind, name: str) -> None:
+        self.lab.ask(lambda cluster: cluster.delete(kind, name, NAMESPACE))
 
     def launcher(self) -> Object:
         items, _ = self.lab.ask(lambda cluster: cluster.list(PODS, NAMESPACE, labels="kubevirt.io=virt-launcher"))
@@ -199,7 +209,7 @@ def test_a_nic_has_routes_of_its_own(box: Box) -> None:
         spec = {"cidrs": [cidr], "vpc": {"kind": "Vpc", "name": "other"}}
         box.demo.apply(Subnet.parse({"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}).manifest())
         box.demo.apply(manifests.nad(f"{name}-net", subnet=name))
-    box.demo.apply(Vpc.parse({"metadata": {"name": "other", "namespace": NAMESPACE}}).manifest())
+    box.create(kinds.of(Vpc), Vpc.parse({"metadata": {"name": "other", "namespace": NAMESPACE}}).manifest())
     probe = manifests.probe("node2", name="far", network="far")
     probe["metadata"]["annotations"][ROUTES] = json.dumps({"net1": [{"destination": "10.30.0.0/24"}]})
     box.demo.apply(probe)
@@ -218,3 +228,33 @@ def test_a_nic_has_routes_of_its_own(box: Box) -> None:
     box.restart("many", {ROUTES: json.dumps({"green": [{"destination": "0.0.0.0/0"}]})})
     until(lambda: answers(box.lab, f"{NAMESPACE}/far", green), "an answer by the default route of the second NIC")
     assert "0 packets received" in ping_from_guest(box.lab, PROBE, ours, f"{RED}1"), "no more by the first"
+
+
+def test_a_lone_vmi_a_clone_and_a_vm_in_the_place_of_the_pod_network(box: Box) -> None:
+    """All of them answer at addresses of their own, and give them back."""
+    one = box.vm()
+    clone = manifests.vm("copy")
+    clone["spec"]["template"] = one["spec"]["template"]  # with the MACs of the other
+    clone["metadata"]["annotations"] = {PINNED: one["metadata"]["annotations"][PINNED]}
+    first = manifests.vm("first")
+    first["spec"]["template"]["spec"]["networks"][0]["multus"]["default"] = True
+    lone = {**manifests.vm("lone"), "kind": "VirtualMachineInstance"}
+    lone["spec"] = lone["spec"]["template"]["spec"]
+    for kind, body in ((VMS, clone), (VMS, first), (VMIS, lone)):
+        box.create(kind, body)
+    assert box.address("copy", "blue") != box.pinned("blue")
+    found = {name: box.address(name, "blue") for name in ("copy", "first")}
+    until(lambda: box.leased("lone"), "the lone VMI pinned with its pod")
+    (found["lone"],) = box.leased("lone")
+    until(lambda: all(map(box.answers, found.values())), "all of them answering")
+
+    # Under the same name, while the launcher of the one before still ends.
+    box.delete(VMS, "copy")
+    until(lambda: box.demo.get(VMS, "copy") is None, "the clone's object gone")
+    box.create(VMS, manifests.vm("copy"))
+    again = box.address("copy", "blue")
+    until(lambda: box.answers(again) and box.leased("copy") == {again}, "made anew, it answers, and holds no more")
+
+    for kind, name in ((VMS, "copy"), (VMS, "first"), (VMIS, "lone")):
+        box.delete(kind, name)
+    until(lambda: not any(map(box.leased, ("copy", "first", "lone"))), "all their addresses free")

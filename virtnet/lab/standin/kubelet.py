@@ -9,8 +9,8 @@ import structlog
 from virtnet.kube.errors import NotFound
 from virtnet.kube.kinds import NADS, PODS
 from virtnet.lab.standin import pod_status
-from virtnet.lab.standin.kubevirt import NETWORK_STATUS, NETWORKS, Object, final, is_launcher, phase
-from virtnet.lab.standin.multus import BadSelection, PluginError, Selection, configuration, network_status, selections
+from virtnet.lab.standin.kubevirt import NETWORK_STATUS, Object, final, is_launcher, phase
+from virtnet.lab.standin.multus import BadSelection, PluginError, Selection, chosen, configuration, network_status
 from virtnet.lab.standin.sandboxes import Record, Sandboxes
 from virtnet.lab.standin.settings import Settings
 from virtnet.lab.standin.store import Store, going, key_of, uid_of
@@ -103,7 +103,7 @@ class Kubelet:
             await self._tear_down(record, stop=True)
         record = await self._sandboxes.open(pod, launcher=is_launcher(pod))
         try:
-            for selection in selections(_annotation(pod), record.namespace):
+            for selection in chosen(pod):
                 config = self._configuration(selection)
                 await self._sandboxes.attach(record, selection.interface, selection.nad, config)
         except (BadSelection, PluginError) as problem:
@@ -115,7 +115,7 @@ class Kubelet:
 
     async def _follow_networks(self, pod: Object, record: Record) -> None:
         """What the dynamic-networks-controller does for a running pod: plug in and out what its selection says."""
-        wanted = {one.interface: one for one in selections(_annotation(pod), record.namespace)}
+        wanted = {one.interface: one for one in chosen(pod)}
         changed = False
         for nic in record.nics[:]:
             if nic.interface not in wanted or nic.result is None:
@@ -189,8 +189,3 @@ def address_of(pod: Object, settings: Settings) -> str:
     """The podIP. No lab has the network it belongs to; it is only there because pods have one."""
     number = settings.nodes[pod["spec"]["nodeName"]].number
     return f"10.244.{number}.{hashlib.sha256(uid_of(pod).encode()).digest()[0] % 250 + 2}"
-
-
-def _annotation(pod: Object) -> str:
-    found: str = pod["metadata"].get("annotations", {}).get(NETWORKS, "")
-    return found

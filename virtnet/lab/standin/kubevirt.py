@@ -30,6 +30,7 @@ VMIM_FINALIZER = "kubevirt.io/migrationJobFinalize"
 FINAL = ("Succeeded", "Failed")
 
 NETWORKS = "k8s.v1.cni.cncf.io/networks"
+DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
 NETWORK_STATUS = "k8s.v1.cni.cncf.io/network-status"
 
 
@@ -44,7 +45,8 @@ def final(thing: Object) -> bool:
 
 def pod_nic(network: Object) -> str:
     """The pod's interface for one of a VMI's networks."""
-    return pod_interface(network["name"]) if "multus" in network else "eth0"
+    secondary = "multus" in network and not network["multus"].get("default")
+    return pod_interface(network["name"]) if secondary else "eth0"
 
 
 def is_launcher(pod: Object) -> bool:

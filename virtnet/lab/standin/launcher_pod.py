@@ -8,6 +8,7 @@ from virtnet.lab.standin.containers import compute, console_log, container_disk
 from virtnet.lab.standin.kubevirt import (
     API,
     CREATED_BY,
+    DEFAULT_NETWORK,
     IMAGE,
     JOB_NAME,
     JOB_UID,
@@ -144,6 +145,10 @@ def _annotations(vmi: Object) -> Object:
         made["traffic.sidecar.istio.io/kubevirtInterfaces"] = "k6t-eth0"
     if selected := networks_of(spec, namespace):
         made[NETWORKS] = json.dumps(selected, separators=(",", ":"))
+    for network in spec.get("networks", ()):
+        if network.get("multus", {}).get("default"):
+            place, _, name = network["multus"]["networkName"].rpartition("/")
+            made[DEFAULT_NETWORK] = f"{place or namespace}/{name}"
     return made
 
 
@@ -152,7 +157,8 @@ def networks_of(spec: Object, namespace: str) -> list[Object]:
     interfaces = {interface["name"]: interface for interface in spec["domain"]["devices"].get("interfaces", ())}
     found = []
     for network in spec.get("networks", ()):
-        if "multus" not in network or interfaces.get(network["name"], {}).get("state") == "absent":
+        secondary = "multus" in network and not network["multus"].get("default")
+        if not secondary or interfaces.get(network["name"], {}).get("state") == "absent":
             continue
         place, _, name = network["multus"]["networkName"].rpartition("/")
         element = {"name": name, "namespace": place or namespace}

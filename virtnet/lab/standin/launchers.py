@@ -12,7 +12,7 @@ from virtnet.lab.standin.containers import size
 from virtnet.lab.standin.guest_agent import Said
 from virtnet.lab.standin.hotplug import absent
 from virtnet.lab.standin.kubevirt import Object, pod_nic
-from virtnet.lab.standin.multus import selections
+from virtnet.lab.standin.multus import chosen
 from virtnet.lab.standin.objects import guest_memory
 from virtnet.lab.standin.qemu import Boot, Qemu
 from virtnet.lab.standin.qmp import QmpError
@@ -155,8 +155,7 @@ class Launchers:
 def _nics(record: Record, vmi: Object, pod: Object) -> list[tuple[str, str, str]]:
     """Pod interface, network and guest MAC of every NIC that a CNI plugin has made for this VMI."""
     interfaces = {one["name"]: one for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
-    annotation = pod["metadata"].get("annotations", {}).get("k8s.v1.cni.cncf.io/networks", "")
-    selected = {one.interface: one for one in selections(annotation, record.namespace)}
+    selected = {one.interface: one for one in chosen(pod)}
     found, leaving = [], absent(vmi["spec"])
     for network in vmi["spec"].get("networks", ()):
         nic = record.nic(pod_nic(network))

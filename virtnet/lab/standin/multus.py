@@ -2,15 +2,15 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 
 from virtnet.lab.standin.command import execute
-from virtnet.lab.standin.kubevirt import Object
+from virtnet.lab.standin.kubevirt import DEFAULT_NETWORK, NETWORKS, Object
 from virtnet.lab.standin.settings import Node
 from virtnet.lab.standin.worker import Hitch
 
-DEFAULT_NETWORK = "cluster-default"
+NO_NETWORK = "cluster-default"
 """Stands for the cluster's own network, which no lab has: its address is only written down."""
 
 
@@ -92,6 +92,13 @@ def selections(annotation: str, namespace: str) -> list[Selection]:
     ]
 
 
+def chosen(pod: Object) -> list[Selection]:
+    """All that a pod asks for: what takes the place of the cluster's own network, and what comes besides."""
+    annotations, namespace = pod["metadata"].get("annotations", {}), pod["metadata"]["namespace"]
+    first = selections(annotations.get(DEFAULT_NETWORK, ""), namespace)
+    return [*(replace(one, interface="eth0") for one in first), *selections(annotations.get(NETWORKS, ""), namespace)]
+
+
 def _parsed(text: str) -> list[Object]:
     try:
         elements = json.loads(text)
@@ -150,9 +157,14 @@ async def call(command: str, sandbox: Sandbox, interface: str, config: Object) -
 
 def network_status(address: str, attached: list[tuple[str, str, Object]]) -> str:
     """The annotation ``network-status``: of the default network, and of (``ns/nad``, interface, result)s."""
+    found = [_status(*one) for one in attached]
+    for one in found:
+        if one["interface"] == "eth0":
+            one["default"] = True
+            return json.dumps(found, indent=4)
     mac = "0a:58:" + ":".join(f"{int(part):02x}" for part in address.split("."))
-    default = {"name": DEFAULT_NETWORK, "interface": "eth0", "ips": [address], "mac": mac, "default": True, "dns": {}}
-    return json.dumps([default, *(_status(*one) for one in attached)], indent=4)
+    default = {"name": NO_NETWORK, "interface": "eth0", "ips": [address], "mac": mac, "default": True, "dns": {}}
+    return json.dumps([default, *found], indent=4)
 
 
 def _status(name: str, interface: str, result: Object) -> Object:
