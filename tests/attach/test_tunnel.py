@@ -113,6 +113,8 @@ async def test_the_address_follows_the_node_object_and_its_device(annotated: Nod
             await asyncio.sleep(0.02)
     assert told.message == "annotation virtnet.dev/tunnel-address: no device of this node has 203.0.113.1"
     await until("192.0.2.8")
+    run("ip", "-netns", node.name, "address", "add", "203.0.113.1/24", "dev", "storage0")
+    await until("203.0.113.1")
 
     await ask(address=None)
     await until("127.0.0.1")

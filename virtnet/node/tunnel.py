@@ -5,6 +5,7 @@ tells the others, and tunnels follow.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -17,14 +18,18 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError
 from virtnet.kube.kinds import NODES
 from virtnet.node import links
+from virtnet.node.monitor import AddressEvent, Overrun, events
 from virtnet.node.netns import inside
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 5.0
-"""How often a device is asked for its address: those that DHCP gives change without anybody telling."""
+LOOK_SECONDS = 60.0
+"""How often to look although nothing has been told."""
+
+SETTLE_SECONDS, RETRY_SECONDS = 0.5, 5.0
+"""From a change of addresses to the look: they come and go together. And from a failure to the next attempt."""
 
 ENCAP_IP = "ovn-encap-ip"
 WRITTEN = "virtnet/encap-ip"
@@ -119,10 +124,12 @@ class Tunnel:
         self._here = here
         self._wish: Wish | None = None
         self._look = asyncio.Event()
+        self._settled: asyncio.TimerHandle | None = None
+        self._switch: object = None
         self._callbacks: list[Callable[[], None]] = []
         self.problem = ""
         """What is wrong with the address that was asked for; the one that was in use stays."""
-        vswitch.on_change(self._look.set)
+        vswitch.on_change(self._note_switch)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Called when ``problem`` has changed."""
@@ -132,6 +139,7 @@ class Tunnel:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="own Node")
+            group.create_task(self._listen(), name="addresses")
             group.create_task(self._act(), name="tunnel address")
 
     async def _watch(self) -> None:
@@ -145,15 +153,31 @@ class Tunnel:
                     self._look.set()
             except ApiError as error:
                 log.warning("cannot watch the own Node", error=str(error))
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        async for event in events(self._here):
+            asked_of_node = self._wish is not None and (self._wish.address or self._wish.device)
+            if asked_of_node and self._settled is None and isinstance(event, AddressEvent | Overrun):
+                self._settled = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._look_now)
+
+    def _look_now(self) -> None:
+        self._settled = None
+        self._look.set()
+
+    def _note_switch(self) -> None:
+        """Most changes of the switch are of pods' ports."""
+        ids = self._vswitch.external_ids
+        now = self._vswitch.up, [ids.get(key) for key in (ENCAP_IP, WRITTEN, BEFORE, "ovn-encap-type")]
+        if now != self._switch:
+            self._switch = now
+            self._look.set()
 
     async def _act(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(LOOK_SECONDS if self._wish and self._wish.device else None):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
                     await self._look.wait()
-            except TimeoutError:
-                log.debug("asking the device again", device=self._wish and self._wish.device)
             self._look.clear()
             try:
                 await self._once()

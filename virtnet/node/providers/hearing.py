@@ -22,11 +22,11 @@ class Hearing:
             with contextlib.suppress(OSError):  # heard twice is no harm
                 self._deaf[nic] = await inside(self.here, lambda _: nft.deaf(nic))
 
-    def open(self, nic: str) -> None:
+    async def open(self, nic: str) -> None:
+        """Closing waits for the kernel, so it is not done in the loop."""
         if kept := self._deaf.pop(nic, None):
-            kept.close()
+            await asyncio.to_thread(kept.close)
 
     async def close(self) -> None:
-        """Closing waits for the kernel, so it is not done in the loop."""
-        for kept in self._deaf.values():
-            await asyncio.to_thread(kept.close)
+        for nic in list(self._deaf):
+            await self.open(nic)

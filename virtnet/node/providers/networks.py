@@ -203,7 +203,7 @@ class ProviderNetworks:
         plugging, bridges = self.plugging, self.plugging.bridges
         nic, link = await plugging.find(record.nic), await plugging.find(record.bridge)
         if nic is None:
-            plugging.hearing.open(record.nic)  # of that name will be another one
+            await plugging.hearing.open(record.nic)  # of that name will be another one
             raise Refusal("NicMissing", f"NIC {record.nic} was there and is gone; its place in {record.bridge} is kept")
         dead = link is None or (link.up and not link.carrier)
         if dead and bridges.owner(record.bridge) is not None:

@@ -159,7 +159,7 @@ class Plugging:
 
     async def _share_back(self, record: Record) -> Record:
         """From here on the NIC is heard by the node itself again, and has its addresses."""
-        self.hearing.open(record.nic)
+        await self.hearing.open(record.nic)
         nic = await self._renamed(record)
         addresses = [entry for entry in record.entries if entry.kind == ADDRESS]
         if nic is not None:
@@ -214,6 +214,6 @@ class Plugging:
         """
         nic = await self.find(record.nic)
         if nic is not None and nic.uppers:
-            self.hearing.open(record.nic)
+            await self.hearing.open(record.nic)
         elif self.bridges.userspace:
             await self.hearing.shut(record.nic)

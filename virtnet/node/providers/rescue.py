@@ -20,7 +20,7 @@ async def rescue(records: Records, hearing: Hearing) -> None:
     """Raises OSError where something could not be moved; it may be repeated."""
     for record in records:
         if record.boot == boot_id() and not record.fallen_back and await _lost(record, hearing.here):
-            hearing.open(record.nic)
+            await hearing.open(record.nic)
             await _move_back(record, hearing.here)
             records.write(record.model_copy(update={"bridge_index": 0}))
             log.warning("bridge lost; its configuration is on the NIC", nic=record.nic, bridge=record.bridge)

@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from virtnet.node.providers.monitor import ConfigurationEvent, Event, LinkEvent, events
+from virtnet.node.monitor import AddressEvent, Event, LinkEvent, RouteEvent, events
 from virtnet.node.providers.networks import RETRY_SECONDS, ProviderNetworks
 from virtnet.node.providers.rescue import rescue
 from virtnet.ovn.errors import OvnError
@@ -52,14 +52,8 @@ class Watch:
                 look.set()
 
     async def _listen(self) -> None:
-        while True:
-            try:
-                async for event in events(self._plugging.hearing.here):
-                    self._note(event)
-            except OSError as error:
-                log.warning("the kernel's events are lost", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-                self._networks.look.set()
+        async for event in events(self._plugging.hearing.here):
+            self._note(event)
 
     def _note(self, event: Event) -> None:
         records = list(self._plugging.records)
@@ -67,7 +61,7 @@ class Watch:
             case LinkEvent(name, upper):
                 if upper or name in self._networks.nics | {record.bridge for record in records}:
                     self._networks.look.set()
-            case ConfigurationEvent(index):
+            case AddressEvent(index) | RouteEvent(index):
                 if index in {0, *(index for record in records for index in (record.nic_index, record.bridge_index))}:
                     self._look_when_settled()
             case _:

@@ -1,7 +1,6 @@
-"""What the kernel tells of links, addresses and routes (rtnetlink(7)): a nudge for who looks at NICs and bridges."""
+"""What the kernel tells of links, addresses and routes (rtnetlink(7)): a nudge for who looks at them."""
 
 import asyncio
-import errno
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,9 @@ _RTA_OIF, _RTA_MULTIPATH = 4, 9
 _RECEIVE_BUFFER = 1 << 20
 _BIGGEST = 1 << 16
 
+PAUSE_SECONDS = 1.0
+"""Before the socket is made anew, whose buffer has overflowed: a storm may go on."""
+
 
 @dataclass(frozen=True)
 class LinkEvent:
@@ -32,8 +34,16 @@ class LinkEvent:
 
 
 @dataclass(frozen=True)
-class ConfigurationEvent:
-    """An address or route came, changed or went."""
+class AddressEvent:
+    """An address came, changed or went."""
+
+    index: int
+    """Of its interface."""
+
+
+@dataclass(frozen=True)
+class RouteEvent:
+    """A route came, changed or went."""
 
     index: int
     """Of its interface; 0: of several."""
@@ -41,27 +51,24 @@ class ConfigurationEvent:
 
 @dataclass(frozen=True)
 class Overrun:
-    """The kernel had more to tell than we have read."""
+    """Something that the kernel had to tell is lost: anything may have changed."""
 
 
-Event = LinkEvent | ConfigurationEvent | Overrun
+Event = LinkEvent | AddressEvent | RouteEvent | Overrun
 
 
 async def events(here: str) -> AsyncIterator[Event]:
-    """What happens in a network namespace, given as a path, from the first ``anext`` on. Raises OSError."""
-    wire = await inside(here, lambda _: _subscribed())
-    loop = asyncio.get_running_loop()
-    with wire:
-        while True:
-            try:
-                data = await loop.sock_recv(wire, _BIGGEST)
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
+    """What happens in a network namespace, given as a path, for ever. It begins with an Overrun."""
+    while True:
+        try:
+            with await inside(here, lambda _: _subscribed()) as wire:
                 yield Overrun()
-                continue
-            for event in parse(data):
-                yield event
+                while True:
+                    for event in parse(await asyncio.get_running_loop().sock_recv(wire, _BIGGEST)):
+                        yield event
+        except OSError as error:
+            log.info("the kernel had more to tell than was read", error=str(error))
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def parse(data: bytes) -> Iterator[Event]:
@@ -74,11 +81,11 @@ def parse(data: bytes) -> Iterator[Event]:
             name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
             yield LinkEvent(name, upper=_IFLA_LINK in found and _IFLA_LINK_NETNSID not in found)
         elif kind in _ADDRESSES:
-            yield ConfigurationEvent(struct.unpack_from("=i", body, 4)[0])
+            yield AddressEvent(struct.unpack_from("=i", body, 4)[0])
         elif kind in _ROUTES:
             found = _attributes(body[12:])
             index = found.get(_RTA_OIF, bytes(4))
-            yield ConfigurationEvent(0 if _RTA_MULTIPATH in found else struct.unpack("=i", index)[0])
+            yield RouteEvent(0 if _RTA_MULTIPATH in found else struct.unpack("=i", index)[0])
         data = data[max(16, (length + 3) & ~3) :]
 
 
