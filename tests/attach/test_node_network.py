@@ -223,7 +223,9 @@ async def test_killed_in_the_middle_of_its_drain(world: World) -> None:
     """What it has taken from the guest's queue has been sent on, the rest is still there, and the handoff goes on."""
     node, token = world.node, "s" * 32
     run("ip", "-n", node.name, "link", "set", "lo", "up")
+    assert not (await world.own()).status.handoff.drain
     node.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-encap-type=geneve")
+    await world.until(lambda own: own.status.handoff.drain, "it can drain by now")
     path = {"remote": "127.0.0.1", "datapath": 7, "port": 3, "token": token}
     part = {"migration": "m1", "role": "Source", "pod": "source", "path": path}
     pod = await world.add("source")

@@ -56,7 +56,8 @@ class OwnNodeNetwork:
         self._gates = gates
         self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
         self._drains = Drains(gates.here, attacher.journal, self._local, self._look_later)
-        self._support: HandoffSupport | None = None
+        self._ungated: str | None = None
+        """Why this kernel has no gates; None while nobody has tried."""
         self._vswitch = vswitch
         self._known: NodeNetwork | None = None
         self._look = asyncio.Event()
@@ -154,14 +155,14 @@ class OwnNodeNetwork:
         await self._gates.follow(known.spec.handoffs, self._local())
         self._arrivals.follow(known.spec.handoffs)
         self._announcer.follow(known.spec.handoffs)
-        if self._support is None:
-            obstacle = await self._gates.obstacle()
-            drain = self._drains.obstacle()
-            self._support = HandoffSupport(
-                gate=not obstacle, gate_message=obstacle, drain=not drain, drain_message=drain
-            )
+        if self._ungated is None:
+            self._ungated = await self._gates.obstacle()
+        undrained = self._drains.obstacle()
+        support = HandoffSupport(
+            gate=not self._ungated, gate_message=self._ungated, drain=not undrained, drain_message=undrained
+        )
         answers = self._answers(known)
-        status = self._status(known, answers, self._support)
+        status = self._status(known, answers, support)
         if status != known.status:
             patch = merge_patch(known.status, status)
             body = await self._cluster.patch(NODES, self._node, {"status": patch}, subresource="status")
