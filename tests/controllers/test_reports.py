@@ -114,10 +114,10 @@ OVN = {"gateless": "Linux 5.10 is too old", "strategy": "rarp", "activated": NOW
             id="not asked",
         ),
         pytest.param(
-            {"bound": None, "ready": None},
+            {"bound": None, "ready": None, "reason": "the migration failed"},
             Told(),
             Outcome.ROLLED_BACK,
-            "armed node2, rolled back: the guest stayed on node1; 2041 ms",
+            "armed node2, rolled back because the migration failed; the guest stayed on node1; 2041 ms",
             id="rolled back",
         ),
         pytest.param(

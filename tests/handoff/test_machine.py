@@ -430,6 +430,16 @@ def test_a_chassis_that_has_the_port_for_no_reason_is_taken_off_it_once_nothing_
     assert decide(facts(binding=stuck, options=ChassisOptions(), **alone)).evict == frozenset()
 
 
+def test_one_that_is_rolled_back_says_why_to_its_end() -> None:
+    back = decide(facts(options=options(State.ARMED), binding=BOTH, pods=(SOURCE,)))
+    assert "because the target pod is gone" in back.wait
+    waiting = decide(facts(options=back.options, binding=BOTH, pods=(SOURCE,)))
+    assert waiting.wait == back.wait
+    ended = decide(facts(options=waiting.options, binding=BOUND, pods=(SOURCE,))).ended
+    assert ended is not None
+    assert ended.journal.reason == "the target pod is gone"
+
+
 def test_an_abort_before_the_hand_off_ends_it_though_the_target_pod_hangs() -> None:
     hanging = replace(TARGET, deleting=True)
     decision = decide(facts(options=options(State.ARMED), binding=BOTH, migrations=(), pods=(SOURCE, hanging)))

@@ -1,9 +1,9 @@
 """Port: one NIC of one VM (or pod) for its whole life."""
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from virtnet.api.guest import Route
 from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
@@ -71,6 +71,11 @@ class HandoffRecord(Spec):
     undrained: str = Field(default="", description="Why none were sent on, so that those of the pause are lost.")
     finished_at: datetime | None = Field(default=None, description="When one node was left.")
     message: str = Field(default="", description="What it waits for, or how it ended.")
+
+    @model_serializer(mode="wrap")
+    def _what_there_is(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what there is nothing to say of: people read it, and a list is always written as a whole."""
+        return {name: value for name, value in whole(self).items() if value not in ("", None)}
 
 
 class PortStatus(Spec):

@@ -78,9 +78,9 @@ class Reports:
         if over := self._over.get(key):
             handoffs = with_record(handoffs, over)
         if view.journal is not None:
-            handoffs = with_record(
-                handoffs, record_of(view.journal, view.told, str(view.journal.state), message=view.wait)
-            )
+            waits = f"waits for {view.wait}" if view.wait else ""
+            record = record_of(view.journal, view.told, str(view.journal.state), message=waits)
+            handoffs = with_record(handoffs, record)
         if view.in_ovn:
             handoffs = without_lost(handoffs, self._underway(port, view.journal), datetime.now(UTC))
         generation = port.metadata.generation

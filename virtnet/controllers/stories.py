@@ -90,7 +90,8 @@ def story(ending: Ending, now: datetime) -> str:
             if told.undrained:
                 steps.append(f"frames of its pause lost ({told.undrained})")
         case Outcome.ROLLED_BACK:
-            steps.append(f"rolled back: the guest stayed on {journal.source}; {_ms(journal.since, now)}")
+            why = f"rolled back because {journal.reason}; the guest stayed on {journal.source}"
+            steps.append(f"{why}; {_ms(journal.since, now)}")
         case Outcome.ABANDONED:
             steps.append("the VM instance ended")
     return ", ".join(steps)

@@ -53,6 +53,8 @@ class Journal:
     """Why OVN's activation strategy is used; empty where the target's gate does it better."""
     strategy: str = ""
     """Which one that is."""
+    reason: str = ""
+    """Why it is rolled back."""
     bound: datetime | None = None
     activated: datetime | None = None
     """When OVN heard what its activation strategy waits for."""
@@ -82,7 +84,7 @@ class Journal:
         try:
             times = {name: _time(entries[name]) for name in _TIMES if name in entries}
             words = {name: entries[name] for name in _WORDS}
-            words |= {name: entries.get(name, "") for name in ("pod", "gateless", "strategy")}
+            words |= {name: entries.get(name, "") for name in ("pod", "gateless", "strategy", "reason")}
             return cls(**words, **times, state=State(entries["state"]))  # type: ignore[arg-type]  # names match by construction
         except (KeyError, ValueError, TypeError):
             return None

@@ -155,7 +155,7 @@ def _armed(facts: Facts, journal: Journal) -> Decision:
         )
     reason = cannot_arrive(facts, journal)
     if reason:
-        back = journal.enter(State.ROLLING_BACK, facts.now)
+        back = replace(journal, reason=reason).enter(State.ROLLING_BACK, facts.now)
         return Decision(
             options=ChassisOptions(requested=(journal.source_chassis,), journal=back.entries()),
             wait=f"OVN to leave {journal.target}, because {reason}",
@@ -248,7 +248,7 @@ def _rolling_back(facts: Facts, journal: Journal) -> Decision:
         return Decision(options=ChassisOptions(requested=alone), ended=_ending(Outcome.ROLLED_BACK, facts, journal))
     return Decision(
         options=ChassisOptions(requested=alone, journal=journal.entries()),
-        wait=f"OVN to leave {journal.target}",
+        wait=f"OVN to leave {journal.target}, because {journal.reason}",
         again=SETTLE_TIMEOUT,
     )
 
