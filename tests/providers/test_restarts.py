@@ -11,7 +11,10 @@ import pytest
 from tests.attach.rig import SECONDS
 from tests.providers.rig import BRIDGE, NIC, Machines, Session
 from virtnet.api import NodeProviderNetwork
+from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.networks import ProviderNetworks
+from virtnet.node.providers.records import Records
+from virtnet.node.providers.rescue import rescue
 from virtnet.node.providers.watch import Watch
 
 pytestmark = pytest.mark.system
@@ -119,13 +122,37 @@ async def test_a_nic_that_vanishes_and_comes_back(world: Machines) -> None:
         await speaks(world)
 
 
-@pytest.mark.parametrize("configured", [True, False], ids=["configured", "bare"])
-async def test_a_node_that_starts_anew(world: Machines, configured: bool) -> None:
-    """Journal and database say plugged in; the NIC has what the operating system gives it at once, or later."""
+async def test_a_daemon_that_starts_without_a_switch(world: Machines) -> None:
+    before = world.whole
+    async with plugged(world):
+        pass
+    for name in ("ovsdb", "vswitchd"):
+        world.node.daemons[name].kill()
+    records = Records(world.records)
+    await rescue(records, Hearing(world.here))
+    records.close()
+    assert world.on(NIC)["entries"] == before["entries"]
+    await speaks(world)
+
+
+@pytest.mark.parametrize(
+    ("configured", "port_kept"),
+    [
+        pytest.param(True, True, id="configured at once"),
+        pytest.param(False, True, id="configured later"),
+        pytest.param(True, False, id="transient ports deleted"),
+    ],
+)
+async def test_a_node_that_starts_anew(world: Machines, *, configured: bool, port_kept: bool) -> None:
+    """Journal and database say plugged in; the NIC has what the operating system gives it."""
     before = world.on(NIC)["entries"]
     async with plugged(world):
         pass
     world.start_anew(configured=configured)
+    if not port_kept:  # as ovs-ctl does with --delete-transient-ports
+        transient = world.node.vsctl("--bare", "--columns=name", "find", "Port", "other_config:transient=true")
+        assert transient == NIC
+        world.node.vsctl("del-port", transient)
     async with plugged(world) as networks:
         if not configured:
             world.configure()
