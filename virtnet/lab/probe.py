@@ -87,6 +87,7 @@ class Echoes:
             "sent": len(self.sent),
             "lost": len(lost),
             "lost_at": [round(moment + behind, 6) for moment in lost],
+            "answered_at": [round(moment + behind, 6) for n, moment in self.sent.items() if n in self.answered],
             "duplicates": self.duplicates,
             "gap_ms": round(self.gap_ms, 3),
             "gap_at": round(self.gap_at, 6),

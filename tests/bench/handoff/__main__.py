@@ -1,0 +1,152 @@
+"""What a live migration costs the network, in several ways, in the same lab and the same run:
+
+    python -m tests.bench.handoff [--rounds ROUNDS] [--only PART...]
+
+A VM goes back and forth between two nodes; a pod on a third one sends echo requests at exact times and holds a TCP
+stream that the guest sends back. Parts:
+
+- ways: what virtnet does, beside OVN's rarp strategy as Kube-OVN and Neutron use it, and beside one chassis that is
+  switched when the migration is reported done. In these two virtnet's controller is stopped: this program writes.
+- underlay: a VM on a VLAN of the physical network.
+- rate: 5,000 probes a second.
+- ports: 2,000 more Ports in OVN.
+- crowd: 20 VMs at the same moment.
+
+JSON goes to $BENCH_JSON, and all figures of each round beside it. Run it alone on the machine, as root.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.bench.figures import merge
+from tests.bench.handoff.arena import Arena
+from tests.bench.handoff.crowd import crowd
+from tests.bench.handoff.rounds import Round, summary
+from tests.bench.handoff.ways import WAYS
+from virtnet.api import Port
+from virtnet.kube import kinds
+from virtnet.lab.demo import manifests
+from virtnet.lab.demo.cluster import Demo, until
+from virtnet.lab.lab import Lab
+
+ROUNDS = 20
+FAST_MS = 0.2
+CROWD = 20
+PORTS = 2000
+WRITERS = 8
+
+Found = dict[str, list[Round]]
+
+
+class Run:
+    """The parts, in one lab."""
+
+    def __init__(self, lab: Lab, rounds: int) -> None:
+        self._lab, self._rounds = lab, rounds
+        self._arenas: dict[str, Arena] = {}
+
+    def ways(self) -> Found:
+        return {f"ways.{name}": self._arena("blue").run(name, way, self._rounds) for name, way in WAYS.items()}
+
+    def underlay(self) -> Found:
+        return {"underlay": self._arena("lan").run("underlay", WAYS["virtnet"], self._rounds)}
+
+    def rate(self) -> Found:
+        return {"rate": self._arena("blue").run("fast", WAYS["virtnet"], self._rounds, FAST_MS)}
+
+    def ports(self) -> Found:
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(self._halted, range(PORTS)))
+        ports = kinds.of(Port)
+        there = lambda: len(self._lab.ask(lambda cluster: cluster.list(ports))[0]) >= PORTS  # noqa: E731
+        until(there, f"{PORTS} Ports", seconds=300)
+        return {"ports": self._arena("blue").run(f"beside {PORTS} Ports", WAYS["virtnet"], self._rounds)}
+
+    def crowd(self) -> Found:
+        return {"crowd": crowd(self._lab, CROWD)}
+
+    def _arena(self, network: str) -> Arena:
+        self._lab.daemon("controller").start()
+        if network not in self._arenas:
+            self._arenas[network] = Arena.prepared(self._lab, network)
+        return self._arenas[network]
+
+    def _halted(self, number: int) -> None:
+        body = manifests.vm(f"halted{number}", network="wide")
+        body["spec"]["runStrategy"] = "Halted"
+        Demo(self._lab).apply(body)
+
+
+PARTS: dict[str, Callable[[Run], Found]] = {
+    "ways": Run.ways,
+    "underlay": Run.underlay,
+    "rate": Run.rate,
+    "crowd": Run.crowd,
+    "ports": Run.ports,
+}
+
+
+def prepare(lab: Lab) -> None:
+    """The networks of all parts."""
+    demo = Demo(lab)
+    lab.down()
+    lab.up(nodes=3)
+    wide = manifests.subnet()
+    wide["metadata"]["name"], wide["spec"] = "wide", {"cidrs": ["10.20.0.0/20"]}
+    bodies = [
+        manifests.namespace(),
+        manifests.subnet(),
+        manifests.nad(),
+        wide,
+        manifests.nad("wide-net", subnet="wide"),
+    ]
+    for body in (*bodies, manifests.provider_network(), manifests.lan(), manifests.nad("lan-net", clusterSubnet="lan")):
+        demo.apply(body)
+    until(lambda: len(demo.plugged("rack")) == len(lab.nodes), "NICs plugged in")
+
+
+def publish(found: Found) -> None:
+    figures = {name: summary(rounds) for name, rounds in found.items()}
+    print(json.dumps(figures, indent=2))
+    if path := os.environ.get("BENCH_JSON"):
+        merge(Path(path), {name: value for part, values in figures.items() for name, value in flat(part, values)})
+        every = {name: [asdict(one) for one in rounds] for name, rounds in found.items()}
+        Path(path).with_suffix(".rounds.json").write_text(json.dumps(every))
+
+
+def flat(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Figures by their dotted names."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from flat(f"{name}.{key}", part)
+    else:
+        yield name, value
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", ROUNDS)), help="of each")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--lab", default="benchhandoff")
+    chosen = parser.parse_args(words)
+    lab = Lab(chosen.lab)
+    found: Found = {}
+    try:
+        prepare(lab)
+        run = Run(lab, chosen.rounds)
+        for part in chosen.only:
+            found |= PARTS[part](run)
+    finally:
+        publish(found)
+        if not os.environ.get("BENCH_KEEP"):
+            lab.down()
+
+
+if __name__ == "__main__":
+    main()

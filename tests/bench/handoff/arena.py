@@ -1,0 +1,150 @@
+"""A lab with a VM that goes back and forth between two nodes, and a peer on a third that sees what that costs."""
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench.handoff import rounds
+from tests.bench.handoff.rounds import Round
+from tests.bench.handoff.ways import Way
+from virtnet.kube.kinds import PODS
+from virtnet.lab import migrate, netns
+from virtnet.lab.demo import manifests
+from virtnet.lab.demo.cluster import Demo, until
+from virtnet.lab.demo.manifests import NAMESPACE
+from virtnet.lab.demo.probes import Probe, answers
+from virtnet.lab.lab import Lab, LabError
+
+SETTLE_SECONDS = 1.5
+"""How long is probed before and after a migration; the prober counts no probe of its last second as lost."""
+
+
+@dataclass(frozen=True)
+class Arena:
+    """One VM and one peer on one network of a lab."""
+
+    lab: Lab
+    network: str
+    """``blue`` is an overlay, ``lan`` a VLAN of the lab's physical network."""
+
+    @classmethod
+    def prepared(cls, lab: Lab, network: str) -> "Arena":
+        """In a lab that runs, and has the network."""
+        arena, demo = cls(lab, network), Demo(lab)
+        # The VM is not bound to a node: it is to move. So the peer goes where neither it nor its target is.
+        demo.apply(manifests.vm(arena.vm, network=network))
+        home = until(lambda: demo.node_of(arena.vm), f"{arena.vm} running")
+        peer = next(node for node in lab.nodes if node != home)
+        demo.apply(manifests.probe(peer, name=arena.peer, network=network))
+        until(lambda: demo.pod_runs(arena.peer), "the probe pod running")
+        until(lambda: answers(lab, arena.pod, arena.address), f"{arena.vm} answering")
+        return arena
+
+    @property
+    def vm(self) -> str:
+        return f"app-{self.network}"
+
+    @property
+    def peer(self) -> str:
+        return f"peer-{self.network}"
+
+    @property
+    def pod(self) -> str:
+        return f"{NAMESPACE}/{self.peer}"
+
+    @property
+    def port(self) -> str:
+        return f"{NAMESPACE}/{self.vm}.{self.network}"
+
+    @property
+    def address(self) -> str:
+        return Demo(self.lab).pinned(self.vm)[0]
+
+    def run(self, name: str, way: Way, count: int, interval_ms: float = 1) -> list[Round]:
+        """Migrate some times, and say how each went."""
+        print(f"\n{name}, a probe every {interval_ms:g} ms\n{rounds.HEAD}")
+        controller = self.lab.daemon("controller")
+        if way.controller:
+            controller.start()
+        else:
+            controller.stop()
+        found = []
+        for number in range(count):
+            found.append(self.round(way, interval_ms))
+            print(rounds.line(number + 1, found[-1]), flush=True)
+        return found
+
+    def round(self, way: Way, interval_ms: float) -> Round:
+        """Migrate once, and see what the peer saw."""
+        demo = Demo(self.lab)
+        source, peer = demo.node_of(self.vm), (demo.get(PODS, self.peer) or {})["spec"]["nodeName"]
+        target = next(node for node in self.lab.nodes if node not in {source, peer})
+        icmp = Probe.start(self.lab, self.pod, "icmp", self.address, "--interval-ms", str(interval_ms))
+        tcp = Probe.start(self.lab, self.pod, "tcp", self.address, "--port", "7")
+        queues = Queues(self.lab)
+        time.sleep(SETTLE_SECONDS)
+        with ThreadPoolExecutor(1) as pool:
+            moving = pool.submit(self.lab.ask, lambda cluster: migrate.migrate(cluster, self.vm, NAMESPACE, to=target))
+            uid, pod = until(demo.target, "a target pod")
+            way.armed(self, source, target)
+            tap = until(lambda: _tap(self.lab, pod), "the target's tap")
+            near = demo.address_of_pod(self.peer)
+            frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", near)
+            moving.result()
+        way.done(self, target)
+        time.sleep(SETTLE_SECONDS)
+        seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
+        return Round.of(moved(self.lab, uid), seen, frames=first["times"], stream=stream, dropped=queues.stop())
+
+
+def moved(lab: Lab, migration: str) -> dict[str, Any]:
+    """When a guest stopped and went on, by the UID of its migration."""
+    found: dict[str, Any] = json.loads((lab.names.state / "migrations" / f"{migration}.json").read_text())
+    return found
+
+
+class Queues:
+    """How much the taps of the lab's guests drop, from when this is made until it is stopped."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._first: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+        self._look()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> int:
+        self._end.set()
+        self._thread.join()
+        return sum(count - self._first.get(name, 0) for name, count in self._last.items())
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.2):
+            self._look()
+
+    def _look(self) -> None:
+        for pid_file in self._lab.names.state.glob("pods/*/qemu.pid"):
+            pod = pid_file.parent.name
+            try:
+                lines = Path(f"/proc/{pid_file.read_text().split()[0]}/net/dev").read_text().splitlines()
+            except OSError:
+                continue  # it has ended
+            count = sum(int(line.split()[12]) for line in lines if line.lstrip().startswith("tap"))
+            self._first.setdefault(pod, count)
+            self._last[pod] = count
+
+
+def _tap(lab: Lab, pod: str) -> str:
+    """The tap of a launcher pod; empty while there is none."""
+    try:
+        links: Sequence[dict[str, Any]] = json.loads(netns.run("ip", "-json", "link", netns=lab.pod_netns(pod)))
+    except (netns.NetnsError, LabError):
+        return ""
+    return next((str(link["ifname"]) for link in links if link["ifname"].startswith("tap")), "")

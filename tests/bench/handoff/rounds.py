@@ -1,0 +1,96 @@
+"""What a peer saw of migrations, and what is said about many of them."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NEVER_MS = 60_000.0
+"""In place of a time that did not come while was looked."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One migration. Times in milliseconds, the rest in probes or segments."""
+
+    pause_ms: float
+    gap_ms: float
+    first_frame_ms: float
+    """From the guest's RESUME to the first frame of the peer that was handed to its tap."""
+    sent: int
+    lost: int
+    lost_before: int
+    """Of these, sent before the guest stopped."""
+    lost_at_commit: int
+    """Of these, sent after one that was answered by the resumed guest."""
+    duplicates: int
+    dropped_by_guest: int
+    """By the queues of both taps: the guest did not read fast enough. Counted among the lost."""
+    tcp_survived: bool
+    tcp_retransmits: int
+    since_resume_ms: tuple[float, ...]
+    """When the lost ones were sent."""
+
+    @classmethod
+    def of(
+        cls,
+        moved: dict[str, Any],
+        seen: dict[str, Any],
+        *,
+        frames: Sequence[float] = (),
+        stream: dict[str, Any] | None = None,
+        dropped: int = 0,
+    ) -> "Round":
+        """From what the stand-in wrote of the migration, and what the probers say (virtnet.lab.probe)."""
+        stop, resume, lost = moved["stop"], moved["resume"], seen["lost_at"]
+        after = [moment for moment in frames if moment >= resume]
+        answered = next((moment for moment in seen["answered_at"] if moment >= resume), float("inf"))
+        return cls(
+            pause_ms=moved["pause_ms"],
+            gap_ms=seen["gap_ms"],
+            first_frame_ms=(after[0] - resume) * 1000 if after else NEVER_MS,
+            sent=seen["sent"],
+            lost=seen["lost"],
+            lost_before=sum(moment < stop for moment in lost),
+            lost_at_commit=sum(moment > answered for moment in lost),
+            duplicates=seen["duplicates"],
+            dropped_by_guest=dropped,
+            tcp_survived=stream is None or stream["survived"],
+            tcp_retransmits=0 if stream is None else stream["retransmits"],
+            since_resume_ms=tuple(round((moment - resume) * 1000, 1) for moment in lost),
+        )
+
+
+HEAD = f"{'':18}{'pause':>8}{'gap':>8}{'first':>8}{'lost':>6}{'before':>8}{'commit':>8}{'twice':>7}{'slow':>6}{'retrans':>9}"
+
+
+def line(name: object, one: Round) -> str:
+    return (
+        f"{name:<18}{one.pause_ms:8.1f}{one.gap_ms:8.1f}{one.first_frame_ms:8.2f}{one.lost:6}"
+        f"{one.lost_before:8}{one.lost_at_commit:8}{one.duplicates:7}{one.dropped_by_guest:6}{one.tcp_retransmits:9}"
+        f"{'' if one.tcp_survived else '  stream broken'}"
+    )
+
+
+def summary(rounds: Sequence[Round]) -> dict[str, Any]:
+    def spread(value: Callable[[Round], float], *percents: int) -> dict[str, float]:
+        ordered = sorted(map(value, rounds))
+        return {f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)], 3) for p in percents}
+
+    def worst(value: Callable[[Round], float]) -> dict[str, float]:
+        values = [value(one) for one in rounds]
+        return {"p50": statistics.median(values), "max": max(values)}
+
+    return {
+        "rounds": len(rounds),
+        "pause_ms": spread(lambda one: one.pause_ms, 50, 99),
+        "gap_ms": spread(lambda one: one.gap_ms, 50, 99),
+        "first_frame_ms": spread(lambda one: one.first_frame_ms, 50, 99),
+        "lost": worst(lambda one: one.lost),
+        "duplicates": worst(lambda one: one.duplicates),
+        "lost_at_commit": sum(one.lost_at_commit for one in rounds),
+        "lost_before": sum(one.lost_before for one in rounds),
+        "dropped_by_guest": sum(one.dropped_by_guest for one in rounds),
+        "tcp_resets": sum(not one.tcp_survived for one in rounds),
+        "tcp_retransmits": worst(lambda one: one.tcp_retransmits),
+    }

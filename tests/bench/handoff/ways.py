@@ -1,0 +1,82 @@
+"""The ways to hand a port over that are compared."""
+
+import subprocess
+from typing import Protocol
+
+from virtnet.lab.demo.cluster import until
+from virtnet.lab.lab import Lab
+
+
+class Place(Protocol):
+    """Where it happens."""
+
+    @property
+    def lab(self) -> Lab: ...
+    @property
+    def port(self) -> str: ...
+
+
+class Way:
+    """What virtnet does by itself."""
+
+    controller = True
+
+    def armed(self, place: Place, source: str, target: str) -> None:
+        """The target pod has a node."""
+
+    def done(self, place: Place, target: str) -> None:
+        """The migration is reported done."""
+
+
+class Rarp(Way):
+    """OVN's own activation strategy, as Kube-OVN and Neutron use it.
+
+    Two chassis from the target pod's scheduling on, the target alone once the migration is reported done.
+    """
+
+    controller = False
+
+    def armed(self, place: Place, source: str, target: str) -> None:
+        both = _chassis(place, source, target)
+        _nbctl(place, "set", "Logical_Switch_Port", place.port, both, "options:activation-strategy=rarp")
+
+    def done(self, place: Place, target: str) -> None:
+        _nbctl(
+            place,
+            *("set", "Logical_Switch_Port", place.port, _chassis(place, target), "--"),
+            *("remove", "Logical_Switch_Port", place.port, "options", "activation-strategy"),
+        )
+
+
+class SwitchWhenDone(Way):
+    """One chassis, which is switched when the migration is reported done."""
+
+    controller = False
+
+    def armed(self, place: Place, source: str, target: str) -> None:
+        """No port is bound on the target before the switch, so nobody can wait for that: say that it is."""
+        vsctl = ("ovs-vsctl", f"--db={place.lab.nodes[target].names.ovsdb}")
+        claim = f'external_ids:iface-id="{place.port}"'
+
+        def interface() -> str:
+            command = [*vsctl, "--bare", "--columns=name", "find", "Interface", claim]
+            names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+            return names[-1] if names else ""
+
+        name = until(interface, "the target's interface")
+        subprocess.run([*vsctl, "set", "Interface", name, "external_ids:ovn-installed=true"], check=True)
+
+    def done(self, place: Place, target: str) -> None:
+        _nbctl(place, "set", "Logical_Switch_Port", place.port, _chassis(place, target))
+
+
+WAYS: dict[str, Way] = {"virtnet": Way(), "rarp": Rarp(), "switch_when_done": SwitchWhenDone()}
+
+
+def _nbctl(place: Place, *words: str) -> None:
+    database = f"--db=unix:{place.lab.names.central_state / 'nb.sock'}"
+    subprocess.run(place.lab.command(["ovn-nbctl", database, *words]), check=True)
+
+
+def _chassis(place: Place, *nodes: str) -> str:
+    return f'options:requested-chassis="{",".join(place.lab.nodes[node].names.chassis for node in nodes)}"'
