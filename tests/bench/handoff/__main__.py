@@ -12,6 +12,8 @@ stream that the guest sends back. Parts:
 - ports: 2,000 more Ports in OVN.
 - crowd: 20 VMs at the same moment.
 
+Before them, how many frames a source's queue keeps and how fast they are carried over, without any guest.
+
 JSON goes to $BENCH_JSON, and all figures of each round beside it. Run it alone on the machine, as root.
 """
 
@@ -24,9 +26,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.figures import merge
+from tests.bench import figures
 from tests.bench.handoff.arena import Arena
 from tests.bench.handoff.crowd import crowd
+from tests.bench.handoff.drain import drain
 from tests.bench.handoff.rounds import Round, summary
 from tests.bench.handoff.ways import WAYS
 from virtnet.api import Port
@@ -112,10 +115,11 @@ def prepare(lab: Lab) -> None:
 
 
 def publish(found: Found) -> None:
-    figures = {name: summary(rounds) for name, rounds in found.items()}
-    print(json.dumps(figures, indent=2))
+    summaries = {name: summary(rounds) for name, rounds in found.items()}
+    print(json.dumps(summaries, indent=2))
     if path := os.environ.get("BENCH_JSON"):
-        merge(Path(path), {name: value for part, values in figures.items() for name, value in flat(part, values)})
+        dotted = {name: value for part, values in summaries.items() for name, value in flat(part, values)}
+        figures.merge(Path(path), dotted)
         every = {name: [asdict(one) for one in rounds] for name, rounds in found.items()}
         Path(path).with_suffix(".rounds.json").write_text(json.dumps(every))
 
@@ -135,6 +139,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--lab", default="benchhandoff")
     chosen = parser.parse_args(words)
+    figures.publish("What a drain can carry", drain())
     lab = Lab(chosen.lab)
     found: Found = {}
     try:
