@@ -1,6 +1,7 @@
 """Links: what the daemon asks the kernel for, by rtnetlink and ethtool, in the namespace of the calling thread."""
 
 import array
+import contextlib
 import errno
 import fcntl
 import os
@@ -12,6 +13,8 @@ from typing import Any, Self
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+
+from virtnet.node import sysctl
 
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
@@ -127,6 +130,15 @@ def silence(netlink: IPRoute, index: int) -> None:
     except NetlinkError as error:
         if error.code != errno.EAFNOSUPPORT:  # no IPv6 in this kernel, or none at so small an MTU
             raise
+
+
+def ignore_advertisements(name: str) -> None:
+    """Take no route or address from whoever says that it is a router: a NIC has those that it was given.
+
+    Before the link is up. Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):  # no IPv6 in this kernel, or none at so small an MTU
+        sysctl.write(f"net/ipv6/conf/{name}/accept_ra", 0)
 
 
 def leave_checksums_to_software(name: str) -> None:

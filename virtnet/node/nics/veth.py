@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
+import structlog
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
@@ -14,6 +15,8 @@ from virtnet.node.journal import Entry
 from virtnet.node.netns import NamespaceGone, exists, inside
 from virtnet.node.nics import Step
 from virtnet.node.request import CniError
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class _PodEnd:
             if not entry.attachment.configure:
                 # Nobody but the guest may send from its MAC: switches would learn it here before the guest is here.
                 links.silence(netlink, link.index)
+            _ignore_advertisements(entry)
             links.set_up(netlink, link.index)
             if entry.attachment.configure:
                 _configure(netlink, link.index, entry)
@@ -144,6 +148,14 @@ class _PodEnd:
 
     async def undo(self, entry: Entry) -> None:
         """Nothing: it goes with the pair."""
+
+
+def _ignore_advertisements(entry: Entry) -> None:
+    """Where the node does not let us (AppArmor may not), the NIC serves all the same."""
+    try:
+        links.ignore_advertisements(entry.interface)
+    except OSError as error:
+        log.warning("takes what routers advertise", nic=str(entry.id), error=str(error))
 
 
 def _configure(netlink: IPRoute, index: int, entry: Entry) -> None:
