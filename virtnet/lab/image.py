@@ -94,11 +94,13 @@ def _alone() -> Iterator[None]:
 
 
 def _initrd(kernel: Kernel) -> Path:
-    content = archive(_entries(kernel))
-    path = cache() / f"initrd-{hashlib.sha256(content).hexdigest()[:16]}"
-    if not path.exists():
+    entries, made_of = list(_entries(kernel)), hashlib.sha256()
+    for one in entries:
+        made_of.update(f"{one.path} {one.mode} {one.device} {len(one.content)}\n".encode() + one.content)
+    path = cache() / f"initrd-{made_of.hexdigest()[:16]}"
+    if not path.exists():  # to compress it takes longer than to say what is in it
         half = path.with_suffix(".part")
-        half.write_bytes(content)
+        half.write_bytes(archive(entries))
         half.rename(path)
     return path
 
