@@ -17,8 +17,8 @@ from virtnet.ovn.vswitch import VSwitch
 
 pytestmark = pytest.mark.system
 
-MAC, ADDRESS, VLAN, PORT, MIGRATION = "02:76:6e:00:00:0a", "10.66.0.10", 100, "demo/db.lan", "m1"
-TOLD = announcements(MAC, [ADDRESS], VLAN)
+MAC, ADDRESSES, VLAN, PORT, MIGRATION = "02:76:6e:00:00:0a", ("10.66.0.10", "fd66::a"), 100, "demo/db.lan", "m1"
+TOLD = announcements(MAC, ADDRESSES, VLAN)
 HANDOFF = NodeHandoff(migration=MIGRATION, role="Target", open=True)
 
 
@@ -46,7 +46,7 @@ async def entry_of(journal: Journal, **changes: object) -> Entry:
     nic = {
         **attachment(PORT),
         "mac": MAC,
-        "addresses": [f"{ADDRESS}/24"],
+        "addresses": ["10.66.0.10/24", "fd66::a/64"],
         "subnet": {"kind": "ClusterSubnet", "name": "lan"},
         "underlay": {"providerNetwork": NETWORK, "vlan": VLAN},
     }

@@ -26,6 +26,7 @@ from virtnet.node.providers.records import Records
 from virtnet.node.providers.rescue import rescue
 from virtnet.node.providers.watch import Watch
 from virtnet.node.publish import OwnNodeNetwork
+from virtnet.node.quiet import Quiet
 from virtnet.node.server import Server, registry
 from virtnet.node.switch import SwitchPort
 from virtnet.node.tidy import Repair, tidy
@@ -116,6 +117,8 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
         )
         group.create_task(own.run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
+        if settings.switch_sockets is not None:
+            group.create_task(Quiet(vswitch, settings.switch_sockets).run(), name="quiet")
         if settings.cni_bin_dir is not None:
             install_plugin(settings.cni_bin_dir, settings.socket)
         log.info("serving", socket=str(settings.socket), attached=len(journal))

@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 BROADCAST = b"\xff" * 6
 ARP, RARP, VLAN, IPV6 = 0x0806, 0x8035, 0x8100, 0x86DD
-_ICMPV6 = 58
+ICMPV6 = 58
+ROUTER_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 134, 135, 136
 _ALL_NODES = IPv6Address("ff02::1")
 _OVERRIDE = 0x20000000
 _SHORTEST = 60
@@ -25,7 +26,9 @@ def announcements(mac: str, addresses: Iterable[str], vlan: int) -> list[bytes]:
             own = address.packed
             found.append(_ethernet(BROADCAST, source, vlan, ARP, _arp(1, source, own, bytes(6), own)))
         else:
-            told = struct.pack("!BBHI", 136, 0, 0, _OVERRIDE) + address.packed + b"\x02\x01" + source
+            told = (
+                struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE) + address.packed + b"\x02\x01" + source
+            )
             found.append(_ethernet(_multicast(_ALL_NODES), source, vlan, IPV6, _ipv6(address, _ALL_NODES, told)))
     return found
 
@@ -39,7 +42,7 @@ def question(mac: str, address: str, vlan: int, *, to: str = "") -> bytes:
     if isinstance(asked, IPv4Address):
         return _ethernet(octets(to) or BROADCAST, source, vlan, ARP, _arp(1, source, bytes(4), bytes(6), asked.packed))
     group = IPv6Address(int(IPv6Address("ff02::1:ff00:0")) | int(asked) & 0xFFFFFF)
-    body = struct.pack("!BBHI", 135, 0, 0, 0) + asked.packed
+    body = struct.pack("!BBHI", NEIGHBOUR_SOLICITATION, 0, 0, 0) + asked.packed
     return _ethernet(octets(to) or _multicast(group), source, vlan, IPV6, _ipv6(IPv6Address(0), group, body))
 
 
@@ -50,7 +53,7 @@ def claim(frame: bytes) -> tuple[str, str] | None:
     kind, body = int.from_bytes(frame[12:14]), frame[14:]
     if kind == ARP and body[:6] == b"\x00\x01\x08\x00\x06\x04" and any(body[14:18]):
         return str(IPv4Address(body[14:18])), text(body[8:14])
-    if kind == IPV6 and len(body) >= 64 and body[6] == _ICMPV6 and body[40] == 136:
+    if kind == IPV6 and len(body) >= 64 and body[6] == ICMPV6 and body[40] == NEIGHBOUR_ADVERTISEMENT:
         return str(IPv6Address(body[48:64])), text(frame[6:12])
     return None
 
@@ -78,9 +81,9 @@ def _multicast(group: IPv6Address) -> bytes:
 
 def _ipv6(source: IPv6Address, target: IPv6Address, body: bytes) -> bytes:
     """An ICMPv6 message, with its checksum, in a packet that no router passes on."""
-    pseudo = source.packed + target.packed + struct.pack("!II", len(body), _ICMPV6)
+    pseudo = source.packed + target.packed + struct.pack("!II", len(body), ICMPV6)
     body = body[:2] + struct.pack("!H", _checksum(pseudo + body)) + body[4:]
-    return struct.pack("!IHBB", 6 << 28, len(body), _ICMPV6, 255) + source.packed + target.packed + body
+    return struct.pack("!IHBB", 6 << 28, len(body), ICMPV6, 255) + source.packed + target.packed + body
 
 
 def _checksum(data: bytes) -> int:

@@ -24,7 +24,6 @@ from virtnet.lab.physical import VLAN
 
 LAB = "demo"
 PROBE = f"{NAMESPACE}/probe"
-ROUTER6 = "fd10:10::1"
 SETTLE_SECONDS = 1.0
 """How long is probed before and after a migration."""
 
@@ -104,8 +103,9 @@ class Show:
                 self.say(f"{name} on {self.demo.node_of(name)} answers at {ip} from {mac}")
             db, web = self.report.vms[0].ip_before, self.report.vms[1].ip_before
             self.say(f"db pings web across nodes: {ping_from_guest(self.lab, PROBE, db, web)}")
-            until(lambda: answers(self.lab, PROBE, ROUTER6), f"the router answering at {ROUTER6}")
-            self.say(f"the pod reaches the Vpc's router by IPv6 at {ROUTER6}")
+            web6 = self.demo.addresses("web")[1]
+            until(lambda: answers(self.lab, PROBE, web6), f"web answering at {web6}, which it has by DHCPv6")
+            self.say(f"by IPv6, at {web6}: {ping_from_guest(self.lab, PROBE, db, web6)}")
 
     def restart_elsewhere(self) -> None:
         with self.step("web is stopped, and started on another node"):
