@@ -98,6 +98,12 @@ class Machines:
     def mapping(self, name: str) -> str:
         return self.node.vsctl("--if-exists", "get", "Open_vSwitch", ".", f"external_ids:{name}").strip('"')
 
+    def sysctl(self, path: str, value: str = "") -> str:
+        """One of the node's own, set where a value is given."""
+        return netns.run(
+            "sysctl", "-n", f"net/{path}={value}" if value else f"net/{path}", netns=self.node.name
+        ).strip()
+
     def wire(self) -> None:
         """Give the node its NICs, as its hardware does."""
         no_duplicates_looked_for(self.node.name)

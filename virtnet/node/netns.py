@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2 import netns as pyroute2_netns
+from pyroute2.netlink.exceptions import NetlinkError
 
 T = TypeVar("T")
 
@@ -37,6 +38,14 @@ async def inside(path: str, work: Callable[[IPRoute], T]) -> T:
 
     threading.Thread(target=run, name=f"netns {Path(path).name}", daemon=True).start()
     return await outcome
+
+
+async def inside_plainly(path: str, work: Callable[[IPRoute], T]) -> T:
+    """As ``inside``, but what the kernel refuses is an OSError, by whichever library it was asked."""
+    try:
+        return await inside(path, work)
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
 
 
 def _deliver(

@@ -13,11 +13,10 @@ from typing import TypeVar
 
 import structlog
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from virtnet.node import links
-from virtnet.node.netns import inside
-from virtnet.node.providers import configuration
+from virtnet.node.netns import inside_plainly
+from virtnet.node.providers import configuration, sysctls
 from virtnet.node.providers import nic as nics
 from virtnet.node.providers.entries import ADDRESS, Entry, default_gateways, merged, texts
 from virtnet.node.providers.hearing import Hearing
@@ -107,6 +106,7 @@ class Plugging:
         userspace = self.bridges.userspace
 
         def bring_up(netlink: IPRoute) -> None:
+            sysctls.copy(record.nic, record.bridge)
             nics.set_address_generation(netlink, index, 1)
             links.set_up(netlink, index)
             if userspace:
@@ -202,10 +202,7 @@ class Plugging:
         return await self._inside(work)
 
     async def _inside(self, work: Callable[[IPRoute], T]) -> T:
-        try:
-            return await inside(self.hearing.here, work)
-        except NetlinkError as error:
-            raise OSError(error.code, str(error)) from error
+        return await inside_plainly(self.hearing.here, work)
 
     async def hear_once(self, record: Record) -> None:
         """Also where an earlier process did so: it ended with that one.

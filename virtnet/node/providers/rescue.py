@@ -7,7 +7,7 @@ routes go with them. One in the kernel goes on by itself.
 import structlog
 from pyroute2 import IPRoute
 
-from virtnet.node.netns import inside
+from virtnet.node.netns import inside_plainly
 from virtnet.node.providers.configuration import move
 from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.nic import Nic
@@ -34,8 +34,8 @@ async def _lost(record: Record, here: str) -> bool:
         works = bridge is not None and bridge.index == record.bridge_index and bridge.carrier
         return not works and Nic.find(netlink, record.nic) is not None
 
-    return await inside(here, look)
+    return await inside_plainly(here, look)
 
 
 async def _move_back(record: Record, here: str) -> None:
-    await inside(here, lambda netlink: move(netlink, record.entries, record.bridge, record.nic))
+    await inside_plainly(here, lambda netlink: move(netlink, record.entries, record.bridge, record.nic))
