@@ -85,9 +85,11 @@ class Faults:
         with ExitStack() as held:
             for part in parts:
                 held.enter_context(self._locks[f"{node}/{part}"])
-            self._arena.crash(node)
-            time.sleep(fault.seconds)
-            self._arena.back(node)
+            try:
+                self._arena.crash(node)
+                time.sleep(fault.seconds)
+            finally:
+                self._arena.back(node)
 
     def _abort(self, fault: Fault) -> None:
         for one in self._arena.underway(fault.victim):
