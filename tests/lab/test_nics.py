@@ -25,6 +25,8 @@ from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import answers, ping_from_guest
 from virtnet.lab.lab import Lab
+from virtnet.lab.standin.kubevirt import VMI_FINALIZER
+from virtnet.lab.standin.objects import vmi_of
 
 pytestmark = pytest.mark.lab
 
@@ -238,8 +240,11 @@ def test_a_lone_vmi_a_clone_and_a_vm_in_the_place_of_the_pod_network(box: Box) -
     clone["metadata"]["annotations"] = {PINNED: one["metadata"]["annotations"][PINNED]}
     first = manifests.vm("first")
     first["spec"]["template"]["spec"]["networks"][0]["multus"]["default"] = True
-    lone = {**manifests.vm("lone"), "kind": "VirtualMachineInstance"}
-    lone["spec"] = lone["spec"]["template"]["spec"]
+    like = manifests.vm("lone")
+    lone = vmi_of(
+        {**like, "metadata": {**like["metadata"], "generation": 1, "uid": ""}}
+    )  # KubeVirt's admission does it
+    lone["metadata"] |= {"ownerReferences": [], "finalizers": [VMI_FINALIZER]}
     for kind, body in ((VMS, clone), (VMS, first), (VMIS, lone)):
         box.create(kind, body)
     assert box.address("copy", "blue") != box.pinned("blue")
