@@ -35,9 +35,10 @@ async def test_what_the_node_has_moves_to_the_bridge_and_back(world: Machines) -
     assert not list(world.records.iterdir())
 
 
-async def test_no_frame_is_lost_while_the_nic_changes_hands(world: Machines) -> None:
+@pytest.mark.parametrize("address", ["10.7.0.5", "fd07::5"])
+async def test_no_frame_is_lost_while_the_nic_changes_hands(world: Machines, address: str) -> None:
     """One that is lost costs a TCP session 200 ms, the shortest time after which a sender tries again."""
-    questions = Questions(world)
+    questions = Questions(world, address)
     async with world.networks() as networks:
         for wanted in ({"blue": NIC}, {}) * 3:
             asked = questions.asked

@@ -139,9 +139,13 @@ class ProviderBridges:
         await self._until(opened, f"{bridge} has port {nic}")
 
     async def unplug(self, bridge: str, nic: str) -> None:
-        """Have the NIC no more; waits until the switch has let go of it. Raises OvnError's subclasses."""
+        """Have the NIC no more, once what is under way has left by it; waits until the switch has let go of it.
+
+        Raises OvnError's subclasses.
+        """
         port = self.database.uuid("Port", nic)
         if port and self.port_of(nic) == bridge:
+            await self._have_done(what="it goes on")  # one round of a switch in userspace, which empties its queues
             gone = mutate("Bridge", bridge, ["ports", "delete", ["set", [["uuid", port]]]])
             await self._have_done(gone, what=f"{bridge} lets go of {nic}")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyroute2 import IPRoute
 
 from virtnet.node import links
-from virtnet.node.providers.entries import NEIGHBOUR, Entry, merged
+from virtnet.node.providers.entries import ADDRESS, NEIGHBOUR, Entry, merged
 from virtnet.node.providers.nic import Nic
 from virtnet.node.providers.rtnetlink import Rtnetlink
 
@@ -46,8 +46,10 @@ def move(netlink: IPRoute, entries: Sequence[Entry], source: str, target: str) -
         links.set_up(netlink, new.index)
     with Rtnetlink() as kernel:
         there = kernel.read(old.index, source) if old else []
-        for entry in merged(entries, there):
+        everything = merged(entries, there)
+        for entry in everything:
             kernel.add(entry, new.index)
+        kernel.wait_until_served((entry for entry in everything if entry.kind == ADDRESS), new.index)
         if old is not None:
             for entry in reversed(there):
                 kernel.delete(entry, old.index)

@@ -139,6 +139,12 @@ def neutral(told: Entry, index: int, name: str) -> Entry | None:
     return _neutral_address(told, name) if told.kind == ADDRESS else _neutral_neighbour(told)
 
 
+def local_address(told: Entry, index: int) -> bytes | None:
+    """The address, packed, whose frames the node takes by a route of an interface; None for any other route."""
+    here = told.attributes.get(_RTA_OIF) == struct.pack("=i", index)
+    return told.attributes.get(_RTA_DST) if here and told.table == _LOCAL_TABLE else None
+
+
 def neighbour(address: str, *, looked_up: bool = False) -> Entry:
     """One that nothing is known of; ``looked_up``: the kernel is to find it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -243,4 +249,5 @@ def _packed(attributes: Attributes) -> bytes:
 
 
 def _turn(entry: Entry) -> tuple[int, bool]:
-    return (ADDRESS, ROUTE, NEIGHBOUR).index(entry.kind), entry.kind == ROUTE and entry.needs_others
+    """Neighbours are known before a route leads to them, and for as long as one does: no frame waits for an answer."""
+    return (ADDRESS, NEIGHBOUR, ROUTE).index(entry.kind), entry.kind == ROUTE and entry.needs_others

@@ -5,7 +5,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,7 @@ from virtnet.node.providers.entries import (
     ROUTE,
     Entry,
     describe,
+    local_address,
     merged,
     neighbour,
     neutral,
@@ -31,7 +33,9 @@ _STRICT, _SOL_NETLINK = 12, 270
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _NUD_PROBE = 0x10
 _BIGGEST = 1 << 20
+_IFA_ADDRESS = 1
 ANSWER_SECONDS = 5
+SERVED_SECONDS = 1.0
 
 
 class Rtnetlink:
@@ -66,6 +70,17 @@ class Rtnetlink:
         if entry.undoubted != entry:
             self._change(entry, index, _REPLACE)  # its flags as they were, without another look for duplicates
 
+    def wait_until_served(self, entries: Iterable[Entry], index: int) -> None:
+        """Until frames for these IPv6 addresses are taken on an interface: the kernel adds their local routes later, in
+        a work queue. Those that are not by then are left to it.
+        """
+        wanted = {entry.attributes[_IFA_ADDRESS] for entry in entries if entry.family == socket.AF_INET6}
+        end = time.monotonic() + SERVED_SECONDS
+        while wanted and time.monotonic() < end:
+            wanted -= {local_address(told, index) for told in self._dump(ROUTE, socket.AF_INET6)}
+            if wanted:
+                time.sleep(0.001)
+
     def delete(self, entry: Entry, index: int) -> None:
         """Take it from an interface; what is gone already is fine. Raises OSError."""
         fine = {ADDRESS: errno.EADDRNOTAVAIL, ROUTE: errno.ESRCH, NEIGHBOUR: errno.ENOENT}[entry.kind]
@@ -94,8 +109,8 @@ class Rtnetlink:
                     raise OSError(code, f"{os.strerror(code)}: {entry.kind} {describe(entry)}")
                 return
 
-    def _dump(self, kind: str) -> Iterator[Entry]:
-        for family in _FAMILIES:
+    def _dump(self, kind: str, *families: int) -> Iterator[Entry]:
+        for family in families or _FAMILIES:
             self._send(_NEW[kind] + _GET, _DUMP, struct.pack("=B", family) + bytes(HEADER_BYTES[kind] - 1))
             for got, data in self._answers():
                 if got == _DONE:
