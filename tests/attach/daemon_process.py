@@ -161,7 +161,7 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
         parts_of(vswitch, journal, pods, gates, patience=PATIENCE),
         port=port,
         leftovers=Leftovers(port, here),
-        drivers={"veth": CrashingVeth(here, lambda: vswitch.datapath == "netdev", gates)},
+        drivers={"veth": CrashingVeth(here, lambda: vswitch.datapath == "netdev", gates, lambda: "")},
     )
     attacher = Attacher(parts)
     await tidy(attacher, parts)

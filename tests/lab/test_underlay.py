@@ -1,17 +1,20 @@
 """A ProviderNetwork on real nodes, and pods on a VLAN of it: what machines outside have is never used twice."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.labs import running
-from virtnet.kube.kinds import EVENTS
+from virtnet.kube.kinds import EVENTS, VMIMS
 from virtnet.lab import netns
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import answers
+from virtnet.lab.standin.ways import WAY
 
 pytestmark = pytest.mark.lab
 
@@ -48,6 +51,44 @@ def test_pods_on_a_vlan_reach_each_other_and_machines_outside(demo: Demo) -> Non
     here = f"{NAMESPACE}/on-node1"
     until(lambda: answers(demo.lab, here, GATEWAY), "the machine outside answering")
     until(lambda: answers(demo.lab, here, demo.address_of_pod("on-node3")), "the other pod answering")
+
+
+ECHO = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 7), timeout=10) as guest:
+    guest.sendall(bytes(20000))
+    guest.shutdown(socket.SHUT_WR)
+    print(sum(map(len, iter(lambda: guest.recv(65536), b""))))
+"""
+"""Whole segments, there and back."""
+
+
+def test_whole_frames_pass_while_a_guest_is_copied(demo: Demo) -> None:
+    """They take the tunnels then; OVN must not think that those are as narrow as the guest's own link."""
+    demo.apply(manifests.vm("edge", network="lan"))
+    home = until(lambda: demo.node_of("edge"), "the VM running")
+    target, third = (node for node in demo.lab.nodes if node != home)
+    demo.apply(pod(third, "peer"))
+    until(lambda: demo.pod_runs("peer"), "its peer running")
+    peer, guest = f"{NAMESPACE}/peer", demo.pinned("edge")[0]
+    until(lambda: answers(demo.lab, peer, guest), "the VM answering")
+    migration = {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachineInstanceMigration",
+        "metadata": {"name": "slow", "namespace": NAMESPACE, "annotations": {WAY: "slow"}},
+        "spec": {"vmiName": "edge", "addedNodeSelector": {"kubernetes.io/hostname": target}},
+    }
+    demo.lab.ask(lambda cluster: cluster.create(VMIMS, migration, NAMESPACE))
+    until(lambda: (demo.get(VMIMS, "slow") or {}).get("status", {}).get("phase") == "Running", "its memory copied")
+    command = [sys.executable, "-c", ECHO, guest]
+    for name, echo in (
+        ("a pod", demo.lab.command(command, pod=peer)),
+        ("outside", ["ip", "netns", "exec", demo.lab.physical.outside, *command]),
+    ):
+        done = subprocess.run(echo, capture_output=True, text=True, check=False)
+        assert done.stdout == "20000\n", f"{name}: {done.stderr}"
+    assert (demo.get(VMIMS, "slow") or {})["status"]["phase"] == "Running", "it was over too early to show anything"
+    demo.lab.ask(lambda cluster: cluster.delete(VMIMS, "slow", NAMESPACE))
 
 
 def test_an_address_of_a_machine_outside_is_not_used(demo: Demo) -> None:

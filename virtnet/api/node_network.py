@@ -8,6 +8,15 @@ from pydantic import Field
 from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
 
 
+def tunnel_overhead(address: str) -> int:
+    """What OVN's tunnels add to a packet: the frame's header, Geneve with OVN's option, UDP and IP.
+
+    >>> tunnel_overhead("192.0.2.1"), tunnel_overhead("2001:db8::1")
+    (58, 78)
+    """
+    return 78 if ":" in address else 58
+
+
 class HandoffPath(Spec):
     """The way to the port on the other node, along OVN's own tunnels."""
 
@@ -110,6 +119,7 @@ class NodeNetworkStatus(Spec):
         default="", description="The node's chassis name in OVN (Open_vSwitch external_ids:system-id)."
     )
     encap_ips: tuple[str, ...] = Field(default=(), description="Addresses of its tunnels.")
+    tunnel_mtu: int = Field(default=0, description="The MTU of the device that has the tunnels' address.")
     datapath: str = Field(default="", description="The integration bridge's datapath: system or netdev.")
     ovn_version: str = Field(
         default="", description="The version of its ovn-controller; empty where that does not answer."
@@ -127,6 +137,11 @@ class NodeNetworkStatus(Spec):
     conditions: tuple[Condition, ...] = Field(
         default=(), description="Ready; Tunnel: whether the tunnels have the address that the Node asks for."
     )
+
+    @property
+    def largest_packet(self) -> int:
+        """The largest packet of a guest that its tunnels carry; 0 where that is not known."""
+        return self.tunnel_mtu - tunnel_overhead(self.encap_ips[0]) if self.tunnel_mtu and self.encap_ips else 0
 
 
 class NodeNetwork(Resource):

@@ -162,7 +162,10 @@ class SubnetStatus(Spec):
     used: int = Field(default=0, description="How many addresses are leased, in the family that has most.")
     available: int = Field(default=0, description="How many NICs can still get their addresses.")
     cooling: tuple[Cooling, ...] = Field(default=(), description="Addresses freed lately, at most 256.")
-    conditions: tuple[Condition, ...] = Field(default=(), description="Ready.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Ready; TunnelsTooNarrow: whether some nodes' tunnels do not carry an underlay's packets.",
+    )
     observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
 
 

@@ -14,6 +14,7 @@ from virtnet.controllers.informers import subnet_of
 from virtnet.controllers.placement import obstacle
 from virtnet.controllers.store import Store
 from virtnet.controllers.stories import missing, record_of, story, with_record, without_lost
+from virtnet.controllers.tunnels import too_narrow, tunnels_condition
 from virtnet.controllers.worker import each
 from virtnet.handoff.facts import Told
 from virtnet.handoff.journal import Journal
@@ -114,6 +115,7 @@ class Reports:
         reason, message = obstacle(self._store, subnet)
         pools = pools_of(subnet) if reason != "Invalid" else ()
         leased = Counter(family(lease.spec.address) for lease in self._store.leases.of(id_))
+        narrow = too_narrow(subnet, self._store.nodes)
         left = [pool.capacity - leased[pool.family] for pool in pools]
         status = subnet.status.model_copy(
             update={
@@ -123,7 +125,7 @@ class Reports:
                 "used": max(leased["IPv4"], leased["IPv6"]),
                 "available": max(0, min([LARGEST_COUNT, *left])) if pools else 0,
                 "conditions": set_condition(
-                    subnet.status.conditions,
+                    tunnels_condition(subnet.status.conditions, narrow, subnet.metadata.generation),
                     "Ready",
                     status=not reason,
                     reason=reason or "InOvn",

@@ -16,6 +16,9 @@ PHYSICAL_BRIDGE = "phys"
 MANAGEMENT_LINK = "mgmt0"
 UPLINK = "phys0"
 
+UPLINK_MTU = 1600
+"""Room for a packet of 1500 in a tunnel."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -75,8 +78,9 @@ class Node:
         netns.ip(
             central,
             f"link set m-{self.name} master {MANAGEMENT_BRIDGE}",
-            f"link set p-{self.name} master {PHYSICAL_BRIDGE}",
+            f"link set p-{self.name} mtu {UPLINK_MTU} master {PHYSICAL_BRIDGE}",
         )
+        netns.ip(self.netns, f"link set {UPLINK} mtu {UPLINK_MTU}")
         netns.ip(self.netns, f"address add {self.names.management_address}/{MANAGEMENT_PREFIX} dev {MANAGEMENT_LINK}")
 
     def start_switch(self) -> None:
@@ -89,6 +93,7 @@ class Node:
         self._vsctl(
             *("add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=netdev", "--"),
             *("add-port", "br-phy", UPLINK, "--"),
+            *("set", "Interface", "br-phy", f"mtu_request={UPLINK_MTU}", "--"),
             *("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev", "fail_mode=secure"),
         )
         self.address_tunnels()

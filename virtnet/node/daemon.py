@@ -131,7 +131,9 @@ def parts_of(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, pa
         journal=journal,
         pods=pods,
         port=port,
-        drivers={"veth": Veth(here, lambda: vswitch.datapath == "netdev", gates)},
+        drivers={
+            "veth": Veth(here, lambda: vswitch.datapath == "netdev", gates, lambda: next(iter(vswitch.encap_ips), ""))
+        },
         leftovers=Leftovers(port, here),
         underlays=Underlays(here, vswitch),
         patience=patience,

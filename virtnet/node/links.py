@@ -83,7 +83,17 @@ def addresses(netlink: IPRoute) -> dict[str, frozenset[str]]:
     return found
 
 
-def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: str, mtu: int) -> None:
+def mtu_at(netlink: IPRoute, address: str) -> int:
+    """The MTU of the device that has an address; 0 where none has."""
+    found = {
+        message["index"]
+        for message in netlink.get_addr()
+        if address in (message.get_attr("IFA_LOCAL"), message.get_attr("IFA_ADDRESS"))
+    }
+    return next((int(link.get_attr("IFLA_MTU")) for link in netlink.get_links() if link["index"] in found), 0)
+
+
+def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: str, mtu: int, host_mtu: int) -> None:
     """A pair with one end here and the other in the namespace, at once under its final name and MAC.
 
     So nothing is ever renamed or moved, and a name that is taken there, also as an alternative one, is refused by the
@@ -92,7 +102,7 @@ def create_veth(netlink: IPRoute, host: str, *, netns: str, name: str, address: 
     descriptor = os.open(netns, os.O_RDONLY)
     try:
         peer = {"ifname": name, "net_ns_fd": descriptor, "address": address, "mtu": mtu}
-        netlink.link("add", ifname=host, kind="veth", mtu=mtu, peer=peer)
+        netlink.link("add", ifname=host, kind="veth", mtu=host_mtu, peer=peer)
     except NetlinkError as error:
         if error.code == errno.EEXIST:
             raise NameTaken(f"the kernel refuses the pair {host} and {name}: {error}") from error

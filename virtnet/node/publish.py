@@ -18,6 +18,8 @@ from virtnet.node.attach import Attacher
 from virtnet.node.drains import Drains
 from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
+from virtnet.node.links import mtu_at
+from virtnet.node.netns import inside
 from virtnet.node.providers.networks import ProviderNetworks
 from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.controller_version import controller_version
@@ -70,7 +72,7 @@ class OwnNodeNetwork:
         gates.on_shut(self._look.set)
         tunnel.on_change(self._look.set)
         self._networks = networks
-        self._ovn_run_dir, self._ovn_version = ovn_run_dir, ""
+        self._ovn_run_dir, self._ovn_version, self._tunnel_mtu = ovn_run_dir, "", 0
         if networks is not None:
             networks.on_change(self._look.set)
 
@@ -79,7 +81,7 @@ class OwnNodeNetwork:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="own NodeNetwork")
             group.create_task(self._act(), name="handoffs")
-            group.create_task(self._ask_ovn(), name="OVN's version")
+            group.create_task(self._look_around(), name="OVN's version, tunnels' MTU")
 
     async def _watch(self) -> None:
         while True:
@@ -128,11 +130,15 @@ class OwnNodeNetwork:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._look.set()
 
-    async def _ask_ovn(self) -> None:
+    async def _look_around(self) -> None:
+        """At what nobody tells of."""
         while True:
-            version = await controller_version(self._ovn_run_dir)
-            if version != self._ovn_version:
-                self._ovn_version = version
+            before = self._ovn_version, self._tunnel_mtu
+            self._tunnel_mtu = await inside(
+                self._gates.here, lambda netlink: mtu_at(netlink, next(iter(self._vswitch.encap_ips), ""))
+            )
+            self._ovn_version = await controller_version(self._ovn_run_dir)
+            if before != (self._ovn_version, self._tunnel_mtu):
                 self._look.set()
             await asyncio.sleep(REFRESH_SECONDS)
 
@@ -210,6 +216,7 @@ class OwnNodeNetwork:
             encap_ips=vswitch.encap_ips if up else known.status.encap_ips,
             datapath=datapath if up else known.status.datapath,
             ovn_version=self._ovn_version,
+            tunnel_mtu=self._tunnel_mtu,
             ports=len(self._attacher.journal),
             handoffs=handoffs,
             handoff=support,

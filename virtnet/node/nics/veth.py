@@ -9,6 +9,7 @@ import structlog
 from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
+from virtnet.api.node_network import tunnel_overhead
 from virtnet.node import links
 from virtnet.node.gates import Gates
 from virtnet.node.journal import Entry
@@ -17,6 +18,10 @@ from virtnet.node.nics import Step
 from virtnet.node.request import CniError
 
 log = structlog.get_logger()
+
+
+TAGGED = 18
+"""The header of a tagged frame, which OVN takes off as well where it reckons what fits."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Veth:
     software_checksums: Callable[[], bool]
     """Whether the switch runs in userspace, and checksums must be filled in before it."""
     gates: Gates
+    tunnels: Callable[[], str]
+    """The address of the node's tunnels; empty where there is none."""
 
     def plan(self, entry: Entry) -> tuple[Step, ...]:
         return (_Pair(self), _Gate(self.gates), _PodEnd(self))
@@ -58,6 +65,18 @@ class _Pair:
 
     driver: Veth
 
+    def _host_mtu(self, netlink: IPRoute, entry: Entry) -> int:
+        """More than the guest's on an underlay whose packets fit into the tunnels, so that OVN lets them in.
+
+        While a port belongs to two chassis, its frames take the tunnels, and OVN refuses those that would not fit if
+        the tunnels' MTU were that of this very link.
+        """
+        mtu, tunnels = entry.attachment.mtu, self.driver.tunnels()
+        if entry.attachment.underlay is None or not tunnels:
+            return mtu
+        room = mtu + tunnel_overhead(tunnels)
+        return room + TAGGED if links.mtu_at(netlink, tunnels) >= room else mtu
+
     async def do(self, entry: Entry) -> None:
         attachment, software = entry.attachment, self.driver.software_checksums()
 
@@ -70,6 +89,7 @@ class _Pair:
                 name=entry.interface,
                 address=attachment.mac,
                 mtu=attachment.mtu,
+                host_mtu=self._host_mtu(netlink, entry),
             )
             host = links.find(netlink, entry.host_name)
             if host is None:
