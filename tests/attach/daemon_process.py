@@ -182,6 +182,7 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
                 gates=gates,
                 tunnel=tunnel,
                 announcer=announcer,
+                underlays=parts.underlays,
                 ovn_run_dir=Path(os.environ["OVN_RUNDIR"]),
             )
             group.create_task(own.run())

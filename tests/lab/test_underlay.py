@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.labs import running
+from virtnet.api import Condition, Port
+from virtnet.api.names import port_name
+from virtnet.controllers.reports import ADDRESS_CONFLICT
+from virtnet.kube import kinds
 from virtnet.kube.kinds import EVENTS, VMIMS
 from virtnet.lab import netns
 from virtnet.lab.demo import manifests
@@ -18,6 +22,7 @@ from virtnet.lab.standin.ways import WAY
 
 pytestmark = pytest.mark.lab
 
+PORTS = kinds.of(Port)
 GATEWAY, TAKEN = "172.31.100.1", "172.31.100.50"
 
 
@@ -91,6 +96,12 @@ def test_whole_frames_pass_while_a_guest_is_copied(demo: Demo) -> None:
     demo.lab.ask(lambda cluster: cluster.delete(VMIMS, "slow", NAMESPACE))
 
 
+def conflict(demo: Demo, pod: str) -> Condition | None:
+    """The Port's condition that tells of a conflict; None where there never was one."""
+    body = demo.lab.ask(lambda cluster: cluster.get(PORTS, port_name(pod, "net1@pod"), NAMESPACE))
+    return next((one for one in Port.parse(body).status.conditions if one.type == ADDRESS_CONFLICT), None)
+
+
 def test_an_address_of_a_machine_outside_is_not_used(demo: Demo) -> None:
     outside = demo.lab.physical.outside
     netns.ip(outside, f"address add {TAKEN}/24 dev vlan100")
@@ -98,11 +109,15 @@ def test_an_address_of_a_machine_outside_is_not_used(demo: Demo) -> None:
 
     def told() -> bool:
         events, _ = demo.lab.ask(lambda cluster: cluster.list(EVENTS, NAMESPACE))
-        return any(
-            f"{TAKEN} of port" in event["note"] and "used by a machine outside" in event["note"] for event in events
-        )
+        return any(f"late.net1: {TAKEN} is used by a machine outside" in event["note"] for event in events)
 
     until(told, "an Event that names the conflict")
+    until(lambda: conflict(demo, "late"), "a condition of the Port")
+    found = conflict(demo, "late")
+    assert found is not None
+    assert (found.status, found.reason) == ("True", "UsedOutside")
+    assert f"node2 cannot attach it: {TAKEN} is used by a machine outside" in found.message
     assert not demo.pod_runs("late")
     netns.ip(outside, f"address delete {TAKEN}/24 dev vlan100")
     until(lambda: demo.pod_runs("late"), "running once the address is free")
+    until(lambda: (now := conflict(demo, "late")) and now.status == "False", "the condition taken back")

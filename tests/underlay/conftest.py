@@ -1,7 +1,7 @@
 """A node with a bridge to a physical network: its NIC is one end of a cable, the test is at the other."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 
 from tests.attach.rig import Node, run
 from virtnet.lab import netns
+from virtnet.ovn.vswitch import VSwitch
 
 BRIDGE, NETWORK, NIC, WIRE = "br-rack", "rack", "phys1", "wire1"
 LOCALNET = "virtnet:ClusterSubnet/lan:localnet"
@@ -59,3 +60,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             *("--", "set", "Interface", f"patch-br-int-to-{LOCALNET}", "type=patch", f"options:peer={PATCH}"),
         )
         yield Site(node, outside)
+
+
+@pytest.fixture
+async def vswitch(site: Site) -> AsyncIterator[VSwitch]:
+    vswitch = await VSwitch.connect(site.node.ovsdb, "br-int")
+    yield vswitch
+    await vswitch.close()

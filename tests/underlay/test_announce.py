@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,20 +13,12 @@ from virtnet.api import NodeHandoff
 from virtnet.node.announce import REPEATED_AFTER, Announcer
 from virtnet.node.frames import announcements
 from virtnet.node.journal import Entry, Journal
-from virtnet.ovn.vswitch import VSwitch
 
 pytestmark = pytest.mark.system
 
 MAC, ADDRESSES, VLAN, PORT, MIGRATION = "02:76:6e:00:00:0a", ("10.66.0.10", "fd66::a"), 100, "demo/db.lan", "m1"
 TOLD = announcements(MAC, ADDRESSES, VLAN)
 HANDOFF = NodeHandoff(migration=MIGRATION, role="Target", open=True)
-
-
-@pytest.fixture
-async def vswitch(site: Site) -> AsyncIterator[VSwitch]:
-    vswitch = await VSwitch.connect(site.node.ovsdb, "br-int")
-    yield vswitch
-    await vswitch.close()
 
 
 @pytest.fixture

@@ -1,15 +1,24 @@
 """Who has an address is asked on the wire: of a real kernel at the other end, in both families."""
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from tests.attach.rig import attachment, journaled
+from tests.underlay.conftest import BRIDGE, NETWORK, WIRE, Site
+from virtnet.api import NodeConflict
 from virtnet.lab import netns
+from virtnet.node import underlays
 from virtnet.node.netns import inside
+from virtnet.node.request import CniError
 from virtnet.node.underlays import _listener, holders
+from virtnet.ovn.vswitch import VSwitch
 
 MAC = "02:76:6e:00:00:01"
+HELD = "10.66.0.10"
 ADDRESSES = ["10.7.0.1", "10.7.0.2", "fd07::1", "fd07::2"]
 
 pytestmark = pytest.mark.system
@@ -37,3 +46,70 @@ async def test_a_machine_that_has_an_address_is_named(wire: tuple[str, str]) -> 
         found = await holders(listener, MAC, ADDRESSES, 0)
         assert found == {"10.7.0.1": mac, "fd07::1": mac}
         assert await holders(listener, mac, ADDRESSES, 0) == {}, "a guest of ours that still runs is no conflict"
+
+
+async def test_a_conflict_is_known_for_as_long_as_it_lasts(
+    site: Site, vswitch: VSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after the runtime has stopped asking, and until the machine outside lets go of the address."""
+    asked, gone = asyncio.Semaphore(0), asyncio.Event()
+
+    async def counted(*question: Any) -> dict[str, str]:
+        asked.release()
+        return await holders(*question)
+
+    monkeypatch.setattr(underlays, "ASK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(underlays, "holders", counted)
+    netns.ip(site.node.name, f"link set {BRIDGE} up")
+    netns.ip(site.outside, f"link set {WIRE} up", f"address add {HELD}/24 dev {WIRE}")
+    mac = netns.run("cat", f"/sys/class/net/{WIRE}/address", netns=site.outside).strip()
+    found = underlays.Underlays(f"/run/netns/{site.node.name}", vswitch)
+    changes: list[dict[str, NodeConflict]] = []
+
+    def note() -> None:
+        changes.append(found.conflicts)
+        if not found.conflicts:
+            gone.set()
+
+    found.on_change(note)
+    nic = attachment(addresses=(f"{HELD}/24",), underlay={"providerNetwork": NETWORK, "vlan": 0})
+    entry = journaled(attachment=nic)
+    with pytest.raises(CniError) as refusal:
+        await found.check(entry)
+    assert str(refusal.value) == (
+        f"Subnet demo/blue, port demo/db.blue: {HELD} is used by a machine outside, {mac} on {NETWORK}; "
+        "exclude the address in the Subnet and give the VM another, or take it from that machine"
+    )
+    held = {"demo/db.blue": NodeConflict(address=HELD, mac_address=mac, segment=NETWORK)}
+    again = asyncio.create_task(found.run())
+    for _ in range(3):
+        await asyncio.wait_for(asked.acquire(), 20)
+    assert changes == [held]
+    netns.ip(site.outside, f"address delete {HELD}/24 dev {WIRE}")
+    await asyncio.wait_for(gone.wait(), 20)
+    again.cancel()
+    assert changes == [held, {}]
+    await found.check(entry)
+    netns.ip(site.outside, f"address add {HELD}/24 dev {WIRE}")
+    await found.check(entry.model_copy(update={"migration": "m1"}))
+    netns.ip(site.outside, f"address delete {HELD}/24 dev {WIRE}")
+
+
+async def test_a_nic_that_nobody_asks_for_any_more_is_forgotten(
+    site: Site, vswitch: VSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = asyncio.Event()
+    monkeypatch.setattr(underlays, "ASK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(underlays, "FORGET_SECONDS", 0.0)
+    netns.ip(site.node.name, f"link set {BRIDGE} up")
+    netns.ip(site.outside, f"link set {WIRE} up", f"address add {HELD}/24 dev {WIRE}")
+    found = underlays.Underlays(f"/run/netns/{site.node.name}", vswitch)
+    nic = attachment(addresses=(f"{HELD}/24",), underlay={"providerNetwork": NETWORK, "vlan": 0})
+    with pytest.raises(CniError):
+        await found.check(journaled(attachment=nic))
+    found.on_change(gone.set)
+    again = asyncio.create_task(found.run())
+    await asyncio.wait_for(gone.wait(), 20)
+    again.cancel()
+    assert not found.conflicts
+    netns.ip(site.outside, f"address delete {HELD}/24 dev {WIRE}")

@@ -6,6 +6,7 @@ from virtnet.api.meta import GROUP, VERSION, Condition, Metadata, Resource, Spec
 from virtnet.api.node_network import (
     HandoffPath,
     HandoffSupport,
+    NodeConflict,
     NodeHandoff,
     NodeHandoffStatus,
     NodeNetwork,
@@ -56,6 +57,7 @@ __all__ = [
     "HandoffSupport",
     "Holder",
     "Metadata",
+    "NodeConflict",
     "NodeFailure",
     "NodeHandoff",
     "NodeHandoffStatus",

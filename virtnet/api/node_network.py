@@ -112,6 +112,20 @@ class NodeProviderNetwork(Spec):
     message: str = Field(default="", description="A sentence for people: what, where, and what to do.")
 
 
+class NodeConflict(Spec):
+    """A NIC that is not attached here, because a machine outside has its address."""
+
+    address: str = Field(description="The address.")
+    mac_address: str = Field(description="Who has it: the machine's MAC address.")
+    segment: str = Field(description="Where: the ProviderNetwork, and the VLAN on it.")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.address} is used by a machine outside, {self.mac_address} on {self.segment}; "
+            "exclude the address in the Subnet and give the VM another, or take it from that machine"
+        )
+
+
 class NodeNetworkStatus(Spec):
     """What the node has. Written by its own daemon."""
 
@@ -133,6 +147,10 @@ class NodeNetworkStatus(Spec):
     )
     provider_networks: dict[str, NodeProviderNetwork] = Field(
         default_factory=dict, description="The ProviderNetworks of this node, by their names."
+    )
+    conflicts: dict[str, NodeConflict] = Field(
+        default_factory=dict,
+        description="Addresses that machines outside have, by namespace/name of the Port that waits for one.",
     )
     conditions: tuple[Condition, ...] = Field(
         default=(), description="Ready; Tunnel: whether the tunnels have the address that the Node asks for."

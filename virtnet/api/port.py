@@ -89,7 +89,9 @@ class PortStatus(Spec):
     )
     handoffs: tuple[HandoffRecord, ...] = Field(default=(), description="The last five live migrations, newest first.")
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Ready, and HandoffStuck where one is or has been."
+        default=(),
+        description="Ready; HandoffStuck and AddressConflict (a machine outside has an address) where one is or has "
+        "been.",
     )
     observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
 

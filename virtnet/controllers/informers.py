@@ -204,6 +204,7 @@ class Informers:
             self._chassis = known
             self._workers.rows.nudge(port_keys(self._store.ports))
         self._workers.rows.nudge(f"Port/{port}" for port in node.status.handoffs)
+        self._workers.reports.nudge(f"Port/{port}" for port in node.status.conflicts)
 
 
 def _id(resource: Resource) -> str:

@@ -20,6 +20,11 @@ class Metrics:
         self.leader = Gauge("virtnet_leader", "Whether this process leads.", registry=self.registry)
         self.pinned = Gauge("virtnet_pinned_addresses", "Leased addresses, MACs included.", registry=self.registry)
         self.ports = Gauge("virtnet_ports", "Ports.", registry=self.registry)
+        self.conflicts = Gauge(
+            "virtnet_address_conflicts",
+            "NICs that wait because a machine outside has an address of theirs.",
+            registry=self.registry,
+        )
         self.connected = Gauge("virtnet_ovn_connected", "Whether OVN's databases answer.", registry=self.registry)
         self.waiting = Gauge(
             "virtnet_waiting_keys", "Keys that a worker has still to look at.", ["worker"], registry=self.registry

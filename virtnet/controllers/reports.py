@@ -29,6 +29,9 @@ COMPONENT = "virtnet-controller"
 STUCK = "HandoffStuck"
 """Condition of a Port and reason of an Event: a handoff has waited for one thing for too long."""
 
+ADDRESS_CONFLICT = "AddressConflict"
+"""Condition of a Port and reason of an Event: a machine outside has an address of it."""
+
 
 @dataclass(frozen=True)
 class PortView:
@@ -74,7 +77,8 @@ class Reports:
             return
         view = self._view(key)
         nodes = {chassis: node for node, chassis in self._store.chassis().items()}
-        phase, ready, message = _phase(view)
+        outside = "" if view.chassis else self._store.in_the_way(key)
+        phase, ready, message = _phase(view, outside)
         handoffs = port.status.handoffs
         if over := self._over.get(key):
             handoffs = with_record(handoffs, over)
@@ -88,19 +92,22 @@ class Reports:
         conditions = set_condition(
             port.status.conditions, "Ready", status=ready, reason=phase, message=message, generation=generation
         )
+        conditions = stuck_condition(conditions, view.stuck, generation)
         status = port.status.model_copy(
             update={
                 "phase": phase,
                 "node": nodes.get(view.chassis, ""),
                 "handoffs": handoffs,
-                "conditions": stuck_condition(conditions, view.stuck, generation),
+                "conditions": conflict_condition(conditions, outside, generation),
                 "observed_generation": generation,
             }
         )
-        told = is_stuck(port)
+        stuck, outside_before = is_true(port, STUCK), is_true(port, ADDRESS_CONFLICT)
         await self._write(port, status)
-        if view.stuck and not told:
+        if view.stuck and not stuck:
             await self.event(port, STUCK, f"waits for {view.stuck}", warning=True)
+        if outside and not outside_before:
+            await self.event(port, ADDRESS_CONFLICT, outside, warning=True)
 
     def _underway(self, port: Port, journal: Journal | None) -> frozenset[str]:
         """UIDs of migrations that may still have something to tell of this port."""
@@ -198,10 +205,10 @@ class Reports:
         await self._cluster.event(regarding, reason=reason, message=text, warning=warning, component=COMPONENT)
 
 
-def _phase(view: PortView) -> tuple[str, bool, str]:
+def _phase(view: PortView, outside: str) -> tuple[str, bool, str]:
     """Phase, whether the port is ready, and a sentence."""
-    if view.conflict:
-        return "Conflict", False, view.conflict
+    if view.conflict or outside:
+        return "Conflict", False, view.conflict or outside
     if not view.in_ovn:
         return "Pending", False, "not written to OVN yet"
     if view.journal is not None:
@@ -211,8 +218,18 @@ def _phase(view: PortView) -> tuple[str, bool, str]:
     return "Unbound", True, "in OVN; no node has its interface"
 
 
-def is_stuck(port: Port) -> bool:
-    return any(one.type == STUCK and one.status == "True" for one in port.status.conditions)
+def is_true(port: Port, condition: str) -> bool:
+    return any(one.type == condition and one.status == "True" for one in port.status.conditions)
+
+
+def conflict_condition(conditions: tuple[Condition, ...], outside: str, generation: int) -> tuple[Condition, ...]:
+    """The conditions, with ``AddressConflict`` where a machine outside has an address of the Port, or has had."""
+    if not outside and not any(one.type == ADDRESS_CONFLICT for one in conditions):
+        return conditions
+    reason = "UsedOutside" if outside else "Free"
+    return set_condition(
+        conditions, ADDRESS_CONFLICT, status=bool(outside), reason=reason, message=outside, generation=generation
+    )
 
 
 def stuck_condition(conditions: tuple[Condition, ...], stuck: str, generation: int) -> tuple[Condition, ...]:

@@ -140,6 +140,7 @@ class Controller:
         metrics.pinned.set_function(lambda: len(store.leases))
         metrics.stuck.set_function(lambda: self.rows.waits.count(datetime.now(UTC)))
         metrics.ports.set_function(lambda: len(store.ports))
+        metrics.conflicts.set_function(lambda: sum(len(node.status.conflicts) for node in store.nodes))
         metrics.connected.set_function(lambda: northbound.connected and southbound.connected)
         for worker in (self.workers.owners, self.workers.rows, self.workers.reports):
             metrics.waiting.labels(worker.name).set_function(worker.waiting)

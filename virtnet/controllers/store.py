@@ -106,7 +106,7 @@ class Store:
             lambda lease: [lease.spec.holder.key, subnet_id(lease.spec.subnet), lease_owner(lease)],
         )
         self.stateful_sets = Table(StatefulSet.of)
-        self.nodes = Table(NodeNetwork.parse)
+        self.nodes = Table(NodeNetwork.parse, lambda node: node.status.conflicts)
         self.provider_networks = Table(ProviderNetwork.parse)
         self.obstacles: tuple[int, dict[str, tuple[str, str]]] = 0, {}
         """What keeps Subnets out of OVN, as far as it has been asked for, and the layout that it was so in."""
@@ -195,6 +195,11 @@ class Store:
                     undrained=said.undrained or other.undrained,
                 )
         return found
+
+    def in_the_way(self, port: str) -> str:
+        """Which machine outside has an address that a node cannot attach a Port with, for people; empty for none."""
+        found = ((node.name, node.status.conflicts[port]) for node in self.nodes.of(port))
+        return next((f"{node} cannot attach it: {conflict}" for node, conflict in found), "")
 
     def keeper(self, port: Port) -> StatefulSet | None:
         """The StatefulSet that makes a Port's pod again when it is gone, so that its addresses stay."""

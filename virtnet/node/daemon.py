@@ -112,9 +112,11 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
             gates=gates,
             tunnel=tunnel,
             announcer=announcer,
+            underlays=parts.underlays,
             networks=networks,
             ovn_run_dir=settings.ovn_run_dir,
         )
+        group.create_task(parts.underlays.run(), name="conflicts")
         group.create_task(own.run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
         if settings.switch_sockets is not None:

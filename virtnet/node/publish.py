@@ -22,6 +22,7 @@ from virtnet.node.links import mtu_at
 from virtnet.node.netns import inside
 from virtnet.node.providers.networks import ProviderNetworks
 from virtnet.node.tunnel import Tunnel
+from virtnet.node.underlays import Underlays
 from virtnet.ovn.controller_version import controller_version
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import VSwitch
@@ -48,6 +49,7 @@ class OwnNodeNetwork:
         gates: Gates,
         tunnel: Tunnel,
         announcer: Announcer,
+        underlays: Underlays,
         networks: ProviderNetworks | None = None,
         ovn_run_dir: Path,
     ) -> None:
@@ -71,6 +73,8 @@ class OwnNodeNetwork:
         gates.on_open(lambda _: self._look.set())
         gates.on_shut(self._look.set)
         tunnel.on_change(self._look.set)
+        self._underlays = underlays
+        underlays.on_change(self._look.set)
         self._networks = networks
         self._ovn_run_dir, self._ovn_version, self._tunnel_mtu = ovn_run_dir, "", 0
         if networks is not None:
@@ -221,6 +225,7 @@ class OwnNodeNetwork:
             handoffs=handoffs,
             handoff=support,
             provider_networks=self._networks.statuses if self._networks else {},
+            conflicts=self._underlays.conflicts,
             conditions=set_condition(
                 set_condition(
                     known.status.conditions,
@@ -240,9 +245,9 @@ class OwnNodeNetwork:
 
 
 def merge_patch(before: NodeNetworkStatus, after: NodeNetworkStatus) -> dict[str, Any]:
-    """The whole status, and None for handoffs that are over."""
+    """The whole status, and None for what is over."""
     patch = after.model_dump(mode="json", by_alias=True)
-    patch["handoffs"] |= dict.fromkeys(before.handoffs.keys() - after.handoffs.keys())
-    gone = before.provider_networks.keys() - after.provider_networks.keys()
-    patch["providerNetworks"] |= dict.fromkeys(gone)
+    was = before.model_dump(mode="json", by_alias=True)
+    for name in ("handoffs", "providerNetworks", "conflicts"):
+        patch[name] |= dict.fromkeys(was[name].keys() - patch[name].keys())
     return patch

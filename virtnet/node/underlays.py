@@ -7,11 +7,13 @@ Leases keep virtnet's own NICs apart; a machine outside knows nothing of them. S
 import asyncio
 import socket
 import struct
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
 
+from virtnet.api import NodeConflict
 from virtnet.node.frames import claim, question
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside
@@ -27,13 +29,47 @@ PAUSE_SECONDS = 0.06
 """After each question. A machine answers within a millisecond or two; three questions outlast a lost one."""
 
 
-@dataclass(frozen=True)
-class Underlays:
-    """The physical networks of this node."""
+ASK_AGAIN_SECONDS = 5.0
+FORGET_SECONDS = 300.0
+"""After the runtime has last asked for the NIC: a pod that still waits is tried again far sooner."""
 
-    here: str
-    """The node's network namespace, as a path."""
-    vswitch: VSwitch
+
+@dataclass(frozen=True)
+class Waiting:
+    """A NIC that was refused, because a machine outside has an address of it."""
+
+    entry: Entry
+    conflict: NodeConflict
+    since: float
+    """When the runtime last asked for it, on the monotonic clock."""
+
+
+class Underlays:
+    """The physical networks of this node, and who is in the way there."""
+
+    def __init__(self, here: str, vswitch: VSwitch) -> None:
+        """``here``: the node's network namespace, as a path."""
+        self._here = here
+        self._vswitch = vswitch
+        self._waiting: dict[str, Waiting] = {}
+        self._changed: Callable[[], None] = lambda: None
+
+    @property
+    def conflicts(self) -> dict[str, NodeConflict]:
+        """Addresses that machines outside have, by key of the Port that waits for one."""
+        return {port: waiting.conflict for port, waiting in self._waiting.items()}
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        self._changed = call
+
+    async def run(self) -> None:
+        """Ask again who has the addresses that NICs wait for, until cancelled."""
+        while True:
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            for port, waiting in tuple(self._waiting.items()):
+                late = time.monotonic() - waiting.since > FORGET_SECONDS
+                if self._waiting.get(port) is waiting and (late or not await self._in_the_way(waiting.entry)):
+                    self._note(port, None)
 
     async def check(self, entry: Entry) -> None:
         """Raises CniError where the network is not here, or another machine has an address of the NIC.
@@ -43,32 +79,45 @@ class Underlays:
         underlay = entry.attachment.underlay
         if underlay is None:
             return
-        network = underlay.provider_network
-        bridge = self.vswitch.bridge_mappings.get(network)
-        if bridge is None:
+        network, port = underlay.provider_network, entry.attachment.port
+        if network not in self._vswitch.bridge_mappings:
             raise CniError(
                 CniError.TRY_AGAIN,
-                f"ProviderNetwork {network} is not plugged in on this node, and port {entry.attachment.port} needs it",
+                f"ProviderNetwork {network} is not plugged in on this node, and port {port} needs it",
                 f"see `kubectl get providernetwork {network} -o yaml`; keep these pods off it, or give it a NIC",
             )
-        if not underlay.conflict_detection or entry.migration:
-            return
+        asked = underlay.conflict_detection and not entry.migration
+        conflict = await self._in_the_way(entry) if asked else None
+        self._note(port, Waiting(entry, conflict, time.monotonic()) if conflict else None)
+        if conflict is not None:
+            raise CniError(CniError.TRY_AGAIN, f"{entry.attachment.subnet}, port {port}: {conflict}")
+
+    async def _in_the_way(self, entry: Entry) -> NodeConflict | None:
+        """Who outside has an address of the NIC. None too where nobody can be asked."""
+        underlay = entry.attachment.underlay
+        bridge = self._vswitch.bridge_mappings.get(underlay.provider_network) if underlay else None
+        if underlay is None or bridge is None:
+            return None
         try:
-            wire = await inside(self.here, lambda _: _listener(bridge))
+            wire = await inside(self._here, lambda _: _listener(bridge))
         except OSError as error:  # a bridge that somebody else has made, and left down
             log.warning("addresses not asked for", bridge=bridge, error=str(error))
-            return
+            return None
         with wire:
             found = await holders(wire, entry.attachment.mac, entry.attachment.bare_addresses, underlay.vlan)
-        if found:
-            address, mac = next(iter(found.items()))
-            where = f"VLAN {underlay.vlan} of {network}" if underlay.vlan else network
-            raise CniError(
-                CniError.TRY_AGAIN,
-                f"{entry.attachment.subnet}: {address} of port {entry.attachment.port} is used by a machine outside, "
-                f"{mac} on {where}",
-                "exclude the address in the Subnet and give the VM another, or take it from that machine",
-            )
+        network = underlay.provider_network
+        segment = f"VLAN {underlay.vlan} of {network}" if underlay.vlan else network
+        return next((NodeConflict(address=a, mac_address=mac, segment=segment) for a, mac in found.items()), None)
+
+    def _note(self, port: str, waiting: Waiting | None) -> None:
+        before = self.conflicts
+        if waiting is None:
+            self._waiting.pop(port, None)
+        else:
+            self._waiting[port] = waiting
+        if self.conflicts != before:
+            log.info("address conflict", port=port, conflict=str(waiting.conflict) if waiting else "gone")
+            self._changed()
 
 
 async def holders(wire: socket.socket, mac: str, addresses: Iterable[str], vlan: int) -> dict[str, str]:
