@@ -109,7 +109,7 @@ def test_an_address_of_a_machine_outside_is_not_used(demo: Demo) -> None:
 
     def told() -> bool:
         events, _ = demo.lab.ask(lambda cluster: cluster.list(EVENTS, NAMESPACE))
-        return any(f"late.net1: {TAKEN} is used by a machine outside" in event["note"] for event in events)
+        return any(f": {TAKEN} is used by a machine outside" in event["note"] for event in events)
 
     until(told, "an Event that names the conflict")
     until(lambda: conflict(demo, "late"), "a condition of the Port")

@@ -1,8 +1,9 @@
 """The two records that virtnet writes into other people's objects as JSON annotations."""
 
-from typing import Literal, Self
+from ipaddress import ip_address, ip_interface
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from virtnet.api.guest import Route
 from virtnet.api.meta import Spec
@@ -39,11 +40,21 @@ class PinnedRecord(Spec):
         return cls.model_validate_json(text) if text else None
 
 
+def _interface(text: str) -> str:
+    ip_interface(text)
+    return text
+
+
+def _address(text: str) -> str:
+    ip_address(text)
+    return text
+
+
 class Underlay(Spec):
     """Where a NIC reaches a physical network."""
 
     provider_network: str
-    vlan: int = 0
+    vlan: Annotated[int, Field(ge=0, le=4094)] = 0
     conflict_detection: bool = True
 
 
@@ -56,8 +67,8 @@ class Attachment(Spec):
     """The NIC's network name: of the VM's spec.networks, or the interface's name in an ordinary pod."""
     network_attachment_definition: str = Field(alias="nad")
     subnet: SubnetRef
-    mac: str
-    addresses: tuple[str, ...]
+    mac: Annotated[str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
+    addresses: tuple[Annotated[str, AfterValidator(_interface)], ...]
     """With prefix length, as a CNI result has them: ``10.0.0.5/24``, one of each family."""
 
     @property
@@ -65,13 +76,13 @@ class Attachment(Spec):
         """Without the prefix length."""
         return tuple(address.partition("/")[0] for address in self.addresses)
 
-    gateways: tuple[str, ...] = ()
+    gateways: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
     """Of the default routes, one of each family; none where another network has them."""
     routes: tuple[Route, ...] = ()
     """All others: of its own, and of its Subnet."""
     own_routes: tuple[Route, ...] = ()
     """Those of them that are this NIC's alone."""
-    mtu: int
+    mtu: Annotated[int, Field(ge=576, le=9000)]
     underlay: Underlay | None = None
     """None in an overlay."""
     nic: Literal["veth"] = "veth"
