@@ -53,6 +53,12 @@ def blue(networks: ProviderNetworks) -> NodeProviderNetwork:
     return networks.statuses.get("blue", NodeProviderNetwork())
 
 
+def carrier(networks: ProviderNetworks) -> int:
+    """The index of the bridge that has the node's configuration; 0 while the NIC has it."""
+    record = networks.plugging.records.get("blue")
+    return record.bridge_index if record else 0
+
+
 async def test_a_switch_that_is_killed_and_started_again(world: Machines) -> None:
     before = world.whole
     async with plugged(world) as networks:
@@ -107,6 +113,21 @@ async def test_a_database_that_starts_again_disturbs_nothing(world: Machines) ->
         await until(lambda: "green" in networks.statuses, "work goes on")
         assert blue(networks).ready
         assert world.on(BRIDGE)["entries"] == entries
+        await asyncio.to_thread(session.end)
+
+
+async def test_a_bridge_that_somebody_sets_down_or_deletes(world: Machines) -> None:
+    before = world.on(NIC)["entries"]
+    async with plugged(world) as networks:
+        session = Session(world)
+        world.ip(f"link set {BRIDGE} down")
+        await until(lambda: world.on(BRIDGE)["entries"] == before, "all is on it again")
+        earlier = {0, carrier(networks)}
+        world.node.vsctl("del-br", BRIDGE)
+        await until(lambda: carrier(networks) not in earlier, "it is made anew")
+        await until(lambda: world.on(BRIDGE)["entries"] == before, "all is on the new one")
+        turns = session.turns
+        await until(lambda: session.turns > turns, "the session goes on")
         await asyncio.to_thread(session.end)
 
 

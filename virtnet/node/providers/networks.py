@@ -15,7 +15,7 @@ from virtnet.node.providers.guard import take_back
 from virtnet.node.providers.nic import Nic, Refusal, check
 from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Record, boot_id
-from virtnet.node.providers.rescue import rescue
+from virtnet.node.providers.rescue import lost, rescue
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.provider_bridges import BridgeFailed
 
@@ -213,10 +213,14 @@ class ProviderNetworks:
             )
         if nic.index != record.nic_index:  # a switch in userspace goes on listening to the one that has gone
             await bridges.unplug(record.bridge, record.nic)
-        on_nic = await plugging.read(record.nic)
+        on_nic, on_bridge = await plugging.read(record.nic), await plugging.read(record.bridge)
+        if await lost(record, plugging.hearing.here):  # just now: what was read may be but a part
+            raise BridgeFailed(
+                f"{record.bridge} was lost; the node's own traffic goes over {record.nic} itself at once"
+            )
         now = record.model_copy(
             update={
-                "configuration": texts(merged(on_nic, await plugging.read(record.bridge))),
+                "configuration": texts(merged(on_nic, on_bridge)),
                 "boot": boot_id(),
                 "nic_index": nic.index,
                 "mac": nic.mac,

@@ -22,6 +22,7 @@ from virtnet.node.providers.entries import ADDRESS, Entry, default_gateways, mer
 from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.nic import Nic, Refusal
 from virtnet.node.providers.records import Record, Records, boot_id
+from virtnet.node.providers.rescue import lost
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.provider_bridges import BridgeFailed, ProviderBridges
 
@@ -87,7 +88,8 @@ class Plugging:
         """Everything as it was before. Raises OvnError, OSError; it may be repeated then."""
         if record.finished or record.boot != boot_id():
             now = merged(await self.read(record.nic), await self.read(record.bridge))
-            record = record.model_copy(update={"configuration": texts(now), "boot": boot_id()})
+            if not await lost(record, self.hearing.here):
+                record = record.model_copy(update={"configuration": texts(now), "boot": boot_id()})
         record = self.records.write(record.model_copy(update={"state": "Unplugging"}))
         for step in self.unplug_steps:
             record = await step(record)

@@ -19,22 +19,25 @@ log = structlog.get_logger()
 async def rescue(records: Records, hearing: Hearing) -> None:
     """Raises OSError where something could not be moved; it may be repeated."""
     for record in records:
-        if record.boot == boot_id() and not record.fallen_back and await _lost(record, hearing.here):
+        if await lost(record, hearing.here) and await _exists(record.nic, hearing.here):
             await hearing.open(record.nic)
             await _move_back(record, hearing.here)
             records.write(record.model_copy(update={"bridge_index": 0}))
             log.warning("bridge lost; its configuration is on the NIC", nic=record.nic, bridge=record.bridge)
 
 
-async def _lost(record: Record, here: str) -> bool:
-    """Whether there is a NIC, and no bridge that works and has what the node had."""
+async def lost(record: Record, here: str) -> bool:
+    """Whether the bridge that had the configuration carries it no more: then only the journal tells what it was."""
 
-    def look(netlink: IPRoute) -> bool:
+    def works(netlink: IPRoute) -> bool:
         bridge = Nic.find(netlink, record.bridge)
-        works = bridge is not None and bridge.index == record.bridge_index and bridge.carrier
-        return not works and Nic.find(netlink, record.nic) is not None
+        return bridge is not None and bridge.index == record.bridge_index and bridge.carrier
 
-    return await inside_plainly(here, look)
+    return record.boot == boot_id() and not record.fallen_back and not await inside_plainly(here, works)
+
+
+async def _exists(name: str, here: str) -> bool:
+    return await inside_plainly(here, lambda netlink: Nic.find(netlink, name)) is not None
 
 
 async def _move_back(record: Record, here: str) -> None:
