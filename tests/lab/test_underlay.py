@@ -121,3 +121,24 @@ def test_an_address_of_a_machine_outside_is_not_used(demo: Demo) -> None:
     netns.ip(outside, f"address delete {TAKEN}/24 dev vlan100")
     until(lambda: demo.pod_runs("late"), "running once the address is free")
     until(lambda: (now := conflict(demo, "late")) and now.status == "False", "the condition taken back")
+
+
+def test_the_vpcs_router_is_not_told_of_outside(demo: Demo) -> None:
+    """It is on every node: each would answer, and switches outside would never know where it is."""
+    six = manifests.lan()
+    six["metadata"] = {"name": "lan6"}
+    six["spec"] |= {"cidrs": ["fd31::/64"], "ranges": ["fd31::100-fd31::1ff"], "logicalGateway": True}
+    demo.apply(six)
+    demo.apply(manifests.nad("lan6-net", clusterSubnet="lan6"))
+    demo.apply(manifests.probe("node1", name="six", network="lan6"))
+    until(lambda: demo.pod_runs("six"), "the pod running")
+    inside = demo.address_of_pod("six")
+    until(lambda: answers(demo.lab, f"{NAMESPACE}/six", "fd31::1"), "the router answering the pod")
+    outside = demo.lab.physical.outside
+    netns.ip(outside, "address add fd31::99/64 dev vlan100 nodad")
+    for address in (inside, "fd31::1"):
+        ping = [*netns.prefix(outside), "ping", "-c", "3", "-W", "1", "-i", "0.3", address]
+        subprocess.run(ping, capture_output=True, check=False)
+    known = {one["dst"] for one in json.loads(netns.run("ip", "-json", "neigh", netns=outside)) if "lladdr" in one}
+    assert inside in known
+    assert "fd31::1" not in known
