@@ -16,6 +16,7 @@ from virtnet.node import geneve
 from virtnet.node.drains import Drains, word
 from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
+from virtnet.node.taps import Tap
 
 PORT, TOKEN = "demo/db.blue", "s" * 32
 SOURCE = NodeHandoff(
@@ -90,6 +91,17 @@ async def test_what_came_before_the_word_is_carried_over_in_order(source: Source
     header = bytes.fromhex("0240655800000700" + "01028001" + "00000003")
     assert carried == [header + frame(n) for n in range(20)]
     assert (source.drains.answers({PORT: SOURCE})[PORT].carried or 0) >= 20
+
+
+async def test_the_word_in_one_queue_costs_no_frame_of_another(source: Source) -> None:
+    """A guest with several processors has a queue for each; the kernel chooses by flow. Here a socket is the second."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    source.drains._armed[PORT, "m1"].queues.append(Tap(theirs.detach(), 0))
+    with ours:
+        for number in range(3):
+            ours.send(frame(number))
+        await source.send(frame(7), word(MAC, TOKEN), frame(8))
+        assert [one[-1] for one in await source.carried()] == [7, 0, 1, 2]
 
 
 async def test_a_port_is_kept_for_the_word(source: Source) -> None:

@@ -189,13 +189,16 @@ class Drains:
     async def _run(self, key: Key, drain: _Drain) -> None:
         carried, ended = 0, False
         for _ in range(ATTEMPTS):
-            for frame in (frame for queue in drain.queues for frame in queue.take()):
-                ended = ended or is_word(frame, drain.token)
-                if ended or carried == MOST:
-                    continue
-                with contextlib.suppress(OSError):  # as lost as it was
-                    drain.tunnel.send(frame)
-                    carried += 1
+            for queue in drain.queues:
+                after = False  # in one queue the word says nothing of what is in others
+                for frame in queue.take():
+                    after = after or is_word(frame, drain.token)
+                    if after or carried == MOST:
+                        continue
+                    with contextlib.suppress(OSError):  # as lost as it was
+                        drain.tunnel.send(frame)
+                        carried += 1
+                ended = ended or after
             if ended:
                 break
             await asyncio.sleep(PAUSE_SECONDS)
