@@ -24,6 +24,9 @@ PodKey = tuple[str, str, str]
 LONGEST_BACKOFF = 60.0
 RELIST_SECONDS = 1.0
 
+KILLED = 137
+"""How a process ends that had no say in it."""
+
 StopLauncher = Callable[[Record], Awaitable[None]]
 
 
@@ -72,7 +75,7 @@ class Kubelet:
         if not pod["status"].get("startTime"):
             node = self._settings.nodes[pod["spec"]["nodeName"]]
             await self._status(pod, lambda new: pod_status.accepted(new, node))
-        if record is None or not record.complete or self._lost(record):
+        if record is None or not record.complete or (self._lost(record) and not record.launcher):
             record = await self._set_up(pod, record)
         if not record.launcher:
             self._sandboxes.hold(record)
@@ -86,15 +89,17 @@ class Kubelet:
             await self._follow_networks(pod, record)
 
     def _lost(self, record: Record) -> bool:
-        """Whether the pod's sandbox went with its node, and the pod begins anew; a launcher does not."""
-        return not record.launcher and record.complete and not self._sandboxes.there(record)
+        """Whether the pod's sandbox went with its node."""
+        return record.complete and bool(record.container) and not self._sandboxes.there(record)
 
     async def relist(self) -> None:
-        """Look for ever for pods that have lost their sandboxes."""
+        """Look for ever for pods that have lost their sandboxes: they begin anew, or end if they are launchers."""
         while True:
             await asyncio.sleep(RELIST_SECONDS)
             for record in self._sandboxes:
-                if self._lost(record):
+                if self._lost(record) and record.launcher:
+                    self.launcher_exited(record, KILLED)
+                elif self._lost(record):
                     self.worker.nudge((record.namespace, record.name, record.uid))
 
     async def _set_up(self, pod: Object, record: Record | None) -> Record:
