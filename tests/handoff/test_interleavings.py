@@ -20,6 +20,7 @@ STEP = st.builds(
 """What happens, which watches tell of it (and of all before; by their first letters), how often is decided then."""
 
 AWAY = [f"{event} {ALL} 1" for event in ("migrate", "schedule", "ovn", "hand_off")]
+NOBODY_LEADS = [f"{event} - 0" for event in ("moved", "completed", "migrate", "schedule", "ovn", *["proceed"] * 4)]
 THERE = [*AWAY, *(f"{event} {ALL} 1" for event in ("ready", "release", "ovn", "moved", "completed", "ovn"))]
 
 
@@ -67,6 +68,8 @@ def check(world: World) -> None:
 @example([*THERE, "pods_collected - 0", *AWAY, "vmims_collected m 1"])
 @example([*AWAY, "failed mp 1", "ovn - 1"])
 @example([*AWAY, "post_copy i 1", "failed m 1"])
+@example([*AWAY, f"ready {ALL} 1", *NOBODY_LEADS])
+@example([*AWAY, "ready - 0", *NOBODY_LEADS])
 @example([*AWAY, "node_dies - 0", "ready - 0", f"node_object_goes {ALL} 1"])
 def test_the_end_is_one_chassis_and_the_right_one(steps: list[str]) -> None:
     world = World()

@@ -381,6 +381,18 @@ def test_a_port_that_has_arrived_waits_a_while_for_what_there_is_to_tell(
 
 
 @pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("node", ["node1", "node3"])
+def test_a_guest_that_went_on_while_nobody_led_is_followed(state: State, node: str) -> None:
+    pods = (replace(SOURCE, terminal=True), replace(TARGET, terminal=True))
+    there = LauncherPod(name="next", node=node, migration="m2")
+    held = replace(options(state), journal={**options(state).journal, "pod": SOURCE.name})
+    decision = decide(facts(options=held, instance=replace(RUNNING, node=node), pods=(*pods, there)))
+    assert decision.options == ChassisOptions(requested=(f"ch{node[-1]}",))
+    assert decision.ended is not None
+    assert decision.ended.journal.reason.startswith("a later migration")
+
+
+@pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize(
     ("instance", "requested"),
     [

@@ -134,7 +134,8 @@ class World:
         """The VMIM may be Pending for long after this, with hotplugged volumes."""
         target = self.underway
         if target and not target.node:
-            node = next(n for n in ("node3", "node2", "node1") if n != self.instance.node and n not in self.dead)
+            nodes = sorted(CHASSIS, reverse=self.serial % 2 == 0)  # every other time back to where it was
+            node = next(n for n in nodes if n != self.instance.node and n not in self.dead)
             self._pods[target.name] = replace(target, node=node)
             self.nics[target.name] = CHASSIS[node]
 

@@ -93,7 +93,7 @@ def story(ending: Ending, now: datetime) -> str:
             why = f"rolled back because {journal.reason}; the guest stayed on {journal.source}"
             steps.append(f"{why}; {_ms(journal.since, now)}")
         case Outcome.ABANDONED:
-            steps.append("the VM instance ended")
+            steps.append(journal.reason or "the VM instance ended")
     return ", ".join(steps)
 
 

@@ -40,7 +40,7 @@ class Outcome(enum.StrEnum):
     COMMITTED = "Committed"
     ROLLED_BACK = "RolledBack"
     ABANDONED = "Abandoned"
-    """The instance is gone; there is nothing left to hand over."""
+    """The instance is gone, or is where a later migration has taken it; there is nothing left to hand over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,22 @@ def decide(facts: Facts) -> Decision:
         return _single(facts)
     if facts.instance is None or facts.instance.uid != journal.instance or facts.instance.final:
         return replace(_single(facts), ended=_ending(Outcome.ABANDONED, facts, journal))
+    if _went_on(facts, journal):
+        told = replace(journal, reason="a later migration took the guest on while no controller led")
+        return replace(_single(facts), ended=_ending(Outcome.ABANDONED, facts, told))
     return _STEPS[journal.state](facts, _observe(facts, journal))
+
+
+def _went_on(facts: Facts, journal: Journal) -> bool:
+    """Whether the guest is in a pod of another migration by now: nobody led while that took it on.
+
+    Neither end of this handoff will ever have the port again.
+    """
+    target = facts.target_pod(journal.migration)
+    home = home_of(facts.instance, facts.pods, facts.migrations)
+    if home is None or home == target or home.name == journal.pod or not journal.pod:
+        return False
+    return target is None or target.terminal or facts.state(home.migration).domain_ready
 
 
 def _single(facts: Facts) -> Decision:
