@@ -1,6 +1,7 @@
 """The webhook process: memory first, then kopf, which dispatches what our server takes in."""
 
 import asyncio
+import gc
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ async def run(settings: Settings) -> None:
         # The port opens when everything is known: until then the kubelet and the API server find nobody.
         memory = group.create_task(cache.run(), name="cache")
         await cache.ready.wait()
+        gc.collect()
+        gc.freeze()  # else every full collection looks at all leases again, for which a VM's admission waits
         server = Server(port=settings.port, certificate=settings.cert, key=settings.key, ready=cache.ready.is_set)
         # kopf takes SIGTERM and SIGINT for itself and then returns.
         await kopf.operator(
