@@ -156,16 +156,17 @@ class Drains:
         """Raises OSError, NamespaceGone."""
         peer = await inside(self.here, lambda netlink: links.peer(netlink, entry.host_name))
         names = await inside(entry.netns, lambda netlink: taps.names_beside(netlink, peer))
+        local = self.local()
         with contextlib.ExitStack() as undo:
-            queues = await asyncio.to_thread(taps.duplicates, entry.netns, names)
-            for queue in queues:
-                undo.callback(queue.close)
-            if not queues:
-                raise OSError(f"no process in {entry.netns} reads from a tap on the bridge of {entry.interface}")
-            local = self.local()
+            # Heard from the first moment that a queue could be drained.
             tunnel, door = await inside(
                 self.here, lambda _: (Tunnel.to(path, local), listener(entry.host_name, kind=WORD_TYPE))
             )
+            undo.callback(tunnel.close)
+            undo.callback(door.close)
+            queues = await asyncio.to_thread(taps.duplicates, entry.netns, names)
+            if not queues:
+                raise OSError(f"no process in {entry.netns} reads from a tap on the bridge of {entry.interface}")
             undo.pop_all()
         return _Drain(entry, path.token, queues, tunnel, door)
 
