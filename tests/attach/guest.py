@@ -66,4 +66,12 @@ def frame(number: int) -> bytes:
 def holds_the_tap(pid: int | None) -> bool:
     """Whether a process has a handle on the guest's queue."""
     found = Path(f"/proc/{pid}/fdinfo").glob("*") if pid else ()
-    return any("iff:\ttap0" in one.read_text() for one in found)
+    return any("iff:\ttap0" in _text(one) for one in found)
+
+
+def _text(path: Path) -> str:
+    """Of a descriptor that may be closed meanwhile."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""

@@ -39,7 +39,12 @@ def peers() -> Iterator[None]:
         for netns, name, address in ((NEAR, "near", "192.0.2.1"), (FAR, "far", ADDRESS)):
             run("ip", "-n", netns, "address", "add", f"{address}/24", "dev", name)
             run("ip", "-n", netns, "address", "add", f"2001:db8::{address[-1]}/64", "dev", name, "nodad")
-            run("ip", "-n", netns, "link", "set", name, "up")
+            run("ip", "-n", netns, "link", "set", name, "address", f"02:00:00:00:00:0{address[-1]}", "up")
+        for address in (ADDRESS, ADDRESS6):
+            # One that is asked for while a link comes up may be asked for again only after a second.
+            neighbour = ("neighbour", "replace", address, "lladdr", f"02:00:00:00:00:0{address[-1]}", "dev", "near")
+            run("ip", "-n", NEAR, *neighbour, "nud", "permanent")
+            run("ip", "netns", "exec", NEAR, "ping", "-q", "-c", "1", "-w", "10", address)
         yield
     finally:
         for netns in (NEAR, FAR):
