@@ -134,8 +134,8 @@ class Queues:
             pod = pid_file.parent.name
             try:
                 lines = Path(f"/proc/{pid_file.read_text().split()[0]}/net/dev").read_text().splitlines()
-            except OSError:
-                continue  # it has ended
+            except (OSError, IndexError):
+                continue  # it has ended, or is about to begin
             count = sum(int(line.split()[12]) for line in lines if line.lstrip().startswith("tap"))
             self._first.setdefault(pod, count)
             self._last[pod] = count
