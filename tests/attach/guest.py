@@ -70,8 +70,8 @@ def holds_the_tap(pid: int | None) -> bool:
 
 
 def _text(path: Path) -> str:
-    """Of a descriptor that may be closed meanwhile."""
+    """Of a descriptor that may be closed meanwhile, of a process that may have ended."""
     try:
         return path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""

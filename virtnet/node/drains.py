@@ -113,6 +113,8 @@ class Drains:
         self._undrained = {key: reason for key, reason in self._undrained.items() if key in leaving}
         for key, part in leaving.items():
             entry = next((one for one in self.journal.of_port(key[0]) if leaves(one, part)), None)
+            if entry is not None and entry.released_at is not None and key in self._armed:
+                self._disarm(key)  # no word finds a port that was let go
             if part.path is None or entry is None or entry.released_at is not None or key in self._tried:
                 continue
             obstacle = self.obstacle()
