@@ -1,5 +1,6 @@
 """A guest in a pod as KubeVirt lays it out: a tap that a process holds, which reads when it is told to."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.attach.rig import MAC, run
+from virtnet.node import geneve
 
 PEER = "02:76:6e:00:00:99"
 HOLD = """
@@ -61,6 +63,13 @@ class Guest:
 def frame(number: int) -> bytes:
     """To the guest."""
     return bytes.fromhex((MAC + PEER).replace(":", "")) + b"\x88\xb6" + number.to_bytes(50, "big")
+
+
+def far_end() -> socket.socket:
+    """Of the source's tunnel, in the namespace of the calling thread."""
+    far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    far.bind(("127.0.0.1", geneve.PORT))
+    return far
 
 
 def holds_the_tap(pid: int | None) -> bool:

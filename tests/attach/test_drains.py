@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.attach.guest import Guest, frame
+from tests.attach.guest import Guest, far_end, frame
 from tests.attach.rig import MAC, Node, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
-from virtnet.node import geneve
 from virtnet.node.drains import Drains, word
 from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
@@ -67,17 +66,12 @@ async def source(node: Node, tmp_path: Any) -> AsyncIterator[Source]:
     run("ip", "-n", node.name, "link", "set", "lo", "up")
     here = f"/run/netns/{node.name}"
 
-    def listen(_: Any) -> socket.socket:
-        far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        far.bind(("127.0.0.1", geneve.PORT))
-        return far
-
     journal = Journal(tmp_path / "journal")
     await journal.write(journaled(netns=netns))
     over = asyncio.Event()
     drains = Drains(here, journal, lambda: "127.0.0.1", over.set)
     with Guest.running(netns) as guest:
-        found = Source(node, drains, guest, await within(here, listen), over)
+        found = Source(node, drains, guest, await within(here, lambda _: far_end()), over)
         await found.drains.follow({PORT: SOURCE})
         yield found
         await found.drains.follow({})

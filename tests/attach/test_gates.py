@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.attach.guest import far_end
 from tests.attach.rig import MAC, SECONDS, Node, eventually, inside, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
-from virtnet.node import geneve
 from virtnet.node.drains import is_word
 from virtnet.node.gates import FORGOTTEN_SECONDS, Gates
 from virtnet.node.journal import Entry
@@ -155,14 +155,8 @@ PATH = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="s" * 32)
 
 async def source_node(node: Node) -> socket.socket:
     """What hears the word there."""
-
-    def listen(_: Any) -> socket.socket:
-        far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        far.bind(("127.0.0.1", geneve.PORT))
-        return far
-
     run("ip", "-n", node.name, "link", "set", "lo", "up")
-    return await within(f"/run/netns/{node.name}", listen)
+    return await within(f"/run/netns/{node.name}", lambda _: far_end())
 
 
 @pytest.mark.parametrize("arrived", [True, False])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.attach.guest import Guest, frame, holds_the_tap
+from tests.attach.guest import Guest, far_end, frame, holds_the_tap
 from tests.attach.rig import MAC, Node, eventually, pod_body, run
 from virtnet.api import NodeNetwork
 from virtnet.kube import kinds
@@ -17,7 +17,6 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from virtnet.lab import netns
 from virtnet.lab.control_plane import ControlPlane
-from virtnet.node import geneve
 from virtnet.node.drains import word
 
 NODES = kinds.of(NodeNetwork)
@@ -244,13 +243,6 @@ async def test_killed_in_the_middle_of_its_drain(world: World) -> None:
         assert own.status.handoffs[PORT].migration == "m1"
         await eventually_async(lambda: not holds_the_tap(node.daemon.pid), "nothing is held any more")
     assert node.claims() == {"source": None}
-
-
-def far_end() -> socket.socket:
-    """Of the source's tunnel, in the namespace of the calling thread."""
-    far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    far.bind(("127.0.0.1", geneve.PORT))
-    return far
 
 
 def received(far: socket.socket) -> Iterator[bytes]:

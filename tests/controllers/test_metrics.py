@@ -2,34 +2,20 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.controllers.journals import NOW, journal
 from virtnet.controllers.metrics import Metrics
 from virtnet.handoff.facts import Told
-from virtnet.handoff.journal import Journal, State
 from virtnet.handoff.machine import Ending, Outcome
 
 REPOSITORY = Path(__file__).parents[2]
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-JOURNAL = Journal(
-    instance="i",
-    migration="m1",
-    source="node1",
-    target="node2",
-    source_chassis="ch1",
-    target_chassis="ch2",
-    state=State.COMMITTING,
-    since=NOW,
-    armed=NOW,
-    bound=NOW + timedelta(milliseconds=12),
-    ready=NOW + timedelta(seconds=2),
-    settled=NOW + timedelta(seconds=2, milliseconds=41),
-)
+JOURNAL = replace(journal(), settled=NOW + timedelta(seconds=2, milliseconds=41))
 TOLD = Told(opened=NOW, asked=NOW, answered=NOW, carried=14)
 
 

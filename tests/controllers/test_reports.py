@@ -1,36 +1,18 @@
 """What people are told of handoffs."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.controllers.journals import NOW, journal
 from virtnet.controllers.reports import stuck_condition
 from virtnet.controllers.stories import KEPT_HANDOFFS, missing, record_of, story, with_record, without_lost
 from virtnet.controllers.waits import Waits
 from virtnet.handoff.facts import Told
-from virtnet.handoff.journal import Journal, State
 from virtnet.handoff.machine import STUCK_AFTER, Decision, Ending, Outcome
 from virtnet.handoff.options import ChassisOptions
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def journal(migration: str = "m1") -> Journal:
-    return Journal(
-        instance="i",
-        migration=migration,
-        source="node1",
-        target="node2",
-        source_chassis="ch1",
-        target_chassis="ch2",
-        state=State.COMMITTING,
-        since=NOW,
-        armed=NOW,
-        bound=NOW + timedelta(milliseconds=12),
-        ready=NOW + timedelta(seconds=2),
-    )
 
 
 def test_what_has_ended_is_not_overwritten_by_a_late_report() -> None:

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ from tests.bench.handoff import rounds
 from tests.bench.handoff.rounds import Round
 from tests.bench.handoff.ways import Way
 from virtnet.kube.kinds import PODS
-from virtnet.lab import migrate, netns
+from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.manifests import NAMESPACE
-from virtnet.lab.demo.probes import Probe, answers
-from virtnet.lab.lab import Lab, LabError
+from virtnet.lab.demo.probes import Probe, answers, tap_of
+from virtnet.lab.lab import Lab
 
 SETTLE_SECONDS = 1.5
 """How long is probed before and after a migration; the prober counts no probe of its last second as lost."""
@@ -92,7 +91,7 @@ class Arena:
             moving = pool.submit(self.lab.ask, lambda cluster: migrate.migrate(cluster, self.vm, NAMESPACE, to=target))
             uid, pod = until(demo.target, "a target pod")
             way.armed(self, source, target)
-            tap = until(lambda: _tap(self.lab, pod), "the target's tap")
+            tap = until(lambda: tap_of(self.lab, pod), "the target's tap")
             near = demo.address_of_pod(self.peer)
             frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", near)
             moving.result()
@@ -139,12 +138,3 @@ class Queues:
             count = sum(int(line.split()[12]) for line in lines if line.lstrip().startswith("tap"))
             self._first.setdefault(pod, count)
             self._last[pod] = count
-
-
-def _tap(lab: Lab, pod: str) -> str:
-    """The tap of a launcher pod; empty while there is none."""
-    try:
-        links: Sequence[dict[str, Any]] = json.loads(netns.run("ip", "-json", "link", netns=lab.pod_netns(pod)))
-    except (netns.NetnsError, LabError):
-        return ""
-    return next((str(link["ifname"]) for link in links if link["ifname"].startswith("tap")), "")

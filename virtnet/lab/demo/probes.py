@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
-from virtnet.lab.lab import Lab
+from virtnet.lab import netns
+from virtnet.lab.lab import Lab, LabError
 
 END_SECONDS = 20
 
@@ -42,6 +43,15 @@ def neighbour(lab: Lab, pod: str, address: str) -> str:
     command = lab.command(["ip", "-json", "neighbour", "show", address], pod=pod)
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout or "[]")
     return str(found[0].get("lladdr", "")) if found else ""
+
+
+def tap_of(lab: Lab, pod: str) -> str:
+    """The tap of a launcher pod; empty while there is none."""
+    try:
+        links = json.loads(netns.run("ip", "-json", "link", netns=lab.pod_netns(pod)))
+    except (netns.NetnsError, LabError):
+        return ""
+    return next((str(link["ifname"]) for link in links if link["ifname"].startswith("tap")), "")
 
 
 def ping_from_guest(lab: Lab, pod: str, guest: str, other: str) -> str:

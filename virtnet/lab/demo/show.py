@@ -12,14 +12,14 @@ from pathlib import Path
 from rich.console import Console
 
 from virtnet.kube.kinds import VMIS
-from virtnet.lab import migrate, netns
+from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.leftovers import Machine
 from virtnet.lab.demo.manifests import NAMESPACE
-from virtnet.lab.demo.probes import Probe, answers, neighbour, ping_from_guest
+from virtnet.lab.demo.probes import Probe, answers, neighbour, ping_from_guest, tap_of
 from virtnet.lab.demo.report import Migration, Report, Vm
-from virtnet.lab.lab import Lab, LabError
+from virtnet.lab.lab import Lab
 from virtnet.lab.physical import VLAN
 
 LAB = "demo"
@@ -174,19 +174,11 @@ class Show:
                 self.lab.ask, lambda cluster: migrate.migrate(cluster, vm, NAMESPACE, to=to, say=self.say)
             )
             uid, pod = until(self.demo.target, "a target pod")
-            tap = until(lambda: self._tap(pod), "the target's tap")
+            tap = until(lambda: tap_of(self.lab, pod), "the target's tap")
             peer = self.demo.address_of_pod(probe)
             frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", peer)
             moving.result()
         return uid, frames
-
-    def _tap(self, pod: str) -> str:
-        """The tap of a launcher pod; empty while there is none."""
-        try:
-            links = json.loads(netns.run("ip", "-json", "link", netns=self.lab.pod_netns(pod)))
-        except (netns.NetnsError, LabError):
-            return ""
-        return next((str(link["ifname"]) for link in links if link["ifname"].startswith("tap")), "")
 
     def delete(self) -> None:
         with self.step("The VMs are deleted, and their leases go"):
