@@ -2,10 +2,15 @@
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,9 +20,11 @@ from virtnet.api import HandoffPath, NodeHandoff
 from virtnet.node.drains import Drains, word
 from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
-from virtnet.node.taps import Tap
+from virtnet.node.taps import Tap, duplicates
 
 PORT, TOKEN = "demo/db.blue", "s" * 32
+TUNSETIFF = 0x400454CA
+TAP, NO_PACKET_INFO, MULTI_QUEUE = 0x0002, 0x1000, 0x0100
 SOURCE = NodeHandoff(
     migration="m1",
     role="Source",
@@ -144,3 +151,26 @@ async def test_a_target_of_the_same_migration_is_not_drained(source: Source) -> 
     await source.drains.follow({PORT: target})
     await source.send(frame(1), word(MAC, TOKEN))
     assert source.guest.read() == 2
+
+
+@pytest.mark.system
+def test_no_handle_is_left_where_one_queue_cannot_be_read() -> None:
+    """Its owner waits in it: a read of ours would, too."""
+    name = f"vnt{uuid4().hex[:6]}"
+
+    def queue(flags: int) -> int:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR | flags)
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), TAP | NO_PACKET_INFO | MULTI_QUEUE))
+        return descriptor
+
+    def held() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    queues = [queue(os.O_NONBLOCK), queue(os.O_NONBLOCK), queue(0)]
+    before = held()
+    with pytest.raises(OSError, match="waits in it"):
+        duplicates("/proc/self/ns/net", frozenset({name}))
+    after = held()
+    for descriptor in queues:
+        os.close(descriptor)
+    assert after == before

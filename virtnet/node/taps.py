@@ -4,6 +4,7 @@ The handle is a duplicate of QEMU's own (pidfd_getfd(2)), which takes CAP_SYS_PT
 It keeps the queue when QEMU has ended. Reading takes a frame away from the guest: only once that lives elsewhere.
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -87,25 +88,36 @@ def names_beside(netlink: IPRoute, index: int) -> frozenset[str]:
 
 
 def duplicates(netns: str, names: frozenset[str]) -> list[Tap]:
-    """Handles on the queues of these taps, of processes in a network namespace. Raises OSError."""
+    """Handles on all queues of these taps, of processes in a network namespace. Raises OSError, and has none then."""
     namespace = os.stat(netns).st_ino  # noqa: PTH116 - the path may be one of /proc
-    return [Tap.of(_duplicate(pid, number)) for pid, number in _holders(namespace, names)]
+    found = []
+    with contextlib.ExitStack() as undo:
+        for pid, number in _holders(namespace, names):
+            found.append(Tap.of(_duplicate(pid, number)))
+            undo.callback(found[-1].close)
+        undo.pop_all()
+    return found
 
 
 def _holders(namespace: int, names: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Process and descriptor. Processes that end meanwhile, or are not ours to see, hold nothing."""
+    """Process and descriptor. What ends or is closed meanwhile, or is not ours to see, holds nothing."""
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
-        try:
-            if (process / "ns/net").stat().st_ino != namespace:
-                continue
-            found = [(int(one.name), one.read_text()) for one in (process / "fdinfo").iterdir()]
-        except OSError:
-            continue
-        for number, text in found:
-            if any(line.partition("iff:")[2].strip() in names for line in text.splitlines() if line.startswith("iff:")):
-                yield int(process.name), number
+        with contextlib.suppress(OSError):
+            if (process / "ns/net").stat().st_ino == namespace:
+                for one in list((process / "fdinfo").iterdir()):
+                    if _tap_of(one) in names:
+                        yield int(process.name), int(one.name)
+
+
+def _tap_of(descriptor: Path) -> str:
+    """The tap that a descriptor is a queue of; empty for any other, also for one that is closed by now."""
+    try:
+        lines = descriptor.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.removeprefix("iff:").strip() for line in lines if line.startswith("iff:")), "")
 
 
 def _duplicate(pid: int, number: int) -> int:
