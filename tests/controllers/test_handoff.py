@@ -263,6 +263,16 @@ async def test_a_migration_that_fails_leaves_the_port_where_it_was(
     await migration.over("ch1", "RolledBack")
 
 
+async def test_what_a_deposed_leader_asks_of_a_node_is_taken_back(migration: Migration) -> None:
+    async def taken_back() -> bool:
+        return not await migration.asked("node2")
+
+    for uid in ("m1", "m2"):  # by the second time the controller has nothing else to look at this port for
+        asked = {"spec": {"handoffs": {migration.port: {"migration": uid, "role": "Target"}}}}
+        await migration.world.cluster.patch(NODES, "node2", asked)
+        await until(taken_back, "the node asked for nothing")
+
+
 async def test_a_northbound_database_deleted_in_the_middle_comes_back_armed(migration: Migration) -> None:
     await migration.migrate()
     await migration.requested("ch1,ch2")

@@ -37,6 +37,16 @@ def test_the_last_ones_are_kept_newest_first() -> None:
     assert [one.migration for one in records] == [f"m{n}" for n in range(KEPT_HANDOFFS + 1, 1, -1)]
 
 
+def test_two_controllers_agree_about_the_order_though_one_knows_an_earlier_ending_only() -> None:
+    earlier = record_of(journal("m0"), Told(), "RolledBack", message="the migration failed", finished=NOW)
+    later = replace(journal("m1"), armed=NOW + timedelta(seconds=1))
+    records = with_record((earlier,), record_of(later, Told(), "Armed", message="waits"))
+    ended = record_of(later, Told(), "Committed", message="done", finished=NOW)
+    for told in (ended, earlier, ended, earlier):
+        records = with_record(records, told)
+    assert [one.migration for one in records] == ["m1", "m0"]
+
+
 def test_what_a_node_has_told_stays_told_though_its_daemon_forgets() -> None:
     told = record_of(journal(), Told(opened=NOW, answered=NOW, carried=14), "Armed", message="waits")
     (kept,) = with_record((told,), record_of(journal(), Told(), "Committed", message="done", finished=NOW))

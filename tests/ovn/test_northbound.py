@@ -257,4 +257,6 @@ async def test_an_elected_leader_takes_the_lock_and_fences_whoever_had_it(world)
             await bring(new, topology(BLUE, 2))
             with pytest.raises(Fenced):
                 await old.commit(difference(topology(BLUE, 3), old.observed()))
+            with pytest.raises(Fenced):
+                await old.commit([])
             assert difference(topology(BLUE, 2), new.observed()) == []

@@ -203,7 +203,8 @@ class Informers:
         if known != self._chassis:
             self._chassis = known
             self._workers.rows.nudge(port_keys(self._store.ports))
-        self._workers.rows.nudge(f"Port/{port}" for port in node.status.handoffs)
+        # What is asked of it, too: a leader that was deposed meanwhile may have asked for something after us.
+        self._workers.rows.nudge(f"Port/{port}" for port in {**node.spec.handoffs, **node.status.handoffs})
         self._workers.reports.nudge(f"Port/{port}" for port in node.status.conflicts)
 
 

@@ -108,8 +108,7 @@ class Rows:
 
     async def _reconcile(self, keys: frozenset[str]) -> None:
         operations, decisions = await self.plan(keys)
-        if operations:
-            await self._commit(operations)
+        await self._commit(operations)  # none, too: who has been deposed must not ask nodes for anything either
         ports = {key.removeprefix("Port/") for key in keys if key.startswith("Port/")}
         for port in ports:
             later = self.waits.note(port, decisions.get(port), datetime.now(UTC))
@@ -134,7 +133,8 @@ class Rows:
             await self._northbound.commit(operations)
             result = "ok"
         finally:
-            self._committed.labels(result).observe(time.perf_counter() - began)
+            if operations:
+                self._committed.labels(result).observe(time.perf_counter() - began)
 
     def everything(self) -> list[str]:
         """Every key there is, also of rows whose resource is gone: what start-up and repair look at. Parents first."""

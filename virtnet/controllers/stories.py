@@ -42,10 +42,11 @@ def record_of(
 
 
 def with_record(records: tuple[HandoffRecord, ...], record: HandoffRecord) -> tuple[HandoffRecord, ...]:
-    """The records with this one in front, in place of an earlier one of the same migration.
+    """The records with this one, in place of an earlier one of the same migration; those armed last come first.
 
     What has ended stays ended: a report that was begun before may come after. What a node has told stays told: it
-    forgets that when its daemon is started anew.
+    forgets that when its daemon is started anew. The order is one that two controllers agree about: a leader that was
+    deposed, and has yet to notice, tells of the last ending that it knows.
     """
     before = next((one for one in records if one.migration == record.migration), None)
     if before is not None and before.finished_at and record.finished_at is None:
@@ -53,7 +54,9 @@ def with_record(records: tuple[HandoffRecord, ...], record: HandoffRecord) -> tu
     if before is not None:
         told = {name: getattr(before, name) for name in _TOLD if getattr(record, name) is None}
         record = record.model_copy(update=told)
-    return (record, *(one for one in records if one is not before))[:KEPT_HANDOFFS]
+    others = [one for one in records if one is not before]
+    later = [one for one in others if one.armed_at and record.armed_at and one.armed_at > record.armed_at]
+    return (*later, record, *(one for one in others if one not in later))[:KEPT_HANDOFFS]
 
 
 def without_lost(

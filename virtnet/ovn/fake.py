@@ -89,14 +89,14 @@ class FakeNorthbound:
         return [row for row in self.observed() if row.key.origin == origin]
 
     async def commit(self, ops: Sequence[Op]) -> None:
+        if self.connected and not self.locked:
+            raise Fenced("the lock is another's: somebody else leads")
         if not ops:
             return
         if self._failures:
             raise self._failures.pop(0)
         if not self.connected:
             raise Unavailable("the connection was lost")
-        if not self.locked:
-            raise Fenced("the lock is another's: somebody else leads")
         try:
             self.database.apply(ops)
         except MismatchError as error:

@@ -47,7 +47,8 @@ class Northbound(Protocol):
     async def commit(self, ops: Sequence[Op]) -> None:
         """Do the operations in one transaction, or nothing; when it returns, ``observed`` shows what was done.
 
-        Raises Fenced, Stale, Rejected or Unavailable; see there for what the caller has to do.
+        Raises Fenced, Stale, Rejected or Unavailable; see there for what the caller has to do. Of no operations at all
+        only Fenced: so that who finds nothing to write here knows whether others may be told what was decided.
         """
         ...
 
@@ -126,11 +127,11 @@ class OvsdbNorthbound:
         return self._index.of_origin(origin)
 
     async def commit(self, ops: Sequence[Op]) -> None:
-        if not ops:
-            return
         async with self._turn:
             if self._lock and self._connection.up and not await self.wait_for_lock(LOCK_PATIENCE):
                 raise Fenced(f"the lock {self._lock} of {self._remote} is another's: somebody else leads")
+            if not ops:
+                return
             operations = encode(ops, self._index, self._connection.columns)
             log.debug("committing", remote=self._remote, ops=len(ops), text=_Text(ops))
             await self._connection.transact(operations)
