@@ -205,3 +205,34 @@ def test_a_port_that_somebody_removed_comes_back(node: Node) -> None:
     before = node.interfaces()
     node.vsctl("del-port", node.links()[0])
     eventually(lambda: node.interfaces() == before, "the port is back")
+
+
+def test_a_port_that_cannot_come_back_holds_up_no_other(node: Node) -> None:
+    """Somebody has taken the first one's name for a port of his own."""
+    first, second = AttachmentId("c1", "pod1").host_name, AttachmentId("c2", "pod1").host_name
+    for container in ("c1", "c2"):
+        node.pod(container, port=f"demo/{container}.blue")
+        node.add(container, pod=container)
+    node.vsctl(
+        *("del-port", first, "--", "del-port", second, "--", "--id=@mine", "create", "Interface", "name=mine"),
+        *("--", "--id=@port", "create", "Port", f"name={first}", "interfaces=@mine"),
+        *("--", "add", "Bridge", "br-int", "ports", "@port"),
+    )
+    eventually(lambda: second in node.interfaces(), "the other port is back")
+    assert first not in node.interfaces()
+    node.vsctl("del-port", first)
+    eventually(lambda: first in node.interfaces(), "it is back, too")
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_killed_while_a_port_is_taken_over(node: Node, step: int) -> None:
+    """What is let go of in the journal is let go of in the switch, whoever asks or does not."""
+    node.pod("first")
+    node.add("c1", pod="first")
+    node.forget("first")
+    node.pod("second")
+    node.restart_daemon(CRASH_AT=f"release:{step}")
+    assert node.refused("ADD", container="c2", pod="second", netns=node.sandbox())["code"] == 11
+    eventually(lambda: node.daemon.pid is None, "the daemon is dead")
+    node.start_daemon()
+    eventually(lambda: node.claims() == {"c1": None}, "nobody claims the port")

@@ -113,3 +113,27 @@ async def test_a_nic_that_nobody_asks_for_any_more_is_forgotten(
     again.cancel()
     assert not found.conflicts
     netns.ip(site.outside, f"address delete {HELD}/24 dev {WIRE}")
+
+
+async def test_a_bridge_that_goes_down_stops_nobody(
+    site: Site, vswitch: VSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can be asked any more: neither the daemon's other work nor a pod that waits may end for that."""
+    gone = asyncio.Event()
+    monkeypatch.setattr(underlays, "ASK_AGAIN_SECONDS", 0.05)
+    netns.ip(site.node.name, f"link set {BRIDGE} up")
+    netns.ip(site.outside, f"link set {WIRE} up", f"address add {HELD}/24 dev {WIRE}")
+    found = underlays.Underlays(f"/run/netns/{site.node.name}", vswitch)
+    entry = journaled(
+        attachment=attachment(addresses=(f"{HELD}/24",), underlay={"providerNetwork": NETWORK, "vlan": 0})
+    )
+    with pytest.raises(CniError):
+        await found.check(entry)
+    found.on_change(gone.set)
+    again = asyncio.create_task(found.run())
+    netns.ip(site.node.name, f"link set {BRIDGE} down")
+    await asyncio.wait({again, asyncio.create_task(gone.wait())}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert not again.done()
+    await found.check(entry)
+    again.cancel()
+    netns.ip(site.outside, f"address delete {HELD}/24 dev {WIRE}")

@@ -22,7 +22,7 @@ from virtnet.node import links, taps
 from virtnet.node.geneve import Tunnel
 from virtnet.node.handoffs import leaves
 from virtnet.node.journal import Entry, Journal
-from virtnet.node.netns import NamespaceGone, inside
+from virtnet.node.netns import inside
 from virtnet.node.packets import listener
 
 log = structlog.get_logger()
@@ -145,7 +145,7 @@ class Drains:
     async def _arm(self, key: Key, entry: Entry, path: HandoffPath) -> None:
         try:
             drain = await self._prepared(entry, path)
-        except (OSError, NamespaceGone) as error:
+        except OSError as error:
             log.warning("no drain: frames of the guest's pause will be lost", port=key[0], error=str(error))
             self._undrained[key] = str(error)
             return
@@ -155,7 +155,7 @@ class Drains:
         log.info("drain armed", port=key[0], nic=str(entry.id), queues=len(drain.queues))
 
     async def _prepared(self, entry: Entry, path: HandoffPath) -> _Drain:
-        """Raises OSError, NamespaceGone."""
+        """Raises OSError."""
         peer = await inside(self.here, lambda netlink: links.peer(netlink, entry.host_name))
         names = await inside(entry.netns, lambda netlink: taps.names_beside(netlink, peer))
         local = self.local()

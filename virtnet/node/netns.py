@@ -14,12 +14,15 @@ from pyroute2.netlink.exceptions import NetlinkError
 T = TypeVar("T")
 
 
-class NamespaceGone(Exception):  # noqa: N818 - says what happened
+class NamespaceGone(OSError):  # noqa: N818 - says what happened
     """There is no network namespace at this path."""
 
 
 async def inside(path: str, work: Callable[[IPRoute], T]) -> T:
-    """The result of blocking work in the namespace, with a netlink socket there. Raises NamespaceGone."""
+    """The result of blocking work in the namespace, with a netlink socket there.
+
+    Raises NamespaceGone; what the kernel refuses is an OSError too, by whichever library it was asked.
+    """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
@@ -31,6 +34,10 @@ async def inside(path: str, work: Callable[[IPRoute], T]) -> T:
                 raise NamespaceGone(f"network namespace {path}: {error.strerror}") from error
             with IPRoute() as netlink:
                 result = work(netlink)
+        except NetlinkError as error:
+            refused = OSError(error.code, str(error))
+            refused.__cause__ = error
+            _deliver(loop, outcome, error=refused)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits
             _deliver(loop, outcome, error=error)
         else:
@@ -38,14 +45,6 @@ async def inside(path: str, work: Callable[[IPRoute], T]) -> T:
 
     threading.Thread(target=run, name=f"netns {Path(path).name}", daemon=True).start()
     return await outcome
-
-
-async def inside_plainly(path: str, work: Callable[[IPRoute], T]) -> T:
-    """As ``inside``, but what the kernel refuses is an OSError, by whichever library it was asked."""
-    try:
-        return await inside(path, work)
-    except NetlinkError as error:
-        raise OSError(error.code, str(error)) from error
 
 
 def _deliver(

@@ -138,9 +138,12 @@ class OwnNodeNetwork:
         """At what nobody tells of."""
         while True:
             before = self._ovn_version, self._tunnel_mtu
-            self._tunnel_mtu = await inside(
-                self._gates.here, lambda netlink: mtu_at(netlink, next(iter(self._vswitch.encap_ips), ""))
-            )
+            try:
+                self._tunnel_mtu = await inside(
+                    self._gates.here, lambda netlink: mtu_at(netlink, next(iter(self._vswitch.encap_ips), ""))
+                )
+            except OSError as error:
+                log.warning("the MTU of the tunnels' device cannot be read", error=str(error))
             self._ovn_version = await controller_version(self._ovn_run_dir)
             if before != (self._ovn_version, self._tunnel_mtu):
                 self._look.set()

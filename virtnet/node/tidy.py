@@ -1,11 +1,16 @@
-"""Order after crashes and reboots, at the start; and after the switch has lost ports, at any time."""
+"""Order after crashes and reboots, at the start; and after the switch has lost ports, at any time.
+
+What cannot be put in order now must hold up nothing else, least of all the daemon: every pod of the node waits for it.
+"""
 
 import asyncio
 
 import structlog
 
 from virtnet.node.attach import Attacher, Parts
+from virtnet.node.journal import Entry
 from virtnet.node.request import AttachmentId, CniError
+from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
@@ -19,10 +24,8 @@ async def tidy(attacher: Attacher, parts: Parts) -> None:
     One that was being attached goes too: the runtime asks again, under the same name or another.
     """
     for entry in parts.journal:
-        if entry.state != "Attached" or not await parts.drivers[entry.attachment.nic].alive(entry):
+        if entry.state != "Attached" or not await _alive(parts, entry):
             await _remove(attacher, entry.id, f"left over, {entry.state}")
-        elif entry.released_at is not None:
-            await attacher.release(entry)
     for id_ in await parts.leftovers.dead():
         if parts.journal.get(id_) is None:
             await _remove(attacher, id_, "left over, in no journal")
@@ -31,16 +34,27 @@ async def tidy(attacher: Attacher, parts: Parts) -> None:
             log.warning("a NIC of a living sandbox is in no journal; DEL or GC will remove it", nic=str(id_))
 
 
+async def _alive(parts: Parts, entry: Entry) -> bool:
+    """Also where that cannot be said: it may be a running VM's."""
+    try:
+        return await parts.drivers[entry.attachment.nic].alive(entry)
+    except OSError as error:
+        log.warning("left as it is", nic=str(entry.id), error=str(error))
+        return True
+
+
 async def _remove(attacher: Attacher, id_: AttachmentId, why: str) -> None:
     log.info("removed", nic=str(id_), why=why)
     try:
         await attacher.detach(id_)
-    except CniError as error:
+    except (CniError, OSError) as error:
         log.warning("left for DEL or the next start", nic=str(id_), error=str(error))
 
 
 class Repair:
-    """Gives attached NICs the ports back that the switch has lost, for example with its database."""
+    """Keeps the switch in step with the journal: attached NICs get ports back that it has lost, for example with its
+    database, and what was let go before a crash could tell it so is let go.
+    """
 
     def __init__(self, attacher: Attacher, parts: Parts, vswitch: VSwitch) -> None:
         self._attacher = attacher
@@ -53,19 +67,23 @@ class Repair:
         while True:
             await self._look.wait()
             self._look.clear()
-            if not await self._restored():
+            if not await self._all_in_step():
                 await asyncio.sleep(RETRY_SECONDS)
                 self._look.set()
 
-    async def _restored(self) -> bool:
-        """Whether all that is attached has its port, as far as anybody can tell."""
+    async def _all_in_step(self) -> bool:
+        """As far as anybody can tell."""
         if self._parts.port.problem:
             return False
+        return all([await self._in_step(entry) for entry in self._parts.journal])
+
+    async def _in_step(self, entry: Entry) -> bool:
         try:
-            for entry in self._parts.journal:
-                if entry.state == "Attached" and self._parts.port.missing(entry):
-                    await self._attacher.restore(entry)
-        except CniError as error:
-            log.warning("lost port not restored yet", error=str(error))
+            if entry.state == "Attached" and self._parts.port.missing(entry):
+                await self._attacher.restore(entry)
+            if entry.released_at is not None:
+                await self._attacher.release(entry)
+        except (CniError, OvnError, OSError) as error:
+            log.warning("not repaired yet", nic=str(entry.id), error=str(error))
             return False
         return True

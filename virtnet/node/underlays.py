@@ -99,12 +99,11 @@ class Underlays:
         if underlay is None or bridge is None:
             return None
         try:
-            wire = await inside(self._here, lambda _: _listener(bridge))
-        except OSError as error:  # a bridge that somebody else has made, and left down
+            with await inside(self._here, lambda _: _listener(bridge)) as wire:
+                found = await holders(wire, entry.attachment.mac, entry.attachment.bare_addresses, underlay.vlan)
+        except OSError as error:  # a bridge that somebody has left down, or that goes away
             log.warning("addresses not asked for", bridge=bridge, error=str(error))
             return None
-        with wire:
-            found = await holders(wire, entry.attachment.mac, entry.attachment.bare_addresses, underlay.vlan)
         network = underlay.provider_network
         segment = f"VLAN {underlay.vlan} of {network}" if underlay.vlan else network
         return next((NodeConflict(address=a, mac_address=mac, segment=segment) for a, mac in found.items()), None)

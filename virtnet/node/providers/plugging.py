@@ -15,7 +15,7 @@ import structlog
 from pyroute2 import IPRoute
 
 from virtnet.node import links
-from virtnet.node.netns import inside_plainly
+from virtnet.node.netns import inside
 from virtnet.node.providers import configuration, sysctls
 from virtnet.node.providers import nic as nics
 from virtnet.node.providers.entries import ADDRESS, Entry, default_gateways, merged, texts
@@ -204,7 +204,7 @@ class Plugging:
         return await self._inside(work)
 
     async def _inside(self, work: Callable[[IPRoute], T]) -> T:
-        return await inside_plainly(self.hearing.here, work)
+        return await inside(self.hearing.here, work)
 
     async def hear_once(self, record: Record) -> None:
         """Also where an earlier process did so: it ended with that one.

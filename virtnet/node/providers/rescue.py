@@ -7,7 +7,7 @@ routes go with them. One in the kernel goes on by itself.
 import structlog
 from pyroute2 import IPRoute
 
-from virtnet.node.netns import inside_plainly
+from virtnet.node.netns import inside
 from virtnet.node.providers.configuration import move
 from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.nic import Nic
@@ -33,12 +33,12 @@ async def lost(record: Record, here: str) -> bool:
         bridge = Nic.find(netlink, record.bridge)
         return bridge is not None and bridge.index == record.bridge_index and bridge.carrier
 
-    return record.boot == boot_id() and not record.fallen_back and not await inside_plainly(here, works)
+    return record.boot == boot_id() and not record.fallen_back and not await inside(here, works)
 
 
 async def _exists(name: str, here: str) -> bool:
-    return await inside_plainly(here, lambda netlink: Nic.find(netlink, name)) is not None
+    return await inside(here, lambda netlink: Nic.find(netlink, name)) is not None
 
 
 async def _move_back(record: Record, here: str) -> None:
-    await inside_plainly(here, lambda netlink: move(netlink, record.entries, record.bridge, record.nic))
+    await inside(here, lambda netlink: move(netlink, record.entries, record.bridge, record.nic))
