@@ -1,7 +1,7 @@
-"""TCP flows that a guest has opened, and rules that let nothing in but answers, over a live migration.
+"""TCP flows that only a stateful rule lets through, over a live migration: those a guest has opened, and a server's.
 
-The rules are written into OVN by hand: virtnet has no security groups yet. The peer alone sends (numbered lines, each 10
-ms), so that nothing but what it sends can tell the target's connection tracker of the flow.
+The rules are written into OVN by hand: virtnet has no security groups yet. One side alone sends (see peer.py), so that
+nothing but what it sends, and its acknowledgement, can tell the target's connection tracker of the flow.
 """
 
 import json
@@ -38,14 +38,21 @@ STATEFUL: tuple[Rule, ...] = (
     ("from-lport", 1000, "ip4", "allow-related"),
     ("to-lport", 1000, "ip4", "drop"),
 )
+SERVER: tuple[Rule, ...] = (
+    ("to-lport", 1200, "tcp.dst == 11", "allow-related"),
+    ("from-lport", 1000, "ip4", "drop"),
+    ("to-lport", 1000, "ip4", "drop"),
+)
+"""It may be called at one port, and opens nothing itself."""
+
 ESTABLISHED = "tcp && !(tcp.flags[1] == 1 && tcp.flags[4] == 0)"
 """Every segment but one that opens a connection (SYN without ACK)."""
 
 BY_FLAGS: tuple[Rule, ...] = (
-    *STATEFUL,
     ("from-lport", 1500, ESTABLISHED, "allow-stateless"),
     ("to-lport", 1500, ESTABLISHED, "allow-stateless"),
 )
+"""Beside the stateful rules, which then decide who may open a connection."""
 
 
 class Rig:
@@ -75,9 +82,10 @@ class Rig:
             port = "inport" if direction == "from-lport" else "outport"
             self.nbctl("acl-add", self.switch, direction, str(priority), f'{port} == "{PORT}" && {match}', action)
 
-    def migrated(self) -> float:
-        """Seconds that a flow stood still which the guest opened before the migration; STALLED if for good."""
-        command = self.lab.command([sys.executable, str(PEER), self.guest, self.peer, str(STALLED)], pod=PROBE)
+    def migrated(self, way: str = "called") -> float:
+        """Seconds that a flow stood still which was opened before the migration; STALLED if for good."""
+        words = [str(PEER), self.guest, self.peer, str(STALLED), way]
+        command = self.lab.command([sys.executable, *words], pod=PROBE)
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as flow:
             assert flow.stdin is not None
             assert flow.stdout is not None
@@ -116,7 +124,21 @@ def test_a_flow_that_only_the_connection_tracker_knows_may_stand_still(rig: Rig)
 
 
 def test_a_flow_known_by_the_flags_of_its_segments_goes_on_and_nobody_else_gets_in(rig: Rig) -> None:
-    rig.rules(*BY_FLAGS)
+    rig.rules(*STATEFUL, *BY_FLAGS)
     assert not rig.lets_in()
     assert rig.migrated() < STALLED
     assert not rig.lets_in(), "the rules let a new connection in"
+
+
+@pytest.mark.parametrize("way", ["listen", "talk"])
+def test_a_servers_flows_go_on_by_the_same_rules(rig: Rig, way: str) -> None:
+    rig.rules(*SERVER, *BY_FLAGS)
+    assert rig.migrated(way) < STALLED
+    assert not rig.lets_in(), "the rules let in who calls another port"
+
+
+def test_a_server_that_is_called_goes_on_though_the_tracker_knows_nothing(rig: Rig) -> None:
+    """What its peer sends is let in as a call would be, and its answers with it. One that only talks may stand still."""
+    rig.rules(*SERVER)
+    assert rig.migrated("listen") < STALLED
+    assert not rig.lets_in()

@@ -20,7 +20,7 @@ from virtnet.lab.initramfs import Entry, archive
 
 GUEST = Path(__file__).parent / "guest"
 BUSYBOX, DHCPCD = "/bin/busybox", "/usr/sbin/dhcpcd"
-SCRIPTS = ("init", "dhcp", "dhcp6", "pinger", "caller")
+SCRIPTS = ("init", "dhcp", "dhcp6", "pinger", "caller", "server")
 DIRECTORIES = ("dev", "etc", "proc", "run", "run/nics", "sys", "tmp", "var", "var/lib", "var/lib/dhcpcd")
 
 # With what they depend on. What a kernel has built in, or has no more, is not among its files.
