@@ -11,6 +11,7 @@ import pytest
 
 from tests.attach.guest import Guest, far_end, frame, holds_the_tap
 from tests.attach.rig import MAC, Node, eventually, pod_body, run
+from tests.told import NODES as NODE_TROUBLE
 from virtnet.api import NodeNetwork
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
@@ -120,12 +121,32 @@ async def test_the_node_says_what_it_has(world: World) -> None:
     await world.until(lambda own: own.status.ports == 0, "none")
 
 
-async def test_the_node_says_what_is_wrong(world: World) -> None:
-    node = world.node
-    node.vsctl("del-br", "br-int")
+def stop_database(node: Node) -> None:
+    node.daemons["ovsdb"].kill()
+    (node.state / "db.sock").unlink()
+
+
+HAVE_BRIDGE = ("--may-exist", "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+ROOT = ("Open_vSwitch", ".", "external_ids")
+TROUBLE: dict[str, tuple[Callable[[Node], object], Callable[[Node], object]]] = {
+    "no Open vSwitch": (stop_database, Node.start_database),
+    "no integration bridge": (lambda node: node.vsctl("del-br", "br-int"), lambda node: node.vsctl(*HAVE_BRIDGE)),
+    "an Open vSwitch that OVN has no name for": (
+        lambda node: node.vsctl("remove", *ROOT, "system-id"),
+        lambda node: node.vsctl("set", *ROOT[:2], "external_ids:system-id=chassis-x"),
+    ),
+}
+"""What is done to a node, and undone."""
+
+
+@pytest.mark.parametrize("given", TROUBLE)
+async def test_the_node_says_what_is_wrong(world: World, given: str) -> None:
+    begin, end = TROUBLE[given]
+    begin(world.node)
     own = await world.until(lambda own: own.status.conditions[0].status == "False", "not ready")
-    assert own.status.conditions[0].reason == "NoBridge"
-    node.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    end(world.node)  # in this thread: what it starts ends with its thread
+    row, told = NODE_TROUBLE[given], own.status.conditions[0]
+    assert (told.reason, told.message) == (row.reason, row.message)
     await world.until(lambda own: own.status.conditions[0].status == "True", "ready")
 
 

@@ -3,16 +3,14 @@
 import pytest
 
 from tests.controllers.conftest import World, until
+from tests.told import PORTS
 from virtnet.api import Condition, NodeNetwork
 from virtnet.controllers.reports import ADDRESS_CONFLICT, conflict_condition
 from virtnet.kube import kinds
 from virtnet.kube.kinds import EVENTS
 
 SEEN = {"address": "10.0.0.5", "macAddress": "0c:00:00:00:00:01", "segment": "VLAN 100 of rack"}
-TEXT = (
-    "node1 cannot attach it: 10.0.0.5 is used by a machine outside, 0c:00:00:00:00:01 on VLAN 100 of rack; "
-    "exclude the address in the Subnet and give the VM another, or take it from that machine"
-)
+TEXT = PORTS["an address that a machine outside has"].message
 
 
 def test_the_condition_appears_with_the_first_conflict() -> None:

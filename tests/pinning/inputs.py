@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.told import CNI, NICS, NODES, PORTS, PROVIDERS, SUBNETS, Section
 from virtnet.api.meta import API_VERSION
 from virtnet.api.multus import NETWORKS
 from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, PINNED, ROUTES
@@ -497,7 +498,14 @@ TABLE: dict[str, tuple[Row, ...]] = {
 def page() -> str:
     """docs/errors.md."""
     head = PAGE.read_text().partition(BEGIN)[0]
-    return head + BEGIN + "\n" + "\n".join(_section(name, rows) for name, rows in TABLE.items())
+    later = [_told(section) for section in (NICS, PROVIDERS, SUBNETS, PORTS, NODES, CNI)]
+    sections = ["## What only a node or a later moment can know", "", *later]
+    return head + BEGIN + "\n" + "\n".join([*sections, *(_section(name, rows) for name, rows in TABLE.items())])
+
+
+def _told(section: Section) -> str:
+    lines = [f"| {row.given} | `{row.reason}` | {_quoted(row.message)} |" for row in section.rows]
+    return "\n".join((section.where, "", "| what is there | reason | message |", "|---|---|---|", *lines, ""))
 
 
 def _section(name: str, rows: tuple[Row, ...]) -> str:
@@ -506,7 +514,11 @@ def _section(name: str, rows: tuple[Row, ...]) -> str:
 
 
 def _shown(row: Row) -> str:
-    text = re.sub("9{9,}", "999...", row.says.replace("NS", "demo").replace("<nil>: ", ""))
+    return _quoted(re.sub("9{9,}", "999...", row.says.replace("<nil>: ", "")))
+
+
+def _quoted(text: str) -> str:
+    text = text.replace("NS", "demo")
     return f"`` {text} ``" if "`" in text else f"`{text}`".replace("|", "\\|")
 
 

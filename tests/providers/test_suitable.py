@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.told import NICS
 from virtnet.node.providers.nic import Nic, Refusal, check
 
 PLAIN = Nic(
@@ -65,6 +66,20 @@ def test_these_are_refused(changes: dict[str, Any], port_of: str, reason: str, w
     with pytest.raises(Refusal, match=word) as refused:
         check(replace(PLAIN, **changes), "eth1", bridge="br-blue", port_of=port_of)
     assert refused.value.reason == reason
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "a wireless NIC": {"wireless": True},
+    "an IP tunnel": {"mac": "00:00:00:00", "ethernet": False, "kind": "sit"},
+}
+"""NICs that not every machine can make."""
+
+
+@pytest.mark.parametrize("given", KINDS)
+def test_people_are_told(given: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check(replace(PLAIN, **KINDS[given]), "eth1", bridge="br-blue", port_of="")
+    assert (refused.value.reason, str(refused.value)) == (NICS[given].reason, NICS[given].message)
 
 
 def test_a_nic_that_is_not_there_is_told_of() -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.attach.rig import attachment, journaled
+from tests.told import CNI
 from tests.underlay.conftest import BRIDGE, NETWORK, WIRE, Site
 from virtnet.api import NodeConflict
 from virtnet.lab import netns
@@ -76,10 +77,8 @@ async def test_a_conflict_is_known_for_as_long_as_it_lasts(
     entry = journaled(attachment=nic)
     with pytest.raises(CniError) as refusal:
         await found.check(entry)
-    assert str(refusal.value) == (
-        f"Subnet demo/blue, port demo/db.blue: {HELD} is used by a machine outside, {mac} on {NETWORK}; "
-        "exclude the address in the Subnet and give the VM another, or take it from that machine"
-    )
+    row = CNI["an address that a machine outside has"]
+    assert (str(refusal.value.code), str(refusal.value)) == (row.reason, row.message.replace("MAC", mac))
     held = {"demo/db.blue": NodeConflict(address=HELD, mac_address=mac, segment=NETWORK)}
     again = asyncio.create_task(found.run())
     for _ in range(3):

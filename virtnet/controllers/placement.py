@@ -22,6 +22,15 @@ def obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
     return known[id_]
 
 
+def held_up(store: Store, port: Port) -> str:
+    """What keeps a Port out of OVN, for people; empty where it is a matter of moments."""
+    subnet = store.subnet(port.spec.subnet)
+    if subnet is None:
+        return f"{port.spec.subnet} does not exist; create it"
+    _, message = obstacle(store, subnet)
+    return f"{subnet.ref}: {message}" if message else ""
+
+
 def own_dhcp(store: Store, port: Port, subnet: Subnet | ClusterSubnet, observed: list[Row]) -> list[Row]:
     """The DHCP options of a NIC that has its own; as they are where its Subnet cannot be put into OVN as it is now."""
     if not has_own_dhcp4(port, subnet):
@@ -38,17 +47,24 @@ def _obstacle(store: Store, subnet: Subnet | ClusterSubnet) -> tuple[str, str]:
     except InvalidSubnet as error:
         return "Invalid", str(error)
     if vpc is None:
-        return "VpcMissing", f"create {reference.kind} {reference.key(subnet.namespace)}, or name another"
+        name = reference.key(subnet.namespace)
+        return (
+            "VpcMissing",
+            f"{reference.kind} {name} does not exist; create it, or make the Subnet anew in another Vpc",
+        )
     allowed = vpc.spec.allowed_namespaces
     if subnet.namespace and allowed and subnet.namespace not in allowed:
-        return "VpcNotAllowed", f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}"
+        return "VpcNotAllowed", (
+            f"{reference.kind} {vpc.key} does not allow namespace {subnet.namespace}; ask its owner, or make the "
+            "Subnet anew in another Vpc"
+        )
     twin = store.twin(subnet)
     if twin is not None:
         ours, theirs = (", ".join(one.spec.cidrs) for one in (subnet, twin))
         return "Overlaps", f"{ours} overlaps {theirs} of {twin.ref} on {segment(subnet)}; use another VLAN"
     if subnet.spec.underlay and subnet.spec.provider_network not in store.provider_networks.objects:
         name = subnet.spec.provider_network
-        return "ProviderNetworkMissing", f"create ProviderNetwork {name}, or name another"
+        return "ProviderNetworkMissing", f"ProviderNetwork {name} does not exist; create it, or name another"
     rival = store.rival(subnet)
     if rival is not None:
         ours, theirs = (", ".join(one.spec.cidrs) for one in (subnet, rival))

@@ -109,17 +109,19 @@ class ProviderNetworks:
                 ready.append(node)
                 continue
             reason = said.reason if said and not said.ready else "Waiting"
-            message = said.message if said and not said.ready else f"virtnet-node on {node} has not answered yet"
+            silent = f"virtnet-node on {node} has not answered yet; does its pod run there?"
+            message = said.message if said and not said.ready else silent
             failures.append(NodeFailure(node=node, nic=wanted[network.name], reason=reason, message=message))
         total = len(ready) + len(failures)
         first = f"{failures[0].node}: {failures[0].message}" if failures else ""
-        more = f"; and {len(failures) - 1} more nodes" if len(failures) > 1 else ""
+        more = f"; and on {len(failures) - 1} more" if len(failures) > 1 else ""
+        nobody = "no node has this network: see nodeSelector and excludeNodes"
         conditions = set_condition(
             network.status.conditions,
             "Ready",
             status=bool(ready) and not failures,
             reason=failures[0].reason if failures else "Plugged" if ready else "NoNodes",
-            message=f"{first}{more}" if failures else "" if ready else "no node has this network: see nodeSelector",
+            message=f"{first}{more}" if failures else "" if ready else nobody,
             generation=network.metadata.generation,
         )
         status = network.status.model_copy(

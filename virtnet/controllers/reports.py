@@ -11,10 +11,10 @@ from virtnet.addressing.pools import LARGEST_COUNT, capacity, pools_of
 from virtnet.api import Condition, HandoffRecord, Port, Resource, Spec, set_condition
 from virtnet.api.addresses import family
 from virtnet.controllers.informers import subnet_of
-from virtnet.controllers.placement import obstacle
+from virtnet.controllers.placement import held_up, obstacle
 from virtnet.controllers.store import Store
 from virtnet.controllers.stories import missing, record_of, story, with_record, without_lost
-from virtnet.controllers.tunnels import too_narrow, tunnels_condition
+from virtnet.controllers.widths import too_narrow, widths_conditions
 from virtnet.controllers.worker import each
 from virtnet.handoff.facts import Told
 from virtnet.handoff.journal import Journal
@@ -78,7 +78,7 @@ class Reports:
         view = self._view(key)
         nodes = {chassis: node for node, chassis in self._store.chassis().items()}
         outside = "" if view.chassis else self._store.in_the_way(key)
-        phase, ready, message = _phase(view, outside)
+        phase, ready, message = _phase(view, outside, held_up(self._store, port))
         handoffs = port.status.handoffs
         if over := self._over.get(key):
             handoffs = with_record(handoffs, over)
@@ -132,7 +132,7 @@ class Reports:
                 "used": max(leased["IPv4"], leased["IPv6"]),
                 "available": max(0, min([LARGEST_COUNT, *left])) if pools else 0,
                 "conditions": set_condition(
-                    tunnels_condition(subnet.status.conditions, narrow, subnet.metadata.generation),
+                    widths_conditions(subnet.status.conditions, narrow, subnet.metadata.generation),
                     "Ready",
                     status=not reason,
                     reason=reason or "InOvn",
@@ -205,12 +205,12 @@ class Reports:
         await self._cluster.event(regarding, reason=reason, message=text, warning=warning, component=COMPONENT)
 
 
-def _phase(view: PortView, outside: str) -> tuple[str, bool, str]:
+def _phase(view: PortView, outside: str, held: str) -> tuple[str, bool, str]:
     """Phase, whether the port is ready, and a sentence."""
     if view.conflict or outside:
         return "Conflict", False, view.conflict or outside
     if not view.in_ovn:
-        return "Pending", False, "not written to OVN yet"
+        return "Pending", False, held or "not written to OVN yet"
     if view.journal is not None:
         return "Migrating", True, f"waits for {view.wait}" if view.wait else ""
     if view.chassis:

@@ -75,7 +75,11 @@ async def _looked_up(pods: Pods, namespace: str, name: str) -> Pod | None:
     except NotFound:
         return None
     except ApiError as error:
-        raise CniError(CniError.TRY_AGAIN, f"pod {namespace}/{name} cannot be looked up now: {error}") from error
+        raise CniError(
+            CniError.TRY_AGAIN,
+            f"pod {namespace}/{name} cannot be looked up now: {error}",
+            "it is tried again; does this node reach the API server, and may virtnet-node read pods?",
+        ) from error
 
 
 def _attachment(pod: Pod, where: str, interface: str) -> Attachment:

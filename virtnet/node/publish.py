@@ -213,11 +213,12 @@ class OwnNodeNetwork:
         up, datapath = vswitch.up, vswitch.datapath
         reason, message = "Ready", ""
         if not up:
-            reason, message = "OpenVSwitchAway", "Open vSwitch does not answer"
+            reason, message = "OpenVSwitchAway", "Open vSwitch does not answer; is ovsdb-server running?"
         elif not datapath:
             reason, message = "NoBridge", f"there is no bridge {vswitch.bridge}; is ovn-controller running?"
         elif not vswitch.system_id:
-            reason, message = "NoChassis", "Open vSwitch has no external_ids:system-id, OVN's name for this node"
+            reason = "NoChassis"
+            message = "Open vSwitch has no external_ids:system-id, OVN's name for this node; set it, as ovs-ctl does"
         return NodeNetworkStatus(
             chassis=vswitch.system_id if up else known.status.chassis,
             encap_ips=vswitch.encap_ips if up else known.status.encap_ips,

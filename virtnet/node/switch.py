@@ -28,7 +28,7 @@ class SwitchPort:
     def problem(self) -> str:
         """Why no NIC can be attached now; empty when one can."""
         if not self._vswitch.up:
-            return "Open vSwitch does not answer"
+            return "Open vSwitch does not answer; is ovsdb-server running on this node?"
         if not self._vswitch.datapath:
             return f"Open vSwitch has no bridge {self._vswitch.bridge}; is ovn-controller running?"
         return ""
@@ -36,7 +36,11 @@ class SwitchPort:
     async def do(self, entry: Entry) -> None:
         there = self._vswitch.interface(entry.host_name)
         if there is not None and id_of(there) != entry.id:
-            raise CniError(CniError.IO, f"Open vSwitch has an interface {entry.host_name} that virtnet has not made")
+            raise CniError(
+                CniError.IO,
+                f"Open vSwitch has an interface {entry.host_name} that virtnet has not made",
+                f"remove it: ovs-vsctl del-port {entry.host_name}",
+            )
         try:
             await self._vswitch.add(entry.host_name, ids(entry))
         except OvnError as error:
@@ -59,7 +63,7 @@ class SwitchPort:
         """Remove the port, if it is this NIC's."""
         if not self._vswitch.up:
             # What we know is old: a port that is not in it may be there.
-            raise CniError(CniError.TRY_AGAIN, "Open vSwitch does not answer")
+            raise CniError(CniError.TRY_AGAIN, self.problem)
         there = self._vswitch.interface(id_.host_name)
         if there is None or id_of(there) != id_:
             return
@@ -78,7 +82,11 @@ class SwitchPort:
         """Raises CniError when the port is not there as it should be."""
         there = self._vswitch.interface(entry.host_name)
         if there is None or (entry.released_at is None and there.external_ids.get(IFACE_ID) != entry.attachment.port):
-            raise CniError(CniError.IO, f"port {entry.attachment.port} has no interface in Open vSwitch")
+            raise CniError(
+                CniError.IO,
+                f"port {entry.attachment.port} has no interface in Open vSwitch",
+                "delete the pod, so that it is attached anew",
+            )
 
     def missing(self, entry: Entry) -> bool:
         """Whether the switch has lost the port."""

@@ -76,7 +76,10 @@ def choose(wish: Wish, current: Mapping[str, str], on_node: Mapping[str, frozens
     if wish.device:
         found = sorted((":" in address, address) for address, devices in on_node.items() if wish.device in devices)
         if not found:
-            return Choice(problem=f"annotation {TUNNEL_DEVICE}: {wish.device} has no address on this node")
+            return Choice(
+                problem=f"annotation {TUNNEL_DEVICE}: {wish.device} has no address on this node; give it one, or name "
+                "another device"
+            )
         return Choice(found[0][1])
     if not _ours(current):
         return Choice(current[ENCAP_IP])
@@ -96,7 +99,10 @@ def _present(text: str, on_node: Mapping[str, frozenset[str]]) -> Choice:
     except ValueError:
         return Choice(problem=f"annotation {TUNNEL_ADDRESS}: {text} is not an address; write one like 192.0.2.10")
     if address not in on_node:
-        return Choice(problem=f"annotation {TUNNEL_ADDRESS}: no device of this node has {address}")
+        return Choice(
+            problem=f"annotation {TUNNEL_ADDRESS}: no device of this node has {address}; give it to one, or name "
+            "another"
+        )
     return Choice(address)
 
 

@@ -82,7 +82,7 @@ class ProviderNetworks:
         wanted = self._wanted
         found = {}
         for record in records:
-            if wanted is not None and record.provider_network not in wanted:
+            if wanted is not None and _over(record, wanted):
                 await self._unplug(record)
             elif wanted is None:
                 found[record.provider_network] = await self._judged(record, self._hold(record))
@@ -153,9 +153,17 @@ class ProviderNetworks:
         bridges, bridge = self.plugging.bridges, provider_bridge(name)
         for record in self.plugging.records:
             if record.nic == nic and record.provider_network != name:
-                raise Refusal("NicInUse", f"{nic} is plugged into ProviderNetwork {record.provider_network} already")
+                raise Refusal(
+                    "NicInUse",
+                    f"{nic} is plugged into ProviderNetwork {record.provider_network} already; use one network with "
+                    "several VLANs, or another NIC",
+                )
         if bridges.owner(bridge) not in {None, name}:
-            raise Refusal("BridgeTaken", f"there is an OVS bridge {bridge} that virtnet has not made; rename either")
+            raise Refusal(
+                "BridgeTaken",
+                f"there is an OVS bridge {bridge} that virtnet has not made; remove it, or name the ProviderNetwork "
+                "differently",
+            )
         if bridges.mapped(name) not in {"", bridge}:
             raise Refusal(
                 "MappingTaken",
@@ -204,7 +212,11 @@ class ProviderNetworks:
         nic, link = await plugging.find(record.nic), await plugging.find(record.bridge)
         if nic is None:
             await plugging.hearing.open(record.nic)  # of that name will be another one
-            raise Refusal("NicMissing", f"NIC {record.nic} was there and is gone; its place in {record.bridge} is kept")
+            raise Refusal(
+                "NicMissing",
+                f"NIC {record.nic} was there and is gone; its place in {record.bridge} is kept: bring it back, or name "
+                "another one in customNics",
+            )
         dead = link is None or (link.up and not link.carrier)
         if dead and bridges.owner(record.bridge) is not None:
             raise BridgeFailed(
@@ -239,6 +251,14 @@ class ProviderNetworks:
         if {entry.key for entry in now.entries} != {entry.key for entry in record.entries}:
             plugging.records.write(now)
         return now
+
+
+def _over(record: Record, wanted: Mapping[str, str]) -> bool:
+    """Whether a NIC is unplugged without a look at what comes in its place: that of a network that is no longer here,
+    and one that another network is to have. Two networks that exchange theirs would wait for each other for ever.
+    """
+    nic = wanted.get(record.provider_network)
+    return nic is None or (nic != record.nic and record.nic in wanted.values())
 
 
 def _ready(record: Record) -> NodeProviderNetwork:

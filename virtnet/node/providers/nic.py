@@ -120,16 +120,20 @@ def check(nic: Nic | None, name: str, *, bridge: str, port_of: str) -> Nic:
     if nic.loopback:
         raise Refusal("NicUnsuitable", f"{name} is the loopback interface; name a NIC of the physical network")
     if nic.wireless:
-        raise Refusal("NicUnsuitable", f"{name} is wireless, and its access point takes frames of one address only")
+        raise Refusal(
+            "NicUnsuitable", f"{name} is wireless: its access point takes frames of one address only; name another NIC"
+        )
     if nic.kind in _NO_NICS:
-        raise Refusal("NicUnsuitable", f"{name} is a virtual interface ({nic.kind}); name a NIC")
+        raise Refusal(
+            "NicUnsuitable", f"{name} is a virtual interface ({nic.kind}); name a NIC of the physical network"
+        )
     if nic.kind in _OWN_ADDRESS_ONLY:
         raise Refusal(
             "NicUnsuitable",
             f"{name} ({nic.kind}) takes frames of its own address only; name the NIC below it, or another one",
         )
     if not nic.ethernet or not nic.mac:
-        raise Refusal("NicUnsuitable", f"{name} has no Ethernet address; name a NIC")
+        raise Refusal("NicUnsuitable", f"{name} has no Ethernet address; name a NIC of the physical network")
     if port_of and port_of != bridge:
         raise Refusal("NicInUse", f"{name} is a port of OVS bridge {port_of}; take it out there, or name another NIC")
     if nic.master and not (port_of == bridge and nic.master == "ovs-system"):
