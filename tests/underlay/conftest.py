@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import Node, run
+from tests.attach.rig import Node, attachment, run
 from virtnet.lab import netns
+from virtnet.node.journal import Entry, Journal
 from virtnet.ovn.vswitch import VSwitch
 
 BRIDGE, NETWORK, NIC, WIRE = "br-rack", "rack", "phys1", "wire1"
 LOCALNET = "virtnet:ClusterSubnet/lan:localnet"
 PATCH = f"patch-{LOCALNET}-to-br-int"
+
+MAC, ADDRESSES, VLAN, PORT, MIGRATION = "02:76:6e:00:00:0a", ("10.66.0.10", "fd66::a"), 100, "demo/db.lan", "m1"
+"""Of the guest."""
 
 
 @dataclass(frozen=True)
@@ -67,3 +71,44 @@ async def vswitch(site: Site) -> AsyncIterator[VSwitch]:
     vswitch = await VSwitch.connect(site.node.ovsdb, "br-int")
     yield vswitch
     await vswitch.close()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def wire(site: Site) -> Iterator[socket.socket]:
+    with site.listen() as wire:
+        yield wire
+
+
+async def entry_of(journal: Journal, mac: str = MAC, **changes: object) -> Entry:
+    """A NIC of the physical network, as the journal has it."""
+    nic = {
+        **attachment(PORT),
+        "mac": mac,
+        "addresses": ["10.66.0.10/24", "fd66::a/64"],
+        "subnet": {"kind": "ClusterSubnet", "name": "lan"},
+        "underlay": {"providerNetwork": NETWORK, "vlan": VLAN},
+    }
+    return await journal.write(
+        Entry.model_validate(
+            {
+                "container": "c1",
+                "interface": "pod1",
+                "networkName": "lan",
+                "netns": "/run/netns/x",
+                "podNamespace": "demo",
+                "podName": "launcher",
+                "podUid": "u1",
+                "migration": MIGRATION,
+                "state": "Attached",
+                "attachment": nic,
+                **changes,
+            }
+        )
+    )

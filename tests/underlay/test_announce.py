@@ -2,63 +2,19 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import attachment, eventually
-from tests.underlay.conftest import NETWORK, NIC, PATCH, Site
+from tests.attach.rig import eventually
+from tests.underlay.conftest import ADDRESSES, MAC, MIGRATION, NIC, PATCH, PORT, VLAN, entry_of
 from virtnet.api import NodeHandoff
 from virtnet.node.announce import REPEATED_AFTER, Announcer
 from virtnet.node.frames import announcements
-from virtnet.node.journal import Entry, Journal
 
 pytestmark = pytest.mark.system
 
-MAC, ADDRESSES, VLAN, PORT, MIGRATION = "02:76:6e:00:00:0a", ("10.66.0.10", "fd66::a"), 100, "demo/db.lan", "m1"
 TOLD = announcements(MAC, ADDRESSES, VLAN)
 HANDOFF = NodeHandoff(migration=MIGRATION, role="Target", open=True)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = Journal(tmp_path)
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def wire(site: Site) -> Iterator[socket.socket]:
-    with site.listen() as wire:
-        yield wire
-
-
-async def entry_of(journal: Journal, **changes: object) -> Entry:
-    nic = {
-        **attachment(PORT),
-        "mac": MAC,
-        "addresses": ["10.66.0.10/24", "fd66::a/64"],
-        "subnet": {"kind": "ClusterSubnet", "name": "lan"},
-        "underlay": {"providerNetwork": NETWORK, "vlan": VLAN},
-    }
-    return await journal.write(
-        Entry.model_validate(
-            {
-                "container": "c1",
-                "interface": "pod1",
-                "networkName": "lan",
-                "netns": "/run/netns/x",
-                "podNamespace": "demo",
-                "podName": "launcher",
-                "podUid": "u1",
-                "migration": MIGRATION,
-                "state": "Attached",
-                "attachment": nic,
-                **changes,
-            }
-        )
-    )
 
 
 def heard(wire: socket.socket, rounds: int) -> list[bytes]:

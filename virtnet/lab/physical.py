@@ -1,7 +1,9 @@
 """The lab's physical network: a VLAN-aware learning switch, a NIC of every node on it, and a machine outside.
 
 The switch is an Open vSwitch of its own: this is the one that learns MAC addresses per VLAN where the kernel has no
-VLANs. Nodes are on trunk ports; the machine outside, which is also the router, has an access port in each network.
+VLANs. It learns as soon as hardware does because it forgets its flows at once: from frames of a flow that it knows, it
+learns only twice a second. Nodes are on trunk ports; the machine outside, which is also the router, has an access port
+in each network.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ from virtnet.lab.names import LabNames, NodeNames
 
 BRIDGE = "learning"
 VLAN = 100
+
+FORGOTTEN_MS = 5
+"""How long flows of the switch are kept without a frame."""
 
 UNTAGGED_PORT, VLAN_PORT = 901, 902
 OUTSIDE = {UNTAGGED_PORT: "untagged", VLAN_PORT: f"vlan{VLAN}"}
@@ -80,7 +85,8 @@ class Physical:
             (OUTSIDE[UNTAGGED_PORT], f"ofport_request={UNTAGGED_PORT}", ""),
             (OUTSIDE[VLAN_PORT], f"ofport_request={VLAN_PORT}", f"tag={VLAN}"),
         ]
-        words = ["add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev"]
+        words = ["set", "Open_vSwitch", ".", f"other_config:max-idle={FORGOTTEN_MS}", "--"]
+        words += ["add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev"]
         for name, number, tag in ports:
             words += ["--", "add-port", BRIDGE, name, *([tag] if tag else []), "--", "set", "Interface", name, number]
         self._vsctl(*words)

@@ -13,6 +13,7 @@ from virtnet.api.names import CNI_TYPE as PLUGIN
 from virtnet.kube.client import Cluster
 from virtnet.node.announce import Announcer
 from virtnet.node.attach import Attacher, Parts
+from virtnet.node.egress import Egress
 from virtnet.node.gates import Gates
 from virtnet.node.journal import Journal
 from virtnet.node.leftovers import Leftovers
@@ -26,7 +27,6 @@ from virtnet.node.providers.records import Records
 from virtnet.node.providers.rescue import rescue
 from virtnet.node.providers.watch import Watch
 from virtnet.node.publish import OwnNodeNetwork
-from virtnet.node.quiet import Quiet
 from virtnet.node.server import Server, registry
 from virtnet.node.switch import SwitchPort
 from virtnet.node.tidy import Repair, tidy
@@ -120,7 +120,7 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
         group.create_task(own.run(), name="NodeNetwork")
         group.create_task(Repair(attacher, parts, vswitch).run(), name="repair")
         if settings.switch_sockets is not None:
-            group.create_task(Quiet(vswitch, settings.switch_sockets).run(), name="quiet")
+            group.create_task(Egress(vswitch, journal, settings.switch_sockets).run(), name="egress")
         if settings.cni_bin_dir is not None:
             install_plugin(settings.cni_bin_dir, settings.socket)
         log.info("serving", socket=str(settings.socket), attached=len(journal))

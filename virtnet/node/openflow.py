@@ -5,20 +5,39 @@ A bridge is known by its management socket, ``/run/openvswitch/BRIDGE.mgmt``.
 
 import asyncio
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from virtnet.node.frames import ICMPV6, IPV6, octets
 
 _VERSION = 4
 _HELLO, _ERROR, _PACKET_OUT, _FLOW_MOD, _BARRIER_REQUEST, _BARRIER_REPLY = 0, 1, 13, 14, 20, 21
-_ADD, _DELETE = 0, 3
+_ADD, _DELETE, _DELETE_STRICT = 0, 3, 4
 _ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
-_ETH_SRC, _ETH_TYPE, _IP_PROTO, _ICMPV6_TYPE = 4, 5, 10, 29
-_PRIORITY = 1000
+_IN_PORT, _ETH_DST, _ETH_SRC, _ETH_TYPE, _IP_PROTO, _ICMPV6_TYPE = 0, 3, 4, 5, 10, 29
+_APPLY_ACTIONS = 4
 _NO_BUFFER = 0xFFFFFFFF
 _NORMAL = 0xFFFFFFFA
+_NORMALLY = struct.pack("!HHIH6x", 0, 16, _NORMAL, 0)
+"""The action that switches a frame as a bridge does without any flow."""
 _SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Frames that a bridge drops, or switches as it does without any flow."""
+
+    priority: int
+    _: KW_ONLY
+    in_port: int = 0
+    """0: any."""
+    destination: str = ""
+    """A MAC address, as the source; empty: any."""
+    source: str = ""
+    icmpv6: int | None = None
+    """A type of ICMPv6 messages."""
+    drop: bool = True
 
 
 async def inject(management: Path, in_port: int, frames: Iterable[bytes]) -> None:
@@ -29,12 +48,13 @@ async def inject(management: Path, in_port: int, frames: Iterable[bytes]) -> Non
     await _told(management, [_packet_out(in_port, frame) for frame in frames])
 
 
-async def drop_icmpv6(management: Path, cookie: int, source: str, types: Iterable[int]) -> None:
-    """Have a bridge drop ICMPv6 messages of some types from a MAC, and nothing else any more under this cookie.
+async def put(management: Path, cookie: int, flows: Collection[Flow], instead_of: Collection[Flow] | None) -> None:
+    """Have a bridge follow flows, in place of others, or, for None, of all that it has under this cookie.
 
-    Its other flows stay. They are forgotten when Open vSwitch is restarted. Raises OSError and TimeoutError.
+    They are forgotten when Open vSwitch is restarted. Raises OSError, TimeoutError, and ValueError for what is no MAC.
     """
-    await _told(management, [_delete(cookie), *(_drop(cookie, octets(source), kind) for kind in types)])
+    gone = [_delete_all(cookie)] if instead_of is None else [_delete(cookie, flow) for flow in {*instead_of} - {*flows}]
+    await _told(management, [*gone, *(_add(cookie, flow) for flow in flows)])
 
 
 async def _told(management: Path, messages: Iterable[bytes]) -> None:
@@ -62,30 +82,46 @@ def _message(kind: int, body: bytes = b"") -> bytes:
 
 
 def _packet_out(in_port: int, frame: bytes) -> bytes:
-    action = struct.pack("!HHIH6x", 0, 16, _NORMAL, 0)
-    return _message(_PACKET_OUT, struct.pack("!IIH6x", _NO_BUFFER, in_port, len(action)) + action + frame)
+    return _message(_PACKET_OUT, struct.pack("!IIH6x", _NO_BUFFER, in_port, len(_NORMALLY)) + _NORMALLY + frame)
 
 
-def _drop(cookie: int, source: bytes, kind: int) -> bytes:
-    """A flow without instructions."""
-    fields = (
-        (_ETH_SRC, source),
-        (_ETH_TYPE, IPV6.to_bytes(2)),
-        (_IP_PROTO, ICMPV6.to_bytes()),
-        (_ICMPV6_TYPE, kind.to_bytes()),
-    )
-    found = b"".join(struct.pack("!HBB", 0x8000, field << 1, len(value)) + value for field, value in fields)
-    return _flow_mod(cookie, 0, 0, _ADD, found)
+def _add(cookie: int, flow: Flow) -> bytes:
+    instructions = b"" if flow.drop else struct.pack("!HH4x", _APPLY_ACTIONS, 8 + len(_NORMALLY)) + _NORMALLY
+    return _flow_mod(cookie, _ADD, flow.priority, _match(flow), instructions)
 
 
-def _delete(cookie: int) -> bytes:
+def _delete(cookie: int, flow: Flow) -> bytes:
+    return _flow_mod(cookie, _DELETE_STRICT, flow.priority, _match(flow))
+
+
+def _delete_all(cookie: int) -> bytes:
     """All flows with this cookie, in all tables."""
-    return _flow_mod(cookie, 0xFFFFFFFFFFFFFFFF, _ALL_TABLES, _DELETE, b"")
+    return _flow_mod(cookie, _DELETE, 0, b"", table=_ALL_TABLES, mask=0xFFFFFFFFFFFFFFFF)
 
 
-def _flow_mod(cookie: int, mask: int, table: int, command: int, fields: bytes) -> bytes:
+def _match(flow: Flow) -> bytes:
+    """Its fields, each after those it depends on."""
+    fields: list[tuple[int, bytes]] = []
+    if flow.in_port:
+        fields.append((_IN_PORT, flow.in_port.to_bytes(4)))
+    if flow.destination:
+        fields.append((_ETH_DST, octets(flow.destination)))
+    if flow.source:
+        fields.append((_ETH_SRC, octets(flow.source)))
+    if flow.icmpv6 is not None:
+        fields += [
+            (_ETH_TYPE, IPV6.to_bytes(2)),
+            (_IP_PROTO, ICMPV6.to_bytes()),
+            (_ICMPV6_TYPE, flow.icmpv6.to_bytes()),
+        ]
+    return b"".join(struct.pack("!HBB", 0x8000, field << 1, len(value)) + value for field, value in fields)
+
+
+def _flow_mod(
+    cookie: int, command: int, priority: int, fields: bytes, instructions: bytes = b"", *, table: int = 0, mask: int = 0
+) -> bytes:
     match = struct.pack("!HH", 1, 4 + len(fields)) + fields
     match += bytes(-len(match) % 8)
     timeouts = (0, 0)
-    head = struct.pack("!QQBBHHHIIIH2x", cookie, mask, table, command, *timeouts, _PRIORITY, _NO_BUFFER, _ANY, _ANY, 0)
-    return _message(_FLOW_MOD, head + match)
+    head = struct.pack("!QQBBHHHIIIH2x", cookie, mask, table, command, *timeouts, priority, _NO_BUFFER, _ANY, _ANY, 0)
+    return _message(_FLOW_MOD, head + match + instructions)

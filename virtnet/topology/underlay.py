@@ -45,7 +45,7 @@ def silence_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) ->
     The router is on every node. A machine outside that asked for it would be answered by all, and each of its packets
     would be routed once by each, because no switch outside ever learns where the router's MAC is. So it is neither
     asked nor does it ask, out there. No ACL stops neighbour discovery, which OVN lets pass before all of them: of
-    IPv6, the nodes' bridges keep it in (virtnet.node.quiet).
+    IPv6, the nodes' bridges keep it in (virtnet.node.egress).
     """
     addresses = [interface.ip for interface in router_interfaces(subnet, pools)]
     if not subnet.spec.underlay or not addresses:
