@@ -23,6 +23,7 @@ from virtnet.kube.errors import NotFound, Unavailable
 from virtnet.node.announce import Announcer
 from virtnet.node.attach import Attacher
 from virtnet.node.daemon import parts_of
+from virtnet.node.folder import when_free
 from virtnet.node.gates import Gates
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.leftovers import Leftovers
@@ -155,7 +156,7 @@ async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None
     vswitch = await VSwitch.connect(f"unix:{state}/db.sock", "br-int")
     here = f"/run/netns/{namespace}"
     gates = Gates(here)
-    journal = CrashingJournal(state / "journal/attachments")
+    journal = await when_free(lambda: CrashingJournal(state / "journal/attachments"))
     port = CrashingPort(vswitch)
     parts = replace(
         parts_of(vswitch, journal, pods, gates, patience=PATIENCE),

@@ -1,7 +1,9 @@
 """kill -9 between every two steps, and lost databases: afterwards there is exactly nothing, or exactly one NIC."""
 
+import contextlib
 import json
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -145,17 +147,56 @@ def test_a_lost_journal_costs_no_vm_its_network(node: Node, how: str) -> None:
     assert node.nothing_left
 
 
-def test_two_daemons_never_share_a_journal(node: Node) -> None:
+def test_a_daemon_waits_for_the_one_before_it_to_end(node: Node) -> None:
+    """As in a rollout in which the old pod takes its time."""
     node.pod()
-    node.add()
-    first = node.daemons.pop("virtnet")
-    try:
-        second = node.background("second", *first.command[3:], PYTHONPATH=first.environment["PYTHONPATH"])
-        eventually(lambda: second.pid is None, "the second one ends")
-        assert "end it first" in second.last_words()
-        assert node.attached == 1
-    finally:
-        node.daemons["virtnet"] = first
+    netns = node.sandbox()
+    node.add(netns=netns)
+    first = node.daemon
+    first.freeze()
+    second = node.background("second", *first.command[3:], PYTHONPATH=first.environment["PYTHONPATH"])
+    with contextlib.suppress(subprocess.TimeoutExpired):  # more than enough to find the journal in use
+        subprocess.run(["tail", f"--pid={second.pid}", "-f", "/dev/null"], timeout=3, check=True)
+    assert second.pid is not None, second.last_words()
+    node.socket.unlink()
+    first.kill()
+    node.daemons["virtnet"] = node.daemons.pop("second")
+    eventually(node.socket.exists, "the second one serves")
+    assert node.cni("CHECK", netns=netns) == (0, None)
+
+
+@pytest.fixture
+def full_disk(node: Node) -> Iterator[Callable[[], None]]:
+    """What fills the disk that the journal is on."""
+    directory = node.state / "journal"
+    node.daemon.stop()
+    run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(directory))
+    node.start_daemon()
+
+    def fill() -> None:
+        with (directory / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(512))
+
+    yield fill
+    node.daemon.stop()
+    run("umount", str(directory))
+    node.start_daemon()
+
+
+def test_a_full_disk_keeps_no_pod(node: Node, full_disk: Callable[[], None]) -> None:
+    """The end of pods is what gives room; new ones wait for it."""
+    node.pod()
+    netns = node.sandbox()
+    node.add(netns=netns)
+    full_disk()
+    answer = node.refused(container="c2", netns=node.sandbox())
+    assert answer["code"] == 11
+    assert "is not attached without a note in the node's journal: [Errno 28] No space left on device" in answer["msg"]
+    assert node.attached == 1
+    assert node.cni("CHECK", netns=netns) == (0, None)
+    assert node.cni("DEL", netns=netns) == (0, None)
+    assert node.nothing_left
 
 
 def test_the_switchs_database_restarts(node: Node) -> None:

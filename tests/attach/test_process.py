@@ -1,5 +1,6 @@
 """``virtnet node`` itself, as its pod runs it, on a node whose API server is away."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ NOWHERE = {
 def product(node_of_module: Node) -> Iterator[Node]:
     """The node with the product's own process."""
     node = node_of_module
+    start(node)
+    yield node
+    node.daemon.stop()
+
+
+def start(node: Node) -> None:
     kubeconfig = node.state / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(NOWHERE))
     run("ip", "-n", node.name, "link", "set", "lo", "up")
@@ -38,8 +45,6 @@ def product(node_of_module: Node) -> Iterator[Node]:
         PYTHONPATH=str(REPOSITORY),
     )
     eventually(lambda: node.socket.exists() and (node.state / "bin/virtnet-cni").exists(), "it serves")
-    yield node
-    node.daemon.stop()
 
 
 def metrics(node: Node) -> str:
@@ -69,3 +74,20 @@ def test_killed_it_leaves_a_socket_that_the_next_one_replaces(product: Node) -> 
     product.daemon.kill()
     assert product.socket.exists()
     assert product.refused("STATUS")["code"] == 50
+
+
+def test_it_serves_though_its_port_for_metrics_is_taken(product: Node) -> None:
+    """The port is the node's, and another daemon's of it may be quicker."""
+    product.daemon.stop()
+    listen = "import socket; s = socket.create_server(('', 9404)); print(flush=True); s.accept()"
+    command = ["ip", "netns", "exec", product.name, sys.executable, "-c", listen]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()
+        start(product)
+    finally:
+        other.kill()
+        other.wait()
+    assert product.cni("STATUS") == (0, None)
+    assert "no metrics" in (product.state / "virtnet.log").read_text()

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import IO
 
 import pytest
 
-from tests.attach.rig import eventually, inside
+from tests.attach.rig import REPOSITORY, eventually, inside
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines, Session
 
 pytestmark = pytest.mark.system
@@ -109,14 +109,17 @@ async def test_a_gateway_that_is_silent_is_not_cut_off(world: Machines) -> None:
     assert world.whole == before
 
 
+def guard_of(daemon: IO[bytes] | int, *words: str) -> "subprocess.Popen[bytes]":
+    """What its daemon says, and when that has ended, it reads."""
+    command = [sys.executable, "-m", "virtnet.node.providers.guard", *words]
+    return subprocess.Popen(command, stdin=daemon, cwd=REPOSITORY)
+
+
 def guard_of_a_killed_daemon(*words: str) -> None:
     """Runs until the guard has ended."""
     daemon = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)
-    repository = Path(__file__).parents[2]
-    guard = subprocess.Popen(
-        [sys.executable, "-m", "virtnet.node.providers.guard", *words], stdin=daemon.stdout, cwd=repository
-    )
     assert daemon.stdout is not None
+    guard = guard_of(daemon.stdout, *words)
     daemon.stdout.close()
     os.kill(daemon.pid, signal.SIGKILL)
     daemon.wait()
@@ -132,9 +135,27 @@ async def test_the_guard_takes_back_what_a_dead_daemon_has_left(world: Machines,
         await networks.reconcile()
         record = networks.plugging.records.get("blue")
         assert record is not None
-        networks.plugging.records.write(record.model_copy(update={"state": state}))
+        await networks.plugging.records.write(record.model_copy(update={"state": state}))
         session = Session(world)
     guard_of_a_killed_daemon(*words)
     eventually(lambda: world.bridges == ["br-int"], "the bridge is gone")
     session.end()
+    assert world.whole == before
+
+
+async def test_the_guard_waits_for_a_daemon_that_is_told_to_end(world: Machines) -> None:
+    """It ends in the middle, and has the lock until it has closed all else."""
+    before = world.whole
+    words = (str(world.records), world.node.ovsdb, "br-int", world.here)
+    async with world.networks() as networks:
+        networks.want({"blue": NIC})
+        await networks.reconcile()
+        record = networks.plugging.records.get("blue")
+        assert record is not None
+        await networks.plugging.records.write(record.model_copy(update={"state": "Plugging"}))
+        guard = guard_of(subprocess.DEVNULL, *words)
+        with pytest.raises(subprocess.TimeoutExpired):
+            guard.wait(timeout=3)
+    assert guard.wait(timeout=30) == 0
+    assert world.bridges == ["br-int"]
     assert world.whole == before

@@ -142,7 +142,7 @@ class Attacher:
         Not when the daemon is told to end: the next one finds it in the journal, as after a crash.
         """
         try:
-            await self.journal.write(entry)
+            await self._written(entry)
             for step in self._driver(entry).plan(entry):
                 await step.do(entry)
             return await self._attached(await self._claim(entry))
@@ -153,7 +153,14 @@ class Attacher:
     async def _attached(self, entry: Entry) -> Entry:
         if entry.released_at is not None:
             raise CniError(CniError.TRY_AGAIN, f"port {entry.attachment.port} was taken by a later NIC of this node")
-        return await self.journal.write(entry.model_copy(update={"state": "Attached"}))
+        return await self._written(entry.model_copy(update={"state": "Attached"}))
+
+    async def _written(self, entry: Entry) -> Entry:
+        try:
+            return await self.journal.write(entry)
+        except OSError as error:
+            problem = f"port {entry.attachment.port} is not attached without a note in the node's journal: {error}"
+            raise CniError(CniError.TRY_AGAIN, problem, "is there room on its disk, below /var/lib/virtnet?") from error
 
     async def _claim(self, entry: Entry) -> Entry:
         """Have the port bound here; the entry as it is then. A NIC that has let go of its port does not get it back."""

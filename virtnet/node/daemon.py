@@ -14,6 +14,7 @@ from virtnet.kube.client import Cluster
 from virtnet.node.announce import Announcer
 from virtnet.node.attach import Attacher, Parts
 from virtnet.node.egress import Egress
+from virtnet.node.folder import when_free
 from virtnet.node.gates import Gates
 from virtnet.node.journal import Journal
 from virtnet.node.leftovers import Leftovers
@@ -75,10 +76,9 @@ async def run(settings: Settings) -> None:
 
     Raises JournalInUse, and Unavailable where there is no configuration of an API server.
     """
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=registry)
-    journal = Journal(settings.state_dir / "attachments")
-    records, hearing = Records(settings.provider_networks), Hearing(HERE)
+    journal = await when_free(lambda: Journal(settings.state_dir / "attachments"))
+    records, hearing = await when_free(lambda: Records(settings.provider_networks)), Hearing(HERE)
+    _serve_metrics(settings.metrics_port)
     with contextlib.suppress(OSError):  # it is tried again, and told of
         await rescue(records, hearing)
     vswitch = await _vswitch(settings)
@@ -89,6 +89,7 @@ async def run(settings: Settings) -> None:
     finally:
         await vswitch.close()
         journal.close()
+        records.close()
 
 
 async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal: Journal, plugging: Plugging) -> None:
@@ -140,6 +141,15 @@ def parts_of(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, pa
         underlays=Underlays(here, vswitch),
         patience=patience,
     )
+
+
+def _serve_metrics(port: int) -> None:
+    """The port is the node's: somebody else may have it, and no pod must wait for that."""
+    try:
+        if port:
+            start_http_server(port, registry=registry)
+    except OSError as error:
+        log.warning("no metrics; choose another --metrics-port", port=port, error=str(error))
 
 
 async def _vswitch(settings: Settings) -> VSwitch:

@@ -1,26 +1,18 @@
 """The journal of attached NICs: one file each, on disk before the first change. It is all that recovery needs."""
 
-import asyncio
-import fcntl
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
-from pydantic import ValidationError
 
 from virtnet.api.meta import Spec
 from virtnet.api.records import Attachment
+from virtnet.node.folder import Folder
 from virtnet.node.request import AttachmentId
 
 log = structlog.get_logger()
-
-
-class JournalInUse(Exception):  # noqa: N818 - says what is the matter
-    """Another daemon works on these NICs."""
 
 
 class Entry(Spec):
@@ -55,27 +47,15 @@ class Entry(Spec):
 
 
 class Journal:
-    """Entries in a directory. Every write is on disk when it returns; what it says counts from its call on.
-
-    Writes are done in one thread, in order: waiting for a disk must not keep other NICs waiting.
-    """
+    """Entries in a folder. Every write is on disk when it returns; what it says counts from its call on."""
 
     def __init__(self, directory: Path) -> None:
         """Raises JournalInUse."""
-        self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._descriptor = os.open(directory, os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise JournalInUse(f"another virtnet-node works with {directory}; end it first") from error
-        self._disk = ThreadPoolExecutor(1, "journal")
-        self._entries = {entry.id: entry for entry in self._read()}
+        self._folder = Folder(directory)
+        self._entries = {entry.id: entry for entry in self._folder.read(Entry)}
 
     def close(self) -> None:
-        self._disk.shutdown()
-        os.close(self._descriptor)
+        self._folder.close()
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -90,45 +70,32 @@ class Journal:
         return [entry for entry in self if entry.attachment.port == port]
 
     async def write(self, entry: Entry) -> Entry:
+        """Raises OSError."""
         self._entries[entry.id] = entry
-        await self._on_disk(self._store, self._path(entry.id), entry.model_dump_json(by_alias=True))
+        await self._folder.store(_name(entry.id), entry)
         return entry
 
     async def change(self, id_: AttachmentId, **changes: Any) -> Entry | None:
-        """The entry with these fields changed, as it is by now; None, and nothing written, where there is none."""
+        """The entry with these fields changed, as it is by now; None, and nothing written, where there is none.
+
+        Where the disk takes nothing, it is so in memory, and told of: a NIC that is to go must not stay for that, or a
+        full disk would keep the pods whose end gives room. Whoever asks asks again after a crash.
+        """
         entry = self._entries.get(id_)
-        return await self.write(entry.model_copy(update=changes)) if entry is not None else None
+        if entry is None:
+            return None
+        changed = entry.model_copy(update=changes)
+        try:
+            await self.write(changed)
+        except OSError as error:
+            log.warning("not written to the journal", nic=str(id_), error=str(error))
+        return changed
 
     async def remove(self, id_: AttachmentId) -> None:
+        """Raises OSError."""
         self._entries.pop(id_, None)
-        await self._on_disk(self._delete, self._path(id_))
+        await self._folder.delete(_name(id_))
 
-    async def _on_disk(self, work: Any, *arguments: Any) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
 
-    def _store(self, path: Path, text: str) -> None:
-        fresh = path.with_suffix(".new")
-        with fresh.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        os.fsync(self._descriptor)
-
-    def _delete(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        os.fsync(self._descriptor)
-
-    def _path(self, id_: AttachmentId) -> Path:
-        return self._directory / f"{id_.digest[:32]}.json"
-
-    def _read(self) -> Iterator[Entry]:
-        for path in self._directory.glob("*.new"):
-            path.unlink()  # never became true
-        for path in sorted(self._directory.glob("*.json")):
-            try:
-                yield Entry.model_validate_json(path.read_bytes())
-            except ValidationError as error:
-                # Not ours to guess: set aside for a person. Its port and link carry our marks: see leftovers.py.
-                log.exception("journal unreadable", path=str(path), error=str(error))
-                path.rename(path.with_suffix(".unreadable"))
+def _name(id_: AttachmentId) -> str:
+    return id_.digest[:32]

@@ -1,8 +1,8 @@
 """A process beside the daemon while a NIC is plugged in or out: where the daemon dies in it, this undoes what is half.
 
 ``python -m virtnet.node.providers.guard RECORDS OVSDB BRIDGE NETNS`` says that it is ready, and then waits for its
-input to end: after ``done`` it ends as well, else it takes the daemon's lock and does what the next daemon would do. A
-daemon that is there first keeps the lock.
+input to end: after ``done`` it ends as well, else it takes the daemon's lock, as soon as that one has ended, and does
+what the next daemon would do. A daemon that is there first keeps the lock.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from virtnet.node.journal import JournalInUse
+from virtnet.node.folder import JournalInUse, when_free
 from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Records
@@ -67,7 +67,7 @@ async def take_back(records: Records, plugging: Plugging) -> None:
 
 async def _work(directory: Path, ovsdb: str, bridge: str, here: str) -> None:
     try:
-        records = Records(directory, patience=0)
+        records = await when_free(lambda: Records(directory))
     except JournalInUse:
         return  # the next daemon is there
     for _ in range(ATTEMPTS):

@@ -101,7 +101,7 @@ class ProviderNetworks:
             if self.plugging.records.get(name) is None and nic and (found := await self.plugging.find(nic)):
                 log.warning("bridge taken over", provider_network=name, bridge=bridge, nic=nic)
                 record = await self._record(name, found, bridge)
-                self.plugging.records.write(record.model_copy(update={"state": "Plugged"}))
+                await self.plugging.records.write(record.model_copy(update={"state": "Plugged"}))
 
     async def _ensure(self, name: str, nic: str) -> NodeProviderNetwork:
         record = self.plugging.records.get(name)
@@ -249,7 +249,7 @@ class ProviderNetworks:
             return await plugging.go_on(now)
         await plugging.hear_once(now)
         if {entry.key for entry in now.entries} != {entry.key for entry in record.entries}:
-            plugging.records.write(now)
+            await plugging.records.write(now)
         return now
 
 

@@ -77,12 +77,12 @@ class Plugging:
 
     async def go_on(self, record: Record) -> Record:
         """Plug in what is missing of it; nothing is undone when that fails. Raises Refusal, OvnError, OSError."""
-        record = self.records.write(record)
+        record = await self.records.write(record)
         for step in self.plug_steps:
             before, record = record, await step(record)
             if record != before:
-                self.records.write(record)
-        return self.records.write(record.model_copy(update={"state": "Plugged"}))
+                await self.records.write(record)
+        return await self.records.write(record.model_copy(update={"state": "Plugged"}))
 
     async def unplug(self, record: Record) -> None:
         """Everything as it was before. Raises OvnError, OSError; it may be repeated then."""
@@ -90,10 +90,10 @@ class Plugging:
             now = merged(await self.read(record.nic), await self.read(record.bridge))
             if not await lost(record, self.hearing.here):
                 record = record.model_copy(update={"configuration": texts(now), "boot": boot_id()})
-        record = self.records.write(record.model_copy(update={"state": "Unplugging"}))
+        record = await self.records.write(record.model_copy(update={"state": "Unplugging"}))
         for step in self.unplug_steps:
             record = await step(record)
-        self.records.remove(record.provider_network)
+        await self.records.remove(record.provider_network)
 
     async def answers(self, gateways: Sequence[str], interface: str) -> str:
         """The first gateway that does not answer ARP or ND on an interface within a second; empty when all do."""

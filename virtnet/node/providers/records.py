@@ -1,24 +1,13 @@
 """The journal of plugged-in NICs: one file for each ProviderNetwork, on disk before the first change."""
 
-import fcntl
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import structlog
-from pydantic import ValidationError
-
 from virtnet.api.meta import Spec
-from virtnet.node.journal import JournalInUse
+from virtnet.node.folder import Folder
 from virtnet.node.providers.entries import Entry
 from virtnet.node.providers.nic import Settings
-
-log = structlog.get_logger()
-
-LOCK_SECONDS = 20.0
-"""How long a guard may take that undoes what an earlier daemon has left."""
 
 
 class Record(Spec):
@@ -59,18 +48,15 @@ def boot_id() -> str:
 
 
 class Records:
-    """Records in a directory. Every write is on disk when it returns."""
+    """Records in a folder. A write counts once it is on disk, which is before it returns."""
 
-    def __init__(self, directory: Path, *, patience: float = LOCK_SECONDS) -> None:
-        """Waits for whoever works with them, and then raises JournalInUse."""
-        self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._descriptor = os.open(directory, os.O_DIRECTORY | os.O_CLOEXEC)
-        self._lock(patience)
-        self._records = {record.provider_network: record for record in self._read()}
+    def __init__(self, directory: Path) -> None:
+        """Raises JournalInUse."""
+        self._folder = Folder(directory)
+        self._records = {record.provider_network: record for record in self._folder.read(Record)}
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._folder.close()
 
     def __iter__(self) -> Iterator[Record]:
         return iter(list(self._records.values()))
@@ -78,46 +64,13 @@ class Records:
     def get(self, provider_network: str) -> Record | None:
         return self._records.get(provider_network)
 
-    def write(self, record: Record) -> Record:
-        """Blocks for the disk: this is rare, and nothing may be changed before it is done."""
-        path = self._path(record.provider_network)
-        fresh = path.with_suffix(".new")
-        with fresh.open("w") as file:
-            file.write(record.model_dump_json(by_alias=True))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        os.fsync(self._descriptor)
+    async def write(self, record: Record) -> Record:
+        """Raises OSError."""
+        await self._folder.store(record.provider_network, record)
         self._records[record.provider_network] = record
         return record
 
-    def remove(self, provider_network: str) -> None:
+    async def remove(self, provider_network: str) -> None:
+        """Raises OSError."""
         self._records.pop(provider_network, None)
-        self._path(provider_network).unlink(missing_ok=True)
-        os.fsync(self._descriptor)
-
-    def _lock(self, patience: float) -> None:
-        end = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > end:
-                    os.close(self._descriptor)
-                    raise JournalInUse(f"another virtnet-node works with {self._directory}; end it first") from error
-                time.sleep(0.05)
-            else:
-                return
-
-    def _path(self, provider_network: str) -> Path:
-        return self._directory / f"{provider_network}.json"
-
-    def _read(self) -> Iterator[Record]:
-        for path in self._directory.glob("*.new"):
-            path.unlink()  # never became true
-        for path in sorted(self._directory.glob("*.json")):
-            try:
-                yield Record.model_validate_json(path.read_bytes())
-            except ValidationError as error:
-                log.exception("journal unreadable", path=str(path), error=str(error))
-                path.rename(path.with_suffix(".unreadable"))
+        await self._folder.delete(provider_network)

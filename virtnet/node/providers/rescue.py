@@ -22,7 +22,7 @@ async def rescue(records: Records, hearing: Hearing) -> None:
         if await lost(record, hearing.here) and await _exists(record.nic, hearing.here):
             await hearing.open(record.nic)
             await _move_back(record, hearing.here)
-            records.write(record.model_copy(update={"bridge_index": 0}))
+            await records.write(record.model_copy(update={"bridge_index": 0}))
             log.warning("bridge lost; its configuration is on the NIC", nic=record.nic, bridge=record.bridge)
 
 
