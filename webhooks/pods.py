@@ -1,6 +1,5 @@
 """Marking a pod: one annotation with all that its node needs. A pod that brings its own is not believed."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from virtnet.addressing.wants import Asked, Past, Refused, port_of, want, withou
 from virtnet.api import Owner
 from virtnet.api.kubevirt import owning_instance
 from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS, InvalidNetwork, chosen
-from virtnet.api.names import ATTACHMENTS
+from virtnet.api.names import ATTACHMENTS, is_interface
 from virtnet.api.records import Attachment
 from virtnet.api.workloads import owning_stateful_set
 from virtnet.kube import kinds
@@ -25,9 +24,6 @@ from webhooks.routes import pod_routes
 Body = Mapping[str, Any]
 Attachments = dict[str, Attachment]
 """By the pod's interface."""
-
-INTERFACE = re.compile(r"[^/:\s]{1,15}")
-"""As the kernel has it."""
 
 _ATTACHMENTS = TypeAdapter(Attachments)
 
@@ -83,10 +79,10 @@ class PodMarker:
             network = await self._networks.network(selection.nad, namespace)
             if network is None:
                 continue
-            if not INTERFACE.fullmatch(selection.interface) or selection.interface in (".", ".."):
+            if not is_interface(selection.interface):
                 raise Refused(
                     f"annotation {NETWORKS}: {selection.interface} is no name for an interface; use at most "
-                    "15 characters, and no slash, colon or space"
+                    "15 bytes, and no slash, colon or space"
                 )
             if selection.interface in members:
                 raise Refused(

@@ -336,8 +336,11 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("with two networks on one interface", pod("blue-net@x,blue-net@x"), MARK_POD,
             f"annotation {NETWORKS}: two networks on interface x; name different ones"),
         Row("with an interface whose name is too long", pod("blue-net@interface-too-long"), MARK_POD,
-            f"annotation {NETWORKS}: interface-too-long is no name for an interface; use at most 15 characters, and no "
+            f"annotation {NETWORKS}: interface-too-long is no name for an interface; use at most 15 bytes, and no "
             "slash, colon or space"),
+        Row("with an interface whose name takes too many bytes", pod("blue-net@" + "ä" * 8), MARK_POD,
+            f"annotation {NETWORKS}: {'ä' * 8} is no name for an interface; use at most 15 bytes, and no slash, colon or "
+            "space"),
         Row("with a selection of another form", pod("a/b/c"), MARK_POD,
             f"annotation {NETWORKS}: 'a/b/c' is not of the form namespace/name@interface"),
         Row("with an element that is none", pod("[1]"), MARK_POD, f"annotation {NETWORKS}: element 1 has no name"),
@@ -351,7 +354,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "Subnet NS/blue: 10.0.0.5 is held by VM NS/db, NIC blue; choose another or remove the request",
             code=409, after=(asking("10.0.0.5"),)),
         Row("with a selection of 256 KiB", pod(long("blue-net@")), MARK_POD,
-            f"annotation {NETWORKS}: {long('')} is no name for an interface; use at most 15 characters, and no "
+            f"annotation {NETWORKS}: {long('')} is no name for an interface; use at most 15 bytes, and no "
             "slash, colon or space"),
     ),
     "Subnets": (

@@ -42,7 +42,17 @@ OWNER_LABEL = f"{GROUP}/owner-name"
 CNI_TYPE = "virtnet-cni"
 """The plugin's name in NetworkAttachmentDefinitions, and its file name."""
 
+_INTERFACE = re.compile(r"[^/:\s\0]+")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+def is_interface(name: str) -> bool:
+    """Whether the kernel takes it for a link: its room is in bytes.
+
+    >>> is_interface("net1"), is_interface("ä" * 8), is_interface("a/b"), is_interface("..")
+    (True, False, False, False)
+    """
+    return bool(_INTERFACE.fullmatch(name)) and len(name.encode(errors="replace")) <= 15 and name not in (".", "..")
 
 
 def pod_interface(network: str) -> str:

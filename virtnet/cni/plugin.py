@@ -15,6 +15,7 @@ import sys
 
 # The modules behind json, signal and socket: those import re and enum, which doubles the time of every call.
 from _json import encode_basestring_ascii as quoted
+from _json import make_scanner as Scanner  # noqa: N812 - it is a class
 from _signal import SIGALRM, alarm, signal  # type: ignore[import-not-found]  # has no stubs
 from _socket import AF_UNIX, SOCK_STREAM
 from _socket import socket as Socket  # noqa: N812 - it is a class
@@ -26,11 +27,21 @@ SECONDS = 115
 """All that one call may take, below kubelet's two minutes, so that the runtime hears why."""
 LARGEST = 4 * 1024 * 1024
 
-TRY_AGAIN, UNAVAILABLE = 11, 50
+IO, DECODE, TRY_AGAIN, UNAVAILABLE = 5, 6, 11, 50
+STDIN, STDOUT = 0, 1
 
 
-class DaemonAway(Exception):  # noqa: N818 - says what is the matter
-    """The daemon cannot be reached, or went away before it answered, or is too slow."""
+class Failure(Exception):  # noqa: N818 - says what is the matter
+    """Why the runtime gets no answer of the daemon's."""
+
+    def __init__(self, code: int, message: str, details: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+
+class OutOfTime(Exception):  # noqa: N818
+    """Raised by the alarm, wherever we are."""
 
 
 def main() -> int:
@@ -38,26 +49,54 @@ def main() -> int:
     signal(SIGALRM, give_up)
     alarm(SECONDS)
     try:
-        config = sys.stdin.buffer.read(LARGEST).decode(errors="replace")
-        if command == "VERSION":
-            code, text = 0, versions(config)
-        else:
-            code, text = ask(socket_path(sys.argv[0]), request(config))
-    except DaemonAway as away:
-        code, text = 1, error(config, away_code(command), str(away), "is virtnet-node running on this node?")
-    finally:
-        alarm(0)
-    sys.stdout.write(text)
-    return code
+        config = configuration()
+        code, text = (0, versions(config)) if command == "VERSION" else ask(command, config)
+    except Failure as failure:
+        code, text = 1, error(config, failure.code, str(failure), failure.details)
+    except Exception as problem:  # noqa: BLE001 - a traceback is nothing that a runtime understands
+        code, text = 1, error(config, IO, f"virtnet-cni: {problem!r}", "this is a defect of virtnet; please report it")
+    return code if said(text) else 1
 
 
 def give_up(*_: object) -> None:
-    raise DaemonAway(f"virtnet-node has not answered within {SECONDS} s")
+    raise OutOfTime
+
+
+def configuration() -> str:
+    """What the runtime writes to standard input."""
+    parts, left = [], LARGEST + 1
+    try:
+        while left and (part := os.read(STDIN, min(left, 65536))):
+            parts.append(part)
+            left -= len(part)
+    except OSError as problem:
+        raise Failure(IO, f"standard input: {problem}", "the network configuration is expected there") from problem
+    except OutOfTime as late:
+        message = f"the runtime has not sent the whole network configuration within {SECONDS} s"
+        raise Failure(TRY_AGAIN, message, "it has to close standard input") from late
+    return b"".join(parts).decode(errors="replace")
+
+
+def said(text: str) -> bool:
+    """Whether the runtime has been told. It has a second to read."""
+    alarm(1)
+    left = text.encode()
+    try:
+        while left:
+            left = left[os.write(STDOUT, left) :]
+    except (OSError, OutOfTime):
+        return False
+    alarm(0)
+    return True
 
 
 def request(config: str) -> bytes:
     env = ",".join(f'"{name}":{quoted(os.environ.get(name, ""))}' for name in VARIABLES)
-    return f'{{"env":{{{env}}},"config":{quoted(config)}}}'.encode()
+    text = f'{{"env":{{{env}}},"config":{quoted(config)}}}'.encode()
+    if len(config) > LARGEST or len(text) > LARGEST:
+        message = f"the network configuration is larger than virtnet takes, which is {LARGEST} bytes"
+        raise Failure(DECODE, message, "shorten it; the NetworkAttachmentDefinition has it, and prevResult is in it")
+    return text
 
 
 def versions(config: str) -> str:
@@ -82,12 +121,13 @@ def version_of(config: str) -> str:
     return VERSIONS[-1] if value else VERSIONS[0]
 
 
-def away_code(command: str) -> int:
-    """What the runtime does about it: try again; or, for STATUS, take the node for not ready.
+def away(command: str, message: str) -> Failure:
+    """The daemon cannot be reached, or went away before it answered, or is too slow, or is another program.
 
-    DEL fails too: a success that did nothing would leave the NIC behind for ever.
+    The runtime tries again; or, for STATUS, takes the node for not ready. DEL fails too: a success that did nothing
+    would leave the NIC behind for ever.
     """
-    return UNAVAILABLE if command == "STATUS" else TRY_AGAIN
+    return Failure(UNAVAILABLE if command == "STATUS" else TRY_AGAIN, message, "is virtnet-node running on this node?")
 
 
 def socket_path(plugin: str) -> str:
@@ -98,21 +138,36 @@ def socket_path(plugin: str) -> str:
         return DEFAULT_SOCKET
 
 
-def ask(path: str, message: bytes) -> tuple[int, str]:
+def ask(command: str, config: str) -> tuple[int, str]:
     """The daemon's exit code and text."""
+    message, path = request(config), f"what {sys.argv[0]}.socket says"
     connection = Socket(AF_UNIX, SOCK_STREAM)
     try:
+        path = socket_path(sys.argv[0])
         connection.connect(path)
         connection.sendall(len(message).to_bytes(4, "big") + message)
-        size = int.from_bytes(receive(connection, 4), "big")
-        if not 0 < size <= LARGEST:
-            raise DaemonAway(f"what listens at {path} is not virtnet-node")
-        reply = receive(connection, size)
+        reply = receive(connection, size_of(receive(connection, 4)))
+        code, text = reply[0], reply[1:].decode()
+        check(code, text, command)
+    except EOFError:
+        raise away(command, "virtnet-node ended before it answered") from None
+    except OutOfTime:
+        raise away(command, f"virtnet-node has not answered within {SECONDS} s") from None
     except OSError as problem:
-        raise DaemonAway(f"virtnet-node at {path}: {problem}") from problem
+        raise away(command, f"virtnet-node at {path}: {problem}") from problem
+    except (ValueError, RecursionError, StopIteration) as problem:
+        raise away(command, f"what listens at {path} is not virtnet-node") from problem
     finally:
         connection.close()
-    return reply[0], reply[1:].decode()
+    return code, text
+
+
+def size_of(head: bytes) -> int:
+    """Raises ValueError."""
+    size = int.from_bytes(head, "big")
+    if not 0 < size <= LARGEST:
+        raise ValueError(size)
+    return size
 
 
 def receive(connection: Socket, size: int) -> bytes:
@@ -120,10 +175,29 @@ def receive(connection: Socket, size: int) -> bytes:
     while size:
         part = connection.recv(min(size, 65536))
         if not part:
-            raise DaemonAway("virtnet-node ended before it answered")
+            raise EOFError
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+class Plain:
+    """How JSON is read: as json.loads does by default."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int, parse_constant = float, int, float
+
+
+def check(code: int, text: str, command: str) -> None:
+    """Raises ValueError, RecursionError, StopIteration for what is no answer of CNI."""
+    if not text and not code and command != "ADD":
+        return
+    value, end = Scanner(Plain)(text, 0)  # type: ignore[arg-type]  # only its attributes are read
+    if not isinstance(value, dict) or text[end:].strip():
+        raise ValueError(text)
+    if code and not (isinstance(value.get("code"), int) and value.get("msg") and isinstance(value["msg"], str)):
+        raise ValueError(text)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from virtnet.api.names import is_interface
+
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST = VERSIONS[-1]
 COMMANDS = ("ADD", "DEL", "CHECK", "STATUS", "GC")
@@ -15,7 +17,6 @@ _MARK = "virtnet "
 SINCE = {"CHECK": "0.4.0", "STATUS": "1.1.0", "GC": "1.1.0"}
 
 Container = Annotated[str, Field(max_length=200, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")]
-InterfaceName = Annotated[str, Field(pattern=r"^[^/:\s]{1,15}$")]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -83,7 +84,7 @@ class Variables(Given):
     """The CNI environment of commands that are about one NIC."""
 
     container: Container = Field(alias="CNI_CONTAINERID")
-    interface: InterfaceName = Field(alias="CNI_IFNAME")
+    interface: str = Field(alias="CNI_IFNAME")
     netns: str = Field(default="", alias="CNI_NETNS")
     arguments: str = Field(default="", alias="CNI_ARGS")
 
@@ -138,8 +139,9 @@ def parse(frame: Frame) -> Request:
         known = frozenset(AttachmentId(one.container, one.interface) for one in config.valid)
         return Request("GC", config.version, config.name, valid=known)
     variables = _validated(Variables, frame.env, CniError.ENVIRONMENT, "the CNI environment")
-    if variables.interface in (".", ".."):
-        raise CniError(CniError.ENVIRONMENT, f"CNI_IFNAME {variables.interface} is not a name for an interface")
+    if not is_interface(variables.interface):
+        problem = f"CNI_IFNAME {variables.interface[:80]!r} is not a name for an interface"
+        raise CniError(CniError.ENVIRONMENT, f"{problem}; use at most 15 bytes, and no slash, colon or space")
     if command != "DEL" and not variables.netns.startswith("/"):
         raise CniError(CniError.ENVIRONMENT, f"CNI_NETNS {variables.netns[:80]!r} is not an absolute path")
     arguments = _arguments(variables.arguments)
