@@ -121,9 +121,11 @@ def test_frames_have_the_time_at_which_they_went_out(peers: None):
     other = probe("icmp", ADDRESS, "--interval-ms", "50")
     time.sleep(0.5)
     result(other)
-    times = result(process)["times"]
+    frames = result(process)
+    times = frames["times"]
     assert len(times) >= 5
     assert began <= times[0] <= times[-1] <= time.time()
+    assert len(frames["sent"]) >= len(times), "and the answers, which go the other way"
 
 
 def test_what_counts_as_lost():

@@ -213,8 +213,8 @@ def _retransmits(link: socket.socket) -> int:
 
 
 def frames(interface: str, source: str, end: End) -> dict[str, Any]:
-    """When frames with packets of an address were handed to an interface, as the kernel has it (CLOCK_REALTIME)."""
-    wanted, times = socket.inet_aton(source), []
+    """When frames with packets of an address were handed to a tap, and when its guest sent any (CLOCK_REALTIME)."""
+    wanted, given, sent = socket.inet_aton(source), [], []
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as link:
         link.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
@@ -223,23 +223,25 @@ def frames(interface: str, source: str, end: End) -> dict[str, Any]:
         while not over:
             readable, _, over = end.wait(link, 3600)
             if readable:
-                times += [moment for frame, moment in _received(link) if _comes_from(frame, wanted)]
-    return {"times": times}
+                for frame, outgoing, moment in _received(link):
+                    if not outgoing:
+                        sent.append(moment)
+                    elif _comes_from(frame, wanted):
+                        given.append(moment)
+    return {"times": given, "sent": sent}
 
 
-def _received(link: socket.socket) -> Iterator[tuple[bytes, float]]:
-    """All that waits, of what goes out."""
+def _received(link: socket.socket) -> Iterator[tuple[bytes, bool, float]]:
+    """All that waits, whether it goes out, and when it did, as the kernel has it."""
     while True:
         try:
             frame, ancillary, _, address = link.recvmsg(128, 128, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
-        if address[2] != PACKET_OUTGOING:
-            continue
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("@ll", data)
-                yield frame, seconds + nanoseconds / 1e9
+                yield frame, address[2] == PACKET_OUTGOING, seconds + nanoseconds / 1e9
 
 
 def _comes_from(frame: bytes, source: bytes) -> bool:

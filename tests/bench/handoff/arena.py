@@ -98,7 +98,7 @@ class Arena:
         way.done(self, target)
         time.sleep(SETTLE_SECONDS)
         seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
-        return Round.of(moved(self.lab, uid), seen, frames=first["times"], stream=stream, dropped=queues.stop())
+        return Round.of(moved(self.lab, uid), seen, frames=first, stream=stream, dropped=queues.stop())
 
 
 def moved(lab: Lab, migration: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a peer saw of migrations, and what is said about many of them."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 NEVER_MS = 60_000.0
@@ -17,6 +18,8 @@ class Round:
     gap_ms: float
     first_frame_ms: float
     """From the guest's RESUME to the first frame of the peer that was handed to its tap."""
+    own_frame_ms: float
+    """Of these, until the guest has sent something itself: nothing can be for it before."""
     sent: int
     lost: int
     lost_before: int
@@ -37,18 +40,23 @@ class Round:
         moved: dict[str, Any],
         seen: dict[str, Any],
         *,
-        frames: Sequence[float] = (),
+        frames: Mapping[str, Sequence[float]] = MappingProxyType({}),
         stream: dict[str, Any] | None = None,
         dropped: int = 0,
     ) -> "Round":
         """From what the stand-in wrote of the migration, and what the probers say (virtnet.lab.probe)."""
         stop, resume, lost = moved["stop"], moved["resume"], seen["lost_at"]
-        after = [moment for moment in frames if moment >= resume]
+
+        def after(what: str) -> float:
+            moment = next((moment for moment in frames.get(what, ()) if moment >= resume), None)
+            return NEVER_MS if moment is None else (moment - resume) * 1000
+
         answered = next((moment for moment in seen["answered_at"] if moment >= resume), float("inf"))
         return cls(
             pause_ms=moved["pause_ms"],
             gap_ms=seen["gap_ms"],
-            first_frame_ms=(after[0] - resume) * 1000 if after else NEVER_MS,
+            first_frame_ms=after("times"),
+            own_frame_ms=after("sent"),
             sent=seen["sent"],
             lost=seen["lost"],
             lost_before=sum(moment < stop for moment in lost),
@@ -61,12 +69,12 @@ class Round:
         )
 
 
-HEAD = f"{'':18}{'pause':>8}{'gap':>8}{'first':>8}{'lost':>6}{'before':>8}{'commit':>8}{'twice':>7}{'slow':>6}{'retrans':>9}"
+HEAD = f"{'':18}{'pause':>8}{'gap':>8}{'first':>8}{'own':>8}{'lost':>6}{'before':>8}{'commit':>8}{'twice':>7}{'slow':>6}{'retrans':>9}"
 
 
 def line(name: object, one: Round) -> str:
     return (
-        f"{name:<18}{one.pause_ms:8.1f}{one.gap_ms:8.1f}{one.first_frame_ms:8.2f}{one.lost:6}"
+        f"{name:<18}{one.pause_ms:8.1f}{one.gap_ms:8.1f}{one.first_frame_ms:8.2f}{one.own_frame_ms:8.2f}{one.lost:6}"
         f"{one.lost_before:8}{one.lost_at_commit:8}{one.duplicates:7}{one.dropped_by_guest:6}{one.tcp_retransmits:9}"
         f"{'' if one.tcp_survived else '  stream broken'}"
     )
@@ -86,6 +94,8 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
         "pause_ms": spread(lambda one: one.pause_ms, 50, 99),
         "gap_ms": spread(lambda one: one.gap_ms, 50, 99),
         "first_frame_ms": spread(lambda one: one.first_frame_ms, 50, 99),
+        "own_frame_ms": spread(lambda one: one.own_frame_ms, 50, 99),
+        "after_own_frame_ms": spread(lambda one: one.first_frame_ms - one.own_frame_ms, 50, 99),
         "lost": worst(lambda one: one.lost),
         "duplicates": worst(lambda one: one.duplicates),
         "lost_at_commit": sum(one.lost_at_commit for one in rounds),
