@@ -1,4 +1,4 @@
-"""What a peer sees of a guest: ``python -m virtnet.lab.probe icmp|tcp|frames ...`` in a pod's network namespace.
+"""What a peer sees of a guest: ``python -m virtnet.lab.probe icmp|udp|tcp|frames ...`` in a pod's network namespace.
 
 Each mode measures until it is told to end (SIGTERM, SIGINT, or the end of its standard input), and then prints one line
 of JSON. Of the standard library alone, and in one thread: it shares two cores with the guests that it watches.
@@ -24,7 +24,8 @@ SETTLE = 1.0
 LINE_SECONDS = 0.01
 STALLED_SECONDS = 30.0
 PACKET_OUTGOING = 4
-SO_RCVBUFFORCE = 33
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SILENT_PORT = 9999
 SO_TIMESTAMPNS = 35
 ETH_P_ALL = 3
 TCP_INFO = 11
@@ -161,6 +162,26 @@ def _checksum(data: bytes) -> int:
     return ~(total + (total >> 16)) & 0xFFFF
 
 
+# ----------------------------------------------------------------------------------------------------------- udp
+
+
+def udp(address: str, interval: float, end: End) -> dict[str, Any]:
+    """Datagrams at exact times to a port where nobody listens: the guest's kernel counts them, and says little."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.setblocking(False)  # noqa: FBT003
+        link.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 8 << 20)
+        began, number, missed, over = time.monotonic(), 0, 0, False
+        while not over:
+            while began + number * interval <= time.monotonic():
+                try:
+                    link.sendto(b"%018d" % number, (address, SILENT_PORT))
+                except OSError:  # no route, or no room
+                    missed += 1
+                number += 1
+            _, _, over = end.wait(link, began + number * interval - time.monotonic())
+    return {"sent": number - missed}
+
+
 # ----------------------------------------------------------------------------------------------------------- tcp
 
 
@@ -252,9 +273,10 @@ def _comes_from(frame: bytes, source: bytes) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="virtnet.lab.probe", description=__doc__)
     modes = parser.add_subparsers(dest="mode", required=True)
-    one = modes.add_parser("icmp")
-    one.add_argument("address")
-    one.add_argument("--interval-ms", type=float, default=1.0)
+    for name in ("icmp", "udp"):
+        one = modes.add_parser(name)
+        one.add_argument("address")
+        one.add_argument("--interval-ms", type=float, default=1.0)
     one = modes.add_parser("tcp")
     one.add_argument("address")
     one.add_argument("--port", type=int, default=7)
@@ -265,8 +287,8 @@ def main() -> None:
         mode.add_argument("--no-stdin", action="store_true", help="do not end with the standard input")
     chosen = parser.parse_args()
     end = End(watch_stdin=not chosen.no_stdin)
-    if chosen.mode == "icmp":
-        result = icmp(chosen.address, chosen.interval_ms / 1000, end)
+    if chosen.mode in {"icmp", "udp"}:
+        result = {"icmp": icmp, "udp": udp}[chosen.mode](chosen.address, chosen.interval_ms / 1000, end)
     elif chosen.mode == "tcp":
         result = tcp(chosen.address, chosen.port, end)
     else:

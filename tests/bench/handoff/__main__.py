@@ -8,7 +8,7 @@ stream that the guest sends back. Parts:
 - ways: what virtnet does, beside OVN's rarp strategy as Kube-OVN and Neutron use it, and beside one chassis that is
   switched when the migration is reported done. In these two virtnet's controller is stopped: this program writes.
 - underlay: a VM on a VLAN of the physical network.
-- rate: 5,000 probes a second.
+- rate: 1,000, 5,000 and 10,000 datagrams a second, which the guest only counts.
 - ports: 2,000 more Ports in OVN.
 - crowd: 20 VMs at the same moment.
 
@@ -30,6 +30,7 @@ from tests.bench import figures
 from tests.bench.handoff.arena import Arena
 from tests.bench.handoff.crowd import crowd
 from tests.bench.handoff.drain import drain
+from tests.bench.handoff.flood import flood
 from tests.bench.handoff.rounds import Round, summary
 from tests.bench.handoff.ways import WAYS
 from virtnet.api import Port
@@ -39,7 +40,7 @@ from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.lab import Lab
 
 ROUNDS = 20
-FAST_MS = 0.2
+RATES = (1000, 5000, 10_000)
 CROWD = 20
 PORTS = 2000
 WRITERS = 8
@@ -61,7 +62,9 @@ class Run:
         return {"underlay": self._arena("lan").run("underlay", WAYS["virtnet"], self._rounds)}
 
     def rate(self) -> Found:
-        return {"rate": self._arena("blue").run("fast", WAYS["virtnet"], self._rounds, FAST_MS)}
+        for rate in RATES:
+            figures.publish(f"At {rate} datagrams a second", flood(self._arena("blue"), rate, self._rounds))
+        return {}
 
     def ports(self) -> Found:
         with ThreadPoolExecutor(WRITERS) as pool:

@@ -78,11 +78,15 @@ class Arena:
             print(rounds.line(number + 1, found[-1]), flush=True)
         return found
 
-    def round(self, way: Way, interval_ms: float) -> Round:
-        """Migrate once, and see what the peer saw."""
+    def ends(self) -> tuple[str, str]:
+        """The node where the VM is, and the other one that is not the peer's."""
         demo = Demo(self.lab)
         source, peer = demo.node_of(self.vm), (demo.get(PODS, self.peer) or {})["spec"]["nodeName"]
-        target = next(node for node in self.lab.nodes if node not in {source, peer})
+        return source, next(node for node in self.lab.nodes if node not in {source, peer})
+
+    def round(self, way: Way, interval_ms: float) -> Round:
+        """Migrate once, and see what the peer saw."""
+        demo, (source, target) = Demo(self.lab), self.ends()
         icmp = Probe.start(self.lab, self.pod, "icmp", self.address, "--interval-ms", str(interval_ms))
         tcp = Probe.start(self.lab, self.pod, "tcp", self.address, "--port", "7")
         queues = Queues(self.lab)
