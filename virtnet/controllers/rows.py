@@ -1,6 +1,5 @@
 """The reconciler of rows: resources and handoff facts -> OVN's northbound database. The only writer of it."""
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,8 @@ import structlog
 from prometheus_client import Histogram
 
 from virtnet.addressing.pools import pools_of
-from virtnet.api import ClusterSubnet, HandoffPath, NodeHandoff, NodeNetwork, Port, Subnet
+from virtnet.api import ClusterSubnet, Port, Subnet
+from virtnet.controllers.asks import REPORT_RETRY, Asks
 from virtnet.controllers.informers import port_keys, subnet_of, vpc_id
 from virtnet.controllers.ownership import leases_of
 from virtnet.controllers.placement import obstacle, own_dhcp
@@ -22,10 +22,9 @@ from virtnet.handoff.facts import Binding, Facts, Told
 from virtnet.handoff.journal import Journal
 from virtnet.handoff.machine import Decision, Ending, decide
 from virtnet.handoff.options import ChassisOptions
-from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import ApiError, NotFound
-from virtnet.ovn.errors import OvnError, Rejected, Stale
+from virtnet.kube.errors import ApiError
+from virtnet.ovn.errors import Fenced, OvnError, Rejected, Stale
 from virtnet.ovn.northbound import Northbound
 from virtnet.ovn.southbound import Southbound
 from virtnet.topology.chassis import read_chassis
@@ -36,9 +35,6 @@ from virtnet.topology.rows import Op, Row
 from virtnet.topology.switch import Beside
 
 log = structlog.get_logger()
-
-NODES = kinds.of(NodeNetwork)
-REPORT_RETRY = timedelta(seconds=1)
 
 
 class Rows:
@@ -61,7 +57,6 @@ class Rows:
 
         ``written(keys)``: these have been looked at, and OVN has what they need.
         """
-        self._cluster = cluster
         self._store = store
         self._northbound = northbound
         self._southbound = southbound
@@ -70,6 +65,7 @@ class Rows:
         self._written = written
         self._committed = committed
         self._decide = decide
+        self._asks = Asks(cluster, store, southbound.tunnel_keys, again)
         self.waits = Waits()
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
@@ -79,13 +75,17 @@ class Rows:
         """
         try:
             return await together(keys, self._reconcile)
-        except (Rejected, Stale) as error:
-            # One of them cannot be written, say because its name is taken: the others must not wait for it.
-            if len(keys) == 1:
-                log.warning("not written", key=next(iter(keys)), error=str(error))
-                return keys
-            parts = [await self.reconcile(frozenset({key})) for key in sorted(keys, key=_parents_first)]
-            return frozenset().union(*parts)
+        except Fenced:
+            raise
+        except Exception as error:
+            # One of them cannot be written, say because its name is taken, or is of a kind that nobody thought of: the
+            # others must not wait for it.
+            if len(keys) > 1:
+                parts = [await self.reconcile(frozenset({key})) for key in sorted(keys, key=_parents_first)]
+                return frozenset().union(*parts)
+            foreseen = isinstance(error, Rejected | Stale)
+            log.warning("not written", key=next(iter(keys)), error=str(error), exc_info=not foreseen)
+            return keys
 
     async def plan(self, keys: Iterable[str]) -> tuple[list[Op], dict[str, Decision]]:
         """What OVN lacks of these keys, and what was decided about Ports on the way."""
@@ -114,7 +114,7 @@ class Rows:
             later = self.waits.note(port, decisions.get(port), datetime.now(UTC))
             if later is not None:
                 self._again(f"Port/{port}", later)
-        await self._ask_nodes(ports, decisions)
+        await self._asks.ask(ports, decisions)
         await self._evict(decisions)
         self._written(keys)
 
@@ -244,57 +244,6 @@ class Rows:
         row = self._row(key)
         entries: Any = row.columns["addresses"] if row else ()
         return frozenset(word for entry in entries for word in entry.split())
-
-    async def _ask_nodes(self, ports: set[str], decisions: dict[str, Decision]) -> None:
-        """Tell the nodes of each handoff their part, and take it back when it is over."""
-        wanted: dict[str, dict[str, NodeHandoff]] = {}
-        for port, decision in decisions.items():
-            journal = Journal.read(decision.options.journal)
-            if journal is not None:
-                release = bool(decision.release)
-                there, back = self._paths(port, journal)
-                source = NodeHandoff(
-                    migration=journal.migration, role="Source", pod=journal.pod, release=release, path=there
-                )
-                wanted.setdefault(journal.source, {})[port] = source
-                wanted.setdefault(journal.target, {})[port] = NodeHandoff(
-                    migration=journal.migration, role="Target", open=journal.ready is not None, path=back
-                )
-        for node in list(self._store.nodes):
-            part = wanted.get(node.name, {})
-            changes = {port: entry for port, entry in part.items() if node.spec.handoffs.get(port) != entry}
-            over = ports & node.spec.handoffs.keys() - part.keys()
-            if changes or over:
-                await self._ask(node.name, {**changes, **dict.fromkeys(over)})
-
-    def _paths(self, port: str, journal: Journal) -> tuple[HandoffPath | None, HandoffPath | None]:
-        """From the source to the target and back; None where there is no gate, or OVN's tunnels are not known."""
-        keys = self._southbound.tunnel_keys(port)
-        nodes = [self._store.nodes.get(name) for name in (journal.source, journal.target)]
-        if journal.gateless or keys is None or not all(node and node.status.encap_ips for node in nodes):
-            return None, None
-        known = (node.spec.handoffs.get(port) for node in nodes if node)
-        tokens = (one.path.token for one in known if one and one.path and one.migration == journal.migration)
-        token = next(tokens, None) or secrets.token_hex(16)
-        back, there = (
-            HandoffPath(remote=node.status.encap_ips[0], datapath=keys[0], port=keys[1], token=token)
-            for node in nodes
-            if node
-        )
-        return there, back
-
-    async def _ask(self, node: str, changes: dict[str, NodeHandoff | None]) -> None:
-        handoffs = {port: entry and entry.model_dump(mode="json", by_alias=True) for port, entry in changes.items()}
-        try:
-            body = await self._cluster.patch(NODES, node, {"spec": {"handoffs": handoffs}})
-        except NotFound:
-            return
-        except ApiError as error:
-            log.warning("node not asked yet", node=node, error=str(error))
-            for port in changes:
-                self._again(f"Port/{port}", REPORT_RETRY)
-            return
-        self._store.nodes.put(body)
 
 
 def _parents_first(key: str) -> tuple[int, str]:
