@@ -2,6 +2,7 @@
 
 from typing import Any, TypeVar
 
+from virtnet.controllers.store import Store
 from virtnet.controllers.views import Vm
 from virtnet.kube.table import Table, object_key
 
@@ -105,3 +106,23 @@ def test_groups_follow_their_objects() -> None:
     assert [vm.key for vm in vms.of("u2")] == ["demo/a"]
     vms.remove("demo/a")
     assert vms.of("u2") == []
+
+
+def test_what_nodes_say_together_follows_each_of_them() -> None:
+    def node(version: int, **status: Any) -> dict[str, Any]:
+        return {"metadata": {"name": "n1", "uid": "u1", "resourceVersion": str(version)}, "status": status}
+
+    store = Store()
+    assert store.fleet.chassis == {}
+    store.nodes.put(node(1, chassis="ch1"))
+    before = store.fleet
+    assert (before.chassis, before.names) == ({"n1": "ch1"}, {"ch1": "n1"})
+    assert before.gateless.keys() == before.strategies.keys() == {"n1"}
+    assert store.fleet is before, "nothing has changed"
+    store.nodes.put(
+        node(2, chassis="ch1", handoff={"gate": True}, handoffs={"demo/p": {"migration": "m1", "carried": 3}})
+    )
+    assert store.fleet.gateless == {}
+    assert store.told("demo/p")["m1"].carried == 3
+    store.nodes.remove("n1")
+    assert (store.fleet.chassis, store.told("demo/p")) == ({}, {})

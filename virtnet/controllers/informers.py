@@ -1,7 +1,7 @@
 """The watches: each notes what changed in the store, and tells which reconcilers must look."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class Informers:
         self._cluster = cluster
         self._store = store
         self._workers = workers
-        self._chassis: dict[str, str] = {}
+        self._chassis: Mapping[str, str] = {}
         changed: dict[kinds.Kind, Callable[[Any], None]] = {
             kinds.VMS: self._vm,
             kinds.VMIS: self._instance,
@@ -199,7 +199,7 @@ class Informers:
 
     def _node(self, node: NodeNetwork) -> None:
         self._workers.nics()
-        known = self._store.chassis()
+        known = self._store.fleet.chassis
         if known != self._chassis:
             self._chassis = known
             self._workers.rows.nudge(port_keys(self._store.ports))

@@ -76,7 +76,6 @@ class Reports:
             self._over.pop(key, None)
             return
         view = self._view(key)
-        nodes = {chassis: node for node, chassis in self._store.chassis().items()}
         outside = "" if view.chassis else self._store.in_the_way(key)
         phase, ready, message = _phase(view, outside, held_up(self._store, port))
         handoffs = port.status.handoffs
@@ -96,7 +95,7 @@ class Reports:
         status = port.status.model_copy(
             update={
                 "phase": phase,
-                "node": nodes.get(view.chassis, ""),
+                "node": self._store.fleet.names.get(view.chassis, ""),
                 "handoffs": handoffs,
                 "conditions": conflict_condition(conditions, outside, generation),
                 "observed_generation": generation,

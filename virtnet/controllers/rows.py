@@ -192,7 +192,7 @@ class Rows:
         return [*own, *port_rows(port, subnet, decision.options)], decision
 
     def _facts(self, port: Port) -> Facts:
-        store = self._store
+        store, fleet = self._store, self._store.fleet
         owner = port_owner(port)
         vmi = f"{port.namespace}/{port.spec.owner.name}" if port.spec.owner.kind != "Pod" else ""
         return Facts(
@@ -201,10 +201,10 @@ class Rows:
             migrations=tuple(m.migration for m in store.migrations.of(vmi)) if vmi else (),
             binding=self._southbound.binding(port.key) or Binding(),
             options=self._options(port.key),
-            chassis=store.chassis(),
-            gateless=store.gateless(),
-            strategies=store.strategies(),
-            told=store.told(port.key),
+            chassis=fleet.chassis,
+            gateless=fleet.gateless,
+            strategies=fleet.strategies,
+            told=fleet.told.get(port.key, {}),
             now=datetime.now(UTC),
         )
 

@@ -5,6 +5,7 @@ A watch starts with a whole list (Cluster.watch yields SYNC), which also tells w
 kopf's own watches tell additions only after a lost connection, which would keep a deleted VM's addresses for ever.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +21,9 @@ from virtnet.api import (
     SubnetRef,
     Vpc,
 )
+from virtnet.controllers.fleet import Fleet
 from virtnet.controllers.views import IpamClaim, Pod, StatefulSet, Vm, VmMigration, instance_of
 from virtnet.handoff.facts import Instance, Told
-from virtnet.handoff.strategies import strongest
 from virtnet.kube.table import Table, object_key
 
 
@@ -108,6 +109,8 @@ class Store:
         self.stateful_sets = Table(StatefulSet.of)
         self.nodes = Table(NodeNetwork.parse, lambda node: node.status.conflicts)
         self.provider_networks = Table(ProviderNetwork.parse)
+        self._fleet = 0, Fleet.of(())
+        """The nodes as they were after so many changes."""
         self.obstacles: tuple[int, dict[str, tuple[str, str]]] = 0, {}
         """What keeps Subnets out of OVN, as far as it has been asked for, and the layout that it was so in."""
         self.waiting: dict[str, set[str]] = {}
@@ -164,37 +167,17 @@ class Store:
         """The table of one of virtnet's own kinds."""
         return self._tables[model]
 
-    def chassis(self) -> dict[str, str]:
-        """Node name -> chassis name, of the nodes that have said theirs."""
-        return {node.name: node.status.chassis for node in self.nodes if node.status.chassis}
+    @property
+    def fleet(self) -> Fleet:
+        """What the nodes say together."""
+        changes, known = self._fleet
+        if changes != self.nodes.changes:
+            changes, known = self._fleet = self.nodes.changes, Fleet.of(self.nodes)
+        return known
 
-    def gateless(self) -> dict[str, str]:
-        """Node name -> why it has no gates for guests that are to arrive."""
-        return {
-            node.name: node.status.handoff.gate_message or f"{node.name} does not say that it can"
-            for node in self.nodes
-            if not node.status.handoff.gate
-        }
-
-    def strategies(self) -> dict[str, str]:
-        """Node name -> what OVN there can do in place of a gate."""
-        return {node.name: strongest(node.status.ovn_version) for node in self.nodes if not node.status.handoff.gate}
-
-    def told(self, port: str) -> dict[str, Told]:
+    def told(self, port: str) -> Mapping[str, Told]:
         """What the two nodes of each of a port's handoffs have told of it, by the migration's UID."""
-        found: dict[str, Told] = {}
-        for node in self.nodes:
-            said = node.status.handoffs.get(port)
-            if said is not None:
-                other = found.get(said.migration, Told())
-                found[said.migration] = Told(
-                    opened=said.opened_at or other.opened,
-                    asked=said.asked_at or other.asked,
-                    answered=said.answered_at or other.answered,
-                    carried=said.carried if said.carried is not None else other.carried,
-                    undrained=said.undrained or other.undrained,
-                )
-        return found
+        return self.fleet.told.get(port, {})
 
     def in_the_way(self, port: str) -> str:
         """Which machine outside has an address that a node cannot attach a Port with, for people; empty for none."""

@@ -30,6 +30,8 @@ class Table(Generic[T]):
     """What of an object decides about other objects: a change to nothing else is a report that came back."""
     decided: int = 0
     """How often that has changed."""
+    changes: int = 0
+    """How often anything has."""
     objects: dict[str, T] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     uids: dict[str, str] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Table(Generic[T]):
             return old, old
         if old is None or self.decisive(old) != self.decisive(new):
             self.decided += 1
+        self.changes += 1
         self._ungroup(key, old)
         self.objects[key], self.versions[key], self.uids[key] = new, version, uid
         for group in self.groups(new):
@@ -122,6 +125,7 @@ class Table(Generic[T]):
     def _forget(self, key: str) -> T | None:
         old = self.objects.pop(key, None)
         self.decided += old is not None
+        self.changes += old is not None
         self.versions.pop(key, None)
         self.uids.pop(key, None)
         self._ungroup(key, old)
