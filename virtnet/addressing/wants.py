@@ -1,13 +1,14 @@
 """What a NIC wants of its Subnet: what it insists on, what it would rather have, and where it may be refused. Pure."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from virtnet.addressing.mac import normalise
 from virtnet.addressing.pool import Pool
 from virtnet.addressing.pools import home
 from virtnet.api import Holder, Owner, SubnetRef
-from virtnet.api.addresses import family, is_mac
+from virtnet.api.addresses import is_mac
 from virtnet.api.names import PINNED, port_name
 from virtnet.api.records import PinnedNic, PinnedRecord
 
@@ -139,7 +140,14 @@ def want(
 
 def _again(leased: Iterable[str], pool: Pool, vm: str) -> list[str]:
     """What the NIC has leases of in one family, as far as they would be granted today."""
-    return [address for address in leased if family(address) == pool.family and pool.refuse(address, vm) is None]
+    return [address for address in _of_family(leased, pool) if pool.refuse(address, vm) is None]
+
+
+def _of_family(texts: Iterable[str], pool: Pool) -> Iterator[str]:
+    """The addresses of a pool's family, in canonical form; what is no such address is left out."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield home(text, (pool,))[1]
 
 
 def _admissible(kept: PinnedNic, asked: Asked, pools: Sequence[Pool], vm: str) -> PinnedNic:
@@ -157,14 +165,8 @@ def _admissible(kept: PinnedNic, asked: Asked, pools: Sequence[Pool], vm: str) -
 
 def _stored(kept: PinnedNic | None, pools: Sequence[Pool]) -> dict[str, str]:
     """Family -> pinned address. One of a family that the Subnet has no more is none."""
-    found = {}
-    for address in kept.addresses if kept else ():
-        try:
-            pool, canonical = home(address, pools)
-        except ValueError:
-            continue
-        found[pool.family] = canonical
-    return found
+    held = kept.addresses if kept else ()
+    return {pool.family: address for pool in pools for address in _of_family(held, pool)}
 
 
 def _asked(asked: Asked, subnet: SubnetRef, pools: Sequence[Pool], vm: str, has: frozenset[str]) -> dict[str, str]:
