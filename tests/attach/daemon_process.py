@@ -1,10 +1,10 @@
-"""The node daemon for tests: its real parts, in a given namespace; what differs is said by the environment.
+"""The node daemon for tests: the product's own, in a given namespace; what differs is said by the environment.
 
 ``CRASH_AT=do:2`` or ``undo:1``: the process dies as by kill -9 before that step of a NIC, counted from 0.
 ``drain:3``: so before it takes that frame from a guest's queue.
 ``OVN=works``: interfaces that claim a port are marked as installed, as ovn-controller does; ``sleeps``: they are not;
 ``absent``: nobody waits for it. ``PATIENCE``: seconds that ADD waits.
-``KUBECONFIG``: pods and the NodeNetwork, named as the namespace, are the API server's. Else pods are those of a file, and there is no other.
+``PODS``: a file that has the pods, in place of the API server. The node's name is its namespace's.
 """
 
 import asyncio
@@ -18,30 +18,21 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound, Unavailable
-from virtnet.node.announce import Announcer
-from virtnet.node.attach import Attacher
-from virtnet.node.daemon import parts_of
-from virtnet.node.folder import when_free
-from virtnet.node.gates import Gates
+from virtnet.node.attach import Parts
+from virtnet.node.daemon import Seam, Settings, run
 from virtnet.node.journal import Entry, Journal
-from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics import Step
 from virtnet.node.nics.veth import Veth
-from virtnet.node.pods import ClusterPods, Pods
-from virtnet.node.publish import OwnNodeNetwork
 from virtnet.node.request import AttachmentId
-from virtnet.node.server import Server
 from virtnet.node.switch import SwitchPort
 from virtnet.node.taps import Tap
-from virtnet.node.tidy import Repair, tidy
-from virtnet.node.tunnel import Tunnel
 from virtnet.ovn.vswitch import IFACE_ID, VSwitch
 
 AT, _, NUMBER = os.environ.get("CRASH_AT", "").partition(":")
 PATIENCE = float(os.environ.get("PATIENCE", "10"))
 OVN = os.environ.get("OVN", "works")
+PODS = os.environ.get("PODS", "")
 STEPS_OF_VETH = 3
 
 
@@ -51,8 +42,8 @@ def die_at(what: str, number: int) -> None:
 
 
 class FilePods:
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
 
     async def pod(self, namespace: str, name: str) -> Mapping[str, Any]:
         pods = json.loads(self._path.read_text())
@@ -144,49 +135,33 @@ async def play_ovn(vswitch: VSwitch) -> None:
         changed.clear()
 
 
-async def main(namespace: str, state: Path) -> None:
-    if "KUBECONFIG" in os.environ:
-        async with await Cluster.connect() as cluster:
-            await serve(namespace, state, ClusterPods(cluster), cluster)
-    else:
-        await serve(namespace, state, FilePods(state / "pods.json"), None)
-
-
-async def serve(namespace: str, state: Path, pods: Pods, cluster: Cluster | None) -> None:
-    vswitch = await VSwitch.connect(f"unix:{state}/db.sock", "br-int")
-    here = f"/run/netns/{namespace}"
-    gates = Gates(here)
-    journal = await when_free(lambda: CrashingJournal(state / "journal/attachments"))
-    port = CrashingPort(vswitch)
-    parts = replace(
-        parts_of(vswitch, journal, pods, gates, patience=PATIENCE),
+def crashing(parts: Parts) -> Parts:
+    """The daemon's parts, those that tests have a say in replaced."""
+    port, veth = CrashingPort(parts.port._vswitch), parts.drivers["veth"]
+    return replace(
+        parts,
+        pods=FilePods(PODS) if PODS else parts.pods,
         port=port,
-        leftovers=Leftovers(port, here),
-        drivers={"veth": CrashingVeth(here, lambda: vswitch.datapath == "netdev", gates, lambda: "")},
+        leftovers=replace(parts.leftovers, port=port),
+        drivers={"veth": CrashingVeth(**vars(veth))},
     )
-    attacher = Attacher(parts)
-    await tidy(attacher, parts)
+
+
+async def main(namespace: str, state: Path) -> None:
+    settings = Settings(
+        node=namespace,
+        here=f"/run/netns/{namespace}",
+        socket=state / "cni.sock",
+        state_dir=state / "journal",
+        ovsdb=f"unix:{state}/db.sock",
+        ovn_run_dir=state,
+        patience=PATIENCE,
+        metrics_port=0,
+    )
     async with asyncio.TaskGroup() as group:
-        group.create_task(Server(attacher, state / "cni.sock").run())
-        group.create_task(Repair(attacher, parts, vswitch).run())
+        group.create_task(run(settings, Seam(journal=CrashingJournal, parts=crashing)))
         if OVN == "works":
-            group.create_task(play_ovn(vswitch))
-        if cluster is not None:
-            tunnel = Tunnel(cluster, namespace, vswitch, here)
-            group.create_task(tunnel.run())
-            announcer = Announcer(journal, vswitch, None)
-            own = OwnNodeNetwork(
-                cluster,
-                namespace,
-                attacher,
-                vswitch,
-                gates=gates,
-                tunnel=tunnel,
-                announcer=announcer,
-                underlays=parts.underlays,
-                ovn_run_dir=Path(os.environ["OVN_RUNDIR"]),
-            )
-            group.create_task(own.run())
+            group.create_task(play_ovn(await VSwitch.connect(settings.ovsdb, settings.bridge)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.attach import away
 from virtnet.api import SubnetRef
 from virtnet.api.kubevirt import MIGRATION_JOB_UID
 from virtnet.api.names import ATTACHMENTS
@@ -275,12 +276,13 @@ class Node:
         return dict(answer)
 
     def start_daemon(self, **environment: str) -> None:
-        """Start it, and return when it serves."""
+        """Start it, and return when it serves. Without a ``KUBECONFIG`` it knows the pods that we know."""
         self.socket.unlink(missing_ok=True)
+        ours = {"KUBECONFIG": away.kubeconfig(self.state), "PODS": str(self.state / "pods.json")}
         self.background(
             "virtnet",
             *(sys.executable, "-m", "tests.attach.daemon_process", self.name, str(self.state)),
-            **{"PYTHONPATH": str(REPOSITORY), **environment},
+            **{"PYTHONPATH": str(REPOSITORY), **({} if "KUBECONFIG" in environment else ours), **environment},
         )
         eventually(self.socket.exists, "the daemon serves")
 

@@ -154,7 +154,7 @@ def test_a_daemon_waits_for_the_one_before_it_to_end(node: Node) -> None:
     node.add(netns=netns)
     first = node.daemon
     first.freeze()
-    second = node.background("second", *first.command[3:], PYTHONPATH=first.environment["PYTHONPATH"])
+    second = node.background("second", *first.command[3:], **first.environment)
     with contextlib.suppress(subprocess.TimeoutExpired):  # more than enough to find the journal in use
         subprocess.run(["tail", f"--pid={second.pid}", "-f", "/dev/null"], timeout=3, check=True)
     assert second.pid is not None, second.last_words()

@@ -6,18 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.attach import away
 from tests.attach.rig import REPOSITORY, Node, eventually, run
-
-NOWHERE = {
-    "apiVersion": "v1",
-    "kind": "Config",
-    "current-context": "x",
-    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
-    "users": [{"name": "x", "user": {"token": "x"}}],
-}
 
 
 @pytest.fixture
@@ -30,8 +21,6 @@ def product(node_of_module: Node) -> Iterator[Node]:
 
 
 def start(node: Node) -> None:
-    kubeconfig = node.state / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump(NOWHERE))
     run("ip", "-n", node.name, "link", "set", "lo", "up")
     for path in (node.state / "bin").iterdir():
         path.unlink()
@@ -41,7 +30,7 @@ def start(node: Node) -> None:
         *("ip", "netns", "exec", node.name, sys.executable, "-m", "virtnet.cli.main", "node"),
         *("--node", node.name, "--socket", str(node.socket), "--state-dir", str(node.state / "journal")),
         *("--ovsdb", node.ovsdb, "--cni-bin-dir", str(node.state / "bin"), "--metrics-port", "9404"),
-        KUBECONFIG=str(kubeconfig),
+        KUBECONFIG=away.kubeconfig(node.state),
         PYTHONPATH=str(REPOSITORY),
     )
     eventually(lambda: node.socket.exists() and (node.state / "bin/virtnet-cni").exists(), "it serves")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -39,8 +40,6 @@ from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
 
-HERE = "/proc/self/ns/net"
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -59,6 +58,8 @@ class Settings:
     """Seconds that ADD waits for OVN."""
     metrics_port: int = 9404
     """0: none."""
+    here: str = "/proc/self/ns/net"
+    """The node's network namespace, as a path."""
 
     @property
     def provider_networks(self) -> Path:
@@ -71,13 +72,21 @@ class Settings:
         return Path(self.ovsdb.removeprefix("unix:")).parent if self.ovsdb.startswith("unix:") else None
 
 
-async def run(settings: Settings) -> None:
+@dataclass(frozen=True)
+class Seam:
+    """Where tests put something of theirs in the place of ours."""
+
+    journal: Callable[[Path], Journal] = Journal
+    parts: Callable[[Parts], Parts] = lambda parts: parts
+
+
+async def run(settings: Settings, seam: Seam = Seam()) -> None:
     """Serve until cancelled. What is attached stays: the data path needs nobody.
 
     Raises JournalInUse, and Unavailable where there is no configuration of an API server.
     """
-    journal = await when_free(lambda: Journal(settings.state_dir / "attachments"))
-    records, hearing = await when_free(lambda: Records(settings.provider_networks)), Hearing(HERE)
+    journal = await when_free(lambda: seam.journal(settings.state_dir / "attachments"))
+    records, hearing = await when_free(lambda: Records(settings.provider_networks)), Hearing(settings.here)
     _serve_metrics(settings.metrics_port)
     with contextlib.suppress(OSError):  # it is tried again, and told of
         await rescue(records, hearing)
@@ -85,22 +94,25 @@ async def run(settings: Settings) -> None:
     plugging = Plugging(ProviderBridges(vswitch.database, settings.bridge), records, hearing)
     try:
         async with await Cluster.connect(agent="virtnet-node") as cluster:
-            await _serve(settings, cluster, vswitch, journal, plugging)
+            gates = Gates(settings.here)
+            pods = ClusterPods(cluster)
+            parts = seam.parts(_parts(vswitch, journal, pods, gates, patience=settings.patience))
+            await _serve(settings, cluster, vswitch, parts, gates=gates, plugging=plugging)
     finally:
         await vswitch.close()
         journal.close()
         records.close()
 
 
-async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal: Journal, plugging: Plugging) -> None:
-    gates = Gates(HERE)
-    parts = parts_of(vswitch, journal, ClusterPods(cluster), gates, patience=settings.patience)
-    attacher = Attacher(parts)
+async def _serve(
+    settings: Settings, cluster: Cluster, vswitch: VSwitch, parts: Parts, *, gates: Gates, plugging: Plugging
+) -> None:
+    attacher, journal = Attacher(parts), parts.journal
     await tidy(attacher, parts)
-    guard = (settings.provider_networks, settings.ovsdb, settings.bridge, HERE)
+    guard = (settings.provider_networks, settings.ovsdb, settings.bridge, settings.here)
     async with asyncio.TaskGroup() as group:
         group.create_task(Server(attacher, settings.socket).run(), name="server")
-        tunnel = Tunnel(cluster, settings.node, vswitch)
+        tunnel = Tunnel(cluster, settings.node, vswitch, settings.here)
         group.create_task(tunnel.run(), name="tunnel")
         announcer = Announcer(journal, vswitch, settings.switch_sockets)
         networks = ProviderNetworks(plugging, lambda: guarded(*guard))
@@ -127,7 +139,7 @@ async def _serve(settings: Settings, cluster: Cluster, vswitch: VSwitch, journal
         log.info("serving", socket=str(settings.socket), attached=len(journal))
 
 
-def parts_of(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, patience: float) -> Parts:
+def _parts(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, patience: float) -> Parts:
     """What the attacher works with."""
     port, here = SwitchPort(vswitch), gates.here
     return Parts(
