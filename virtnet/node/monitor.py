@@ -2,21 +2,25 @@
 
 import asyncio
 import socket
-import struct
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import structlog
+from pyroute2.netlink import rtnl
+from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 from virtnet.node.netns import inside
 
 log = structlog.get_logger()
 
-_LINKS, _ADDRESSES, _ROUTES = (16, 17), (20, 21), (24, 25)
-_GROUPS = (1, 5, 7, 9, 11)  # links, then addresses and routes of IPv4 and of IPv6
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-_IFLA_IFNAME, _IFLA_LINK, _IFLA_LINK_NETNSID = 3, 5, 37
-_RTA_OIF, _RTA_MULTIPATH = 4, 9
+_MARSHAL = MarshalRtnl()
+_GROUPS = (
+    rtnl.RTMGRP_LINK
+    | rtnl.RTMGRP_IPV4_IFADDR
+    | rtnl.RTMGRP_IPV6_IFADDR
+    | rtnl.RTMGRP_IPV4_ROUTE
+    | rtnl.RTMGRP_IPV6_ROUTE
+)
 _RECEIVE_BUFFER = 1 << 20
 _BIGGEST = 1 << 16
 
@@ -73,29 +77,17 @@ async def events(here: str) -> AsyncIterator[Event]:
 
 def parse(data: bytes) -> Iterator[Event]:
     """The messages of one datagram."""
-    while len(data) >= 16:
-        length, kind = struct.unpack_from("=IH", data)
-        body = data[16:length]
-        if kind in _LINKS:
-            found = _attributes(body[16:])
-            name = found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-            yield LinkEvent(name, upper=_IFLA_LINK in found and _IFLA_LINK_NETNSID not in found)
-        elif kind in _ADDRESSES:
-            yield AddressEvent(struct.unpack_from("=i", body, 4)[0])
-        elif kind in _ROUTES:
-            found = _attributes(body[12:])
-            index = found.get(_RTA_OIF, bytes(4))
-            yield RouteEvent(0 if _RTA_MULTIPATH in found else struct.unpack("=i", index)[0])
-        data = data[max(16, (length + 3) & ~3) :]
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        found[kind & 0x3FFF] = data[4 : max(4, length)]
-        data = data[(max(4, length) + 3) & ~3 :]
-    return found
+    for message in _MARSHAL.parse(data):
+        match message["header"].get("type"):
+            case rtnl.RTM_NEWLINK | rtnl.RTM_DELLINK:
+                on_other = message.get_attr("IFLA_LINK") is not None
+                here = message.get_attr("IFLA_LINK_NETNSID") is None
+                yield LinkEvent(str(message.get_attr("IFLA_IFNAME")), upper=on_other and here)
+            case rtnl.RTM_NEWADDR | rtnl.RTM_DELADDR:
+                yield AddressEvent(message["index"])
+            case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE:
+                several = message.get_attr("RTA_MULTIPATH") is not None
+                yield RouteEvent(0 if several else message.get_attr("RTA_OIF") or 0)
 
 
 def _subscribed() -> socket.socket:
@@ -103,9 +95,7 @@ def _subscribed() -> socket.socket:
     wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
     try:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        wire.bind((0, 0))
-        for group in _GROUPS:
-            wire.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        wire.bind((0, _GROUPS))
     except BaseException:
         wire.close()
         raise
