@@ -51,7 +51,7 @@ lab: setup ## Leave a lab up to play with. Needs root.
 bench: setup ## Measure the control plane and CNI, in about five minutes. Needs root; writes $BENCH_JSON.
 	@for part in northbound controller admission cni; do BENCH_JSON="$(BENCH_JSON)" $(PYTHON) tests/bench/$$part.py; done
 
-bench-handoff: setup ## Measure what migrations cost. Needs root; writes $BENCH_JSON; $BENCH_ROUNDS of each kind.
+bench-handoff: setup ## Measure what migrations cost. Needs root; writes $BENCH_JSON; $BENCH_ROUNDS on an overlay and an underlay each.
 	@BENCH_JSON="$(BENCH_JSON)" $(PYTHON) -m tests.bench.handoff
 
 generate: setup ## Write the generated manifests anew.
