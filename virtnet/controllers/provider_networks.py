@@ -9,9 +9,10 @@ import structlog
 
 from virtnet.api import NodeFailure, NodeNetwork, ProviderNetwork, set_condition
 from virtnet.controllers.store import Store
+from virtnet.controllers.worker import each
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import ApiError, NotFound, Rejected
+from virtnet.kube.errors import NotFound, Rejected
 from virtnet.kube.table import Table
 from virtnet.topology.physical import assign
 
@@ -68,23 +69,27 @@ class ProviderNetworks:
             self._look.clear()
             if not self._nodes.synced:
                 continue
-            try:
-                await self.reconcile(dict(self._nodes))
-            except ApiError as error:
-                log.warning("to be retried", error=str(error))
+            if await self.reconcile(dict(self._nodes)):
                 await asyncio.sleep(RETRY_SECONDS)
                 self.nudge()
 
-    async def reconcile(self, nodes: Mapping[str, Mapping[str, str]]) -> None:
-        """Write what differs. Raises ApiError."""
-        networks = list(self._store.provider_networks)
-        assignment = assign(networks, nodes)
-        for node, nics in assignment.nics.items():
+    async def reconcile(self, nodes: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+        """Write what differs; returns the nodes and networks for which that could not be done now.
+
+        They hold up no others: a node's object may be refused for as long as somebody does not mend it.
+        """
+        networks = {network.name: network for network in self._store.provider_networks}
+        assignment = assign(list(networks.values()), nodes)
+
+        async def tell(node: str) -> None:
             known = self._store.nodes.get(node)
             if known is not None:
-                await self._tell(known, nics)
-        for network in networks:
-            await self._sum_up(network, assignment.nics, assignment.clashes.get(network.name, []))
+                await self._tell(known, assignment.nics[node])
+
+        async def sum_up(network: str) -> None:
+            await self._sum_up(networks[network], assignment.nics, assignment.clashes.get(network, []))
+
+        return await each(assignment.nics, tell) | await each(networks, sum_up)
 
     async def _tell(self, node: NodeNetwork, nics: Mapping[str, str]) -> None:
         told = node.spec.provider_networks

@@ -81,7 +81,11 @@ async def lead(cluster: Cluster, settings: Settings, metrics: Metrics) -> None:
         else:
             await northbound.wait_for_lock()
         metrics.leader.set(1)
-        await Controller(cluster, Store(), northbound, southbound, metrics).run()
+        try:
+            await Controller(cluster, Store(), northbound, southbound, metrics).run()
+        finally:
+            metrics.leader.set(0)
+            gc.unfreeze()  # what this term of office knew; the next one begins with an empty store
 
 
 @asynccontextmanager

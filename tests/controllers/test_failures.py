@@ -1,0 +1,76 @@
+"""What cannot be written, and what is over, holds up nothing else and leaves nothing behind."""
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from virtnet.controllers import service
+from virtnet.controllers.metrics import Metrics
+from virtnet.controllers.provider_networks import ProviderNetworks
+from virtnet.controllers.store import Store
+from virtnet.kube.errors import Rejected
+
+
+class Refusing:
+    """An API server that lets nobody write one object."""
+
+    def __init__(self, refused: str) -> None:
+        self.refused = refused
+        self.written: dict[str, Any] = {}
+
+    async def patch(self, kind: Any, name: str, patch: Any, *_: Any, **__: Any) -> Any:
+        if name == self.refused:
+            raise Rejected("denied by a policy")
+        self.written[name] = patch
+        metadata = {"name": name, "uid": name, "resourceVersion": "2"}
+        spec = {"defaultNic": "eth1"} if name == "rack" else patch.get("spec", {})
+        return {"metadata": metadata, "spec": spec, "status": patch.get("status", {})}
+
+
+@pytest.mark.parametrize("refused", ["n1", "n2", "n3"])
+async def test_a_node_that_cannot_be_told_holds_up_no_other(refused: str) -> None:
+    store, cluster = Store(), Refusing(refused)
+    for name in ("n1", "n2", "n3"):
+        store.nodes.put({"metadata": {"name": name, "uid": name, "resourceVersion": "1"}})
+    metadata = {"name": "rack", "uid": "rack", "resourceVersion": "1"}
+    store.provider_networks.put({"metadata": metadata, "spec": {"defaultNic": "eth1"}})
+    networks = ProviderNetworks(cluster, store)  # type: ignore[arg-type]
+    assert await networks.reconcile({"n1": {}, "n2": {}, "n3": {}}) == {refused}
+    assert cluster.written.keys() == {"n1", "n2", "n3", "rack"} - {refused}
+
+
+class Silent:
+    """OVN's databases, and a controller that has nothing to do."""
+
+    busy: asyncio.Event
+
+    def __init__(self, *_: Any) -> None: ...
+
+    async def nothing(self) -> None: ...
+
+    open = close = steal_lock = nothing
+
+    async def run(self) -> None:
+        gc.freeze()
+        self.busy.set()
+        await asyncio.Event().wait()
+
+
+async def test_who_leads_no_more_says_so_and_lets_go_of_what_it_knew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process goes on, to stand for election again."""
+    for name in ("OvsdbNorthbound", "Southbound", "Controller"):
+        monkeypatch.setattr(service, name, Silent)
+    monkeypatch.setattr(Silent, "busy", asyncio.Event(), raising=False)
+    metrics = Metrics()
+    settings = service.Settings(northbound="tcp:none", southbound="tcp:none")
+    term = asyncio.create_task(service.lead(None, settings, metrics))  # type: ignore[arg-type]
+    async with asyncio.timeout(10):
+        await Silent.busy.wait()
+    leads = metrics.registry.get_sample_value
+    assert leads("virtnet_leader") == 1
+    assert gc.get_freeze_count()
+    term.cancel()
+    await asyncio.wait({term})
+    assert (leads("virtnet_leader"), gc.get_freeze_count()) == (0, 0)
