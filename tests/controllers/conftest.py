@@ -25,6 +25,7 @@ from virtnet.lab.daemon import Daemon
 from virtnet.lab.ovn_central import OvnCentral
 
 LEASES, PORTS, SUBNETS = kinds.of(AddressLease), kinds.of(Port), kinds.of(Subnet)
+BOUND = {"10.0.0.5": "Bound", "02:76:6e:00:00:05": "Bound"}
 SECONDS = 20.0
 
 
@@ -166,6 +167,23 @@ class World:
     def option(self, port: str, key: str) -> str:
         text = self.ovn.nbctl("--if-exists", "get", "Logical_Switch_Port", f"{self.namespace}/{port}", f"options:{key}")
         return text.strip().strip('"')
+
+
+async def settled(world: World) -> None:
+    async def there() -> bool:
+        return (
+            world.lsps() == {f"{world.namespace}/db.blue": "02:76:6e:00:00:05 10.0.0.5"}
+            and await world.leases() == BOUND
+        )
+
+    await until(there, "the VM's port in OVN and its leases bound")
+
+
+async def gone(world: World) -> None:
+    async def nothing() -> bool:
+        return world.lsps() == {} and await world.leases() == {} and await world.ports() == {}
+
+    await until(nothing, "nothing left of the VM")
 
 
 @pytest.fixture(scope="module")

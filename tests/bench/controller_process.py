@@ -1,0 +1,52 @@
+"""A controller as a process of its own, and what is to be seen of it from outside."""
+
+import asyncio
+import sys
+import urllib.request
+from pathlib import Path
+
+from virtnet.lab.control_plane import ControlPlane
+from virtnet.lab.daemon import Daemon
+from virtnet.lab.ovn_central import OvnCentral
+
+CALM = 10
+"""How often in a row, at intervals of 0.1 s, the controller has to have nothing to do."""
+
+
+def controller(server: ControlPlane, central: OvnCentral, state: Path, metrics: int) -> Daemon:
+    command = ["controller", "--no-leader-elect", "--metrics-port", str(metrics)]
+    databases = ["--northbound", central.remote("nb"), "--southbound", central.remote("sb")]
+    whole = [*server.prefix, sys.executable, "-m", "virtnet.cli.main", *command, *databases]
+    return Daemon("controller", whole, state, {"KUBECONFIG": str(server.kubeconfig)})
+
+
+def peak_mb(daemon: Daemon) -> float:
+    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def cpu(daemon: Daemon) -> float:
+    """Seconds of processor time."""
+    fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def synced(daemon: Daemon) -> int:
+    """How often it has known everything, over its lives."""
+    return daemon.log.read_text().count('"event": "synced"')
+
+
+def waiting(metrics: int) -> float:
+    """How many keys the controller's workers have still to look at."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("virtnet_waiting_keys{"))
+
+
+async def idle(metrics: int) -> None:
+    """Until the controller has nothing to do: its first audit is over, all is bound and reported."""
+    calm = 0
+    async with asyncio.timeout(120):
+        while calm < CALM:
+            await asyncio.sleep(0.1)
+            calm = 0 if await asyncio.to_thread(waiting, metrics) else calm + 1
