@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from virtnet.kube.errors import NotFound, Unavailable
+from virtnet.node.asked import Asked
 from virtnet.node.attach import Parts
 from virtnet.node.daemon import Seam, Settings, run
 from virtnet.node.journal import Entry, Journal
@@ -107,6 +108,13 @@ class CrashingJournal(Journal):
         return written
 
 
+class AsksAll(Asked):
+    """A controller, where there is no API server, that has armed whatever comes."""
+
+    def is_target(self, entry: Entry) -> bool:
+        return True
+
+
 def crash_in_drains() -> None:
     """Let no drain take more frames than it may."""
     take = Tap.take
@@ -143,6 +151,7 @@ def crashing(parts: Parts) -> Parts:
         pods=FilePods(PODS) if PODS else parts.pods,
         port=port,
         leftovers=replace(parts.leftovers, port=port),
+        asked=AsksAll() if PODS else parts.asked,
         drivers={"veth": CrashingVeth(**vars(veth))},
     )
 

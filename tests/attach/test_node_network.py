@@ -190,18 +190,46 @@ async def test_a_guest_that_comes_back_keeps_its_new_nic(world: World) -> None:
     await world.ask(migration="m1", role="Source", pod="first", release=True)
     await world.until(lambda own: own.status.handoffs, "answered")
     await world.end("first")
+    await world.ask(migration="m2", role="Target")
     await world.add("third", migration="m2")
     assert node.claims() == {"first": None, "third": PORT}
     world.restart()
     assert node.claims() == {"first": None, "third": PORT}
-    await world.ask(migration="m2", role="Target", release=False)
     assert node.cni("DEL", container="first") == (0, None)
     assert node.claims() == {"third": PORT}
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["its old NIC is there", "its old NIC is gone"])
+async def test_a_guest_that_comes_back_gets_its_port_by_its_own_handoff_only(world: World, *, gone: bool) -> None:
+    """OVN may still request the port here for the handoff before, and would bind whatever NIC claims it."""
+    node = world.node
+    await world.add("first")
+    await world.end("first")
+    if gone:
+        assert node.cni("DEL", container="first") == (0, None)
+    adding = asyncio.create_task(world.add("third", migration="m2"))
+    await eventually_async(lambda: "waits until its handoff is armed" in node.daemon.log.read_text(), "it waits")
+    await world.ask(migration="m1", role="Source", pod="first", release=True)
+    await world.until(lambda own: own.status.handoffs, "answered")
+    assert node.claims() == ({} if gone else {"first": None})
+    assert not adding.done()
+    await world.ask(migration="m2", role="Target")
+    await adding
+    assert node.claims()["third"] == PORT
+
+
+async def test_a_nic_that_a_target_of_long_ago_gets_later_waits_for_no_handoff(world: World) -> None:
+    uid = await world.pod("once", migration="m1")
+    status = {"status": {"phase": "Running"}}
+    await world.cluster.patch(kinds.PODS, "once", status, world.node.namespace, subresource="status")
+    await asyncio.to_thread(world.node.add, "once", netns=world.node.sandbox(), pod="once", uid=uid)
+    assert world.node.claims() == {"once": PORT}
 
 
 async def test_a_guest_that_has_come_back_before_its_port_was_let_go_keeps_it(world: World) -> None:
     await world.add("first")
     await world.end("first")
+    await world.ask(migration="m2", role="Target")
     await world.add("third", migration="m2")
     await world.ask(migration="m1", role="Source", pod="first", release=True)
     await world.until(lambda own: own.status.handoffs, "answered")
@@ -222,6 +250,7 @@ async def test_a_node_that_missed_its_part_has_no_say_later(world: World) -> Non
     await world.end("first")
     world.restart()
     assert node.claims() == {"first": PORT}, "nobody else claims it here"
+    await world.ask(migration="m2", role="Target")
     await world.add("third", migration="m2")
     assert node.claims() == {"first": None, "third": PORT}
 

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from virtnet.node.asked import Asked
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics import Driver
@@ -34,8 +35,9 @@ class Parts:
     drivers: Mapping[str, Driver]
     leftovers: Leftovers
     underlays: Underlays
+    asked: Asked
     patience: float
-    """Seconds that ADD waits for OVN."""
+    """Seconds that ADD waits for the controller, and for OVN."""
 
 
 class Attacher:
@@ -145,10 +147,24 @@ class Attacher:
             await self._written(entry)
             for step in self._driver(entry).plan(entry):
                 await step.do(entry)
+            await self._armed(entry)
             return await self._attached(await self._claim(entry))
         except Exception:
             await self._take_back(entry.id)
             raise
+
+    async def _armed(self, entry: Entry) -> None:
+        """A migration's target waits for its handoff. Raises CniError."""
+        if not entry.migration or self._parts.asked.is_target(entry):
+            return
+        log.info("waits until its handoff is armed", port=entry.attachment.port, migration=entry.migration)
+        if not await self._parts.asked.armed(entry, self._parts.patience):
+            raise CniError(
+                CniError.TRY_AGAIN,
+                f"port {entry.attachment.port} was not handed over to this node by migration {entry.migration} within "
+                f"{self._parts.patience:g} s",
+                "is the controller running? kubectl describe port shows what it waits for",
+            )
 
     async def _attached(self, entry: Entry) -> Entry:
         if entry.released_at is not None:

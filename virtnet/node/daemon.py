@@ -13,6 +13,7 @@ from prometheus_client import start_http_server
 from virtnet.api.names import CNI_TYPE as PLUGIN
 from virtnet.kube.client import Cluster
 from virtnet.node.announce import Announcer
+from virtnet.node.asked import Asked
 from virtnet.node.attach import Attacher, Parts
 from virtnet.node.egress import Egress
 from virtnet.node.folder import when_free
@@ -122,6 +123,7 @@ async def _serve(
             settings.node,
             attacher,
             vswitch,
+            asked=parts.asked,
             gates=gates,
             tunnel=tunnel,
             announcer=announcer,
@@ -151,6 +153,7 @@ def _parts(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, pati
         },
         leftovers=Leftovers(port, here),
         underlays=Underlays(here, vswitch),
+        asked=Asked(),
         patience=patience,
     )
 

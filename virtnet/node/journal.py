@@ -27,7 +27,7 @@ class Entry(Spec):
     pod_name: str
     pod_uid: str
     migration: str = ""
-    """UID of the VMIM that the pod is the target of; it stays when the migration is over."""
+    """UID of the VMIM that the pod was the target of when the NIC was attached; it stays when that is over."""
     attachment: Attachment
     state: Literal["Attaching", "Attached", "Detaching"] = "Attaching"
     released_at: datetime | None = None

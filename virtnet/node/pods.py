@@ -56,9 +56,15 @@ async def wanted(pods: Pods, request: Request) -> Entry:
         pod_namespace=request.pod_namespace,
         pod_name=request.pod_name,
         pod_uid=uid,
-        migration=(pod["metadata"].get("labels") or {}).get(MIGRATION_JOB_UID, ""),
+        migration=_migration(pod),
         attachment=_attachment(pod, where, request.id.interface),
     )
+
+
+def _migration(pod: Pod) -> str:
+    """UID of the VMIM that the pod is the target of. Its label stays for ever, and NICs are plugged in later, too."""
+    starts = (pod.get("status") or {}).get("phase") == "Pending"
+    return (pod["metadata"].get("labels") or {}).get(MIGRATION_JOB_UID, "") if starts else ""
 
 
 async def over(pods: Pods, entry: Entry) -> bool:

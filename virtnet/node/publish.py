@@ -14,6 +14,7 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError, NotFound
 from virtnet.node.announce import Announcer
 from virtnet.node.arrivals import Arrivals
+from virtnet.node.asked import Asked
 from virtnet.node.attach import Attacher
 from virtnet.node.drains import Drains
 from virtnet.node.gates import Gates
@@ -46,6 +47,7 @@ class OwnNodeNetwork:
         attacher: Attacher,
         vswitch: VSwitch,
         *,
+        asked: Asked,
         gates: Gates,
         tunnel: Tunnel,
         announcer: Announcer,
@@ -56,6 +58,7 @@ class OwnNodeNetwork:
         self._cluster = cluster
         self._node = node
         self._attacher = attacher
+        self._asked = asked
         self._releases = Releases(attacher)
         self._gates = gates
         self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
@@ -104,6 +107,7 @@ class OwnNodeNetwork:
             self._known = NodeNetwork.parse(items[0]) if items and change != "DELETED" else None
         except ValidationError as error:
             log.exception("NodeNetwork cannot be read; is the controller newer?", error=str(error))
+        self._asked.note(self._known.spec.handoffs if self._known is not None else {})
         self._look.set()
 
     def _look_later(self) -> None:

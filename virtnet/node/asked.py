@@ -1,0 +1,39 @@
+"""What the controller asks of this node, for ADD to wait for.
+
+A guest may come back to a node before OVN has heard that it had left: the port is still requested there, and a new NIC
+would be bound at once, on the strength of the handoff before. So the NIC of a migration's target claims its port only
+when the controller has armed that very migration.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from virtnet.api import NodeHandoff
+from virtnet.node.journal import Entry
+
+
+class Asked:
+    """Handoffs by port, as the watch of the own NodeNetwork tells of them. Used from one event loop."""
+
+    def __init__(self) -> None:
+        self._handoffs: Mapping[str, NodeHandoff] = {}
+        self._news = asyncio.Event()
+
+    def note(self, handoffs: Mapping[str, NodeHandoff]) -> None:
+        self._handoffs = handoffs
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def is_target(self, entry: Entry) -> bool:
+        """Whether the port is being handed over to this NIC."""
+        part = self._handoffs.get(entry.attachment.port)
+        return part is not None and (part.role, part.migration) == ("Target", entry.migration)
+
+    async def armed(self, entry: Entry, patience: float) -> bool:
+        """Whether it is, at the latest after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not self.is_target(entry):
+                    await self._news.wait()
+        return self.is_target(entry)
