@@ -1,20 +1,37 @@
 """What tests of migrations' endings do to a lab, and ask of it."""
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from virtnet.api import HandoffRecord, Port
+from virtnet.api import HandoffRecord, NodeNetwork, NodeNetworkStatus, Port
 from virtnet.kube import kinds
 from virtnet.kube.kinds import LEASES, VMIMS
-from virtnet.lab.chaos.arena import Arena
+from virtnet.lab import netns
+from virtnet.lab.chaos.arena import PROBE, Arena
 from virtnet.lab.chaos.invariants import violations
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.demo.cluster import until
 from virtnet.lab.demo.manifests import NAMESPACE
+from virtnet.lab.demo.probes import answers
 
 PORT = f"{NAMESPACE}/one.blue"
 JOB = "kubevirt.io/migrationJobUID"
+WITHOUT_GATES = """
+import errno
+from virtnet.cli.main import app
+from virtnet.node import nft
+
+def gate(*_, **__):
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+nft.gate = gate
+app()
+"""
+"""virtnet-node on a kernel that has none."""
 
 
 class Endings(Arena):
@@ -25,6 +42,10 @@ class Endings(Arena):
 
     def other(self, *taken: str) -> str:
         return next(node for node in self.nodes if node not in taken)
+
+    def answers(self) -> bool:
+        """Whether the guest does, to a peer on another node."""
+        return answers(self.lab, f"{NAMESPACE}/{PROBE}", self.demo.pinned("one")[0])
 
     def record(self, vm: str = "one") -> HandoffRecord | None:
         port = Port.parse(self.ask(lambda cluster: cluster.get(kinds.of(Port), f"{vm}.blue", NAMESPACE)))
@@ -40,9 +61,17 @@ class Endings(Arena):
             until(lambda: self.migration(name).get("status", {}).get("phase") == "Running", "the migration running")
         return name
 
-    def target_pod(self, name: str) -> dict[str, Any]:
+    def pods_of(self, name: str) -> list[dict[str, Any]]:
+        """The target pod of a migration, once there is one."""
         uid = self.migration(name)["metadata"]["uid"]
-        return next(pod for pod in self.launchers("one") if pod["metadata"]["labels"].get(JOB) == uid)
+        return [pod for pod in self.launchers("one") if pod["metadata"]["labels"].get(JOB) == uid]
+
+    def target_pod(self, name: str) -> dict[str, Any]:
+        return self.pods_of(name)[0]
+
+    def phase(self, name: str) -> str:
+        """That of the target pod of a migration."""
+        return str(self.target_pod(name)["status"]["phase"])
 
     def finished(self, vm: str) -> list[str]:
         """Migrations of a VM that have ended."""
@@ -89,11 +118,11 @@ class Endings(Arena):
         return any(row["additional_chassis"] for row in rows if row["logical_port"] == PORT)
 
     @contextmanager
-    def held(self, state: str, *, to: str) -> Iterator[None]:
+    def held(self, state: str, *, to: str, way: str = "") -> Iterator[None]:
         """A migration whose handoff stays in this state, because somebody does not do his part."""
         who = {"Armed": "standin", "Releasing": f"{self.home()}/virtnet"}.get(state, "northd")
         standin, idle = self.daemons["standin"], self.daemons[who]
-        self.begin("fails" if state == "RollingBack" else "", to=to)
+        self.begin("fails" if state == "RollingBack" else way, to=to)
         until(self.bound_to_both, "bound to both")
         standin.freeze()
         idle.freeze()
@@ -104,6 +133,31 @@ class Endings(Arena):
             yield
         finally:
             idle.thaw()
+
+    @contextmanager
+    def gateless(self, node: str) -> Iterator[None]:
+        """A node whose kernel has no gates."""
+        usual = self.daemons[f"{node}/virtnet"]
+        flags = usual.command[usual.command.index("node") :]
+        unusual = replace(usual, command=[*self.nodes[node].prefix, sys.executable, "-c", WITHOUT_GATES, *flags])
+        for before, after in ((usual, unusual), (unusual, usual)):
+            before.stop()
+            after.start()
+            self.nodes[node].wait_for_virtnet()
+            until(lambda wanted=after is usual: self.said(node).handoff.gate is wanted, f"{node} saying what it can")
+            if after is unusual:
+                yield
+
+    def said(self, node: str) -> NodeNetworkStatus:
+        """What a node says of itself."""
+        return NodeNetwork.parse(self.ask(lambda cluster: cluster.get(kinds.of(NodeNetwork), node))).status
+
+    def reached(self, node: str) -> int:
+        """How many frames the switch of a node has handed to its NIC of the port."""
+        rows = self.table(lambda *words: self.vsctl(node, *words), "Interface", "name", "external_ids")
+        (name,) = (row["name"] for row in rows if row["external_ids"].get("iface-id") == PORT)
+        (link,) = json.loads(netns.run("ip", "-json", "-s", "link", "show", name, netns=self.nodes[node].netns))
+        return int(link["stats64"]["tx"]["packets"])
 
     def leader(self) -> str:
         """The controller that leads; empty while none does."""

@@ -7,6 +7,7 @@ import pytest
 from tests.lab.endings import Endings
 from tests.lab.labs import running
 from virtnet.handoff.journal import State
+from virtnet.handoff.strategies import strongest
 from virtnet.kube.kinds import EVENTS, PODS, VMIMS, VMS
 from virtnet.lab.chaos.invariants import violations
 from virtnet.lab.demo.cluster import until
@@ -33,6 +34,19 @@ def test_a_migration_that_succeeds(lab: Endings, way: str) -> None:
     assert (record.source, record.target) == (source, to)
     if way == "unannounced":
         assert record.message.startswith(f"armed {to}")
+
+
+@pytest.mark.parametrize("way", ["", "post-copy", "unannounced"])
+def test_a_target_without_a_gate(lab: Endings, way: str) -> None:
+    to = next(node for node in ("node1", "node2") if node != lab.home())
+    with lab.gateless(to):
+        with lab.held(State.ARMED, to=to, way=way):
+            assert lab.answers()
+            assert lab.reached(to) == 0, "OVN's strategy keeps the target out"
+        record = lab.ended("Committed", node=to)
+        assert record.gateless
+        assert record.strategy == strongest(lab.said(to).ovn_version)
+        assert (record.activated_at is None) == (way == "unannounced")
 
 
 @pytest.mark.parametrize("way", ["fails", "fails-late"])
@@ -165,6 +179,27 @@ def test_there_and_back_and_on_at_once(lab: Endings) -> None:
         name = lab.start_migration("one", to=to)  # the next begins when KubeVirt is done, whatever OVN is by then
         until(lambda name=name: lab.migration(name).get("status", {}).get("phase") == "Succeeded", f"moved to {to}")
     lab.ended("Committed", node=second)
+
+
+def test_there_and_back_while_nobody_leads(lab: Endings) -> None:
+    """OVN still has the port where the guest comes back to: its new NIC is not taken for one that has arrived."""
+    home = lab.home()
+    to = lab.other(home)
+    controllers = [lab.daemons[name] for name in ("controller", "standby")]
+    with lab.held(State.ARMED, to=to):
+        for one in controllers:
+            one.freeze()
+    until(lambda: not lab.underway("one"), "moved while nobody led")
+    log = lab.daemons[f"{home}/virtnet"].log
+    before = log.stat().st_size
+    name = lab.start_migration("one", to=home)
+    until(lambda: lab.pods_of(name), "a pod to go back to")
+    waits = "waits until its handoff is armed"
+    until(lambda: waits in log.read_text()[before:] or lab.phase(name) == "Running", "its NIC being attached")
+    assert lab.phase(name) == "Pending"
+    for one in controllers:
+        one.thaw()
+    lab.ended("Committed", node=home)
 
 
 def test_two_vms_cross(lab: Endings) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,18 @@ from pathlib import Path
 
 from virtnet.lab.daemon import Daemon, DaemonError
 
-SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+def beside(program: str, *path: str) -> Path:
+    """A file of the installation whose program comes first on PATH: its schemas are those of its version.
+
+    >>> str(beside("sh", "misc", "magic"))
+    '/usr/share/misc/magic'
+    """
+    directory = Path(shutil.which(program) or f"/usr/bin/{program}").parent.resolve()  # /bin is /usr/bin
+    return directory.parent.joinpath("share", *path)
+
+
+SWITCH_SCHEMA = beside("ovs-vswitchd", "openvswitch", "vswitch.ovsschema")
 
 READY_SECONDS = 20.0
 POLL_SECONDS = 0.02
@@ -19,7 +31,7 @@ def database(
     name: str,
     directory: Path,
     *,
-    schema: str,
+    schema: Path,
     unix: Path,
     listen: Sequence[str] = (),
     prefix: Sequence[str] = (),

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from virtnet.lab.daemon import Daemon
-from virtnet.lab.databases import QUIET, accepts, database, wait
+from virtnet.lab.databases import QUIET, accepts, beside, database, wait
 
 Name = Literal["nb", "sb", "northd"]
 
 NAMES: tuple[Name, ...] = ("nb", "sb", "northd")
-SCHEMAS = Path("/usr/share/ovn")
+SCHEMAS = beside("ovn-northd", "ovn")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class OvnCentral:
         return database(
             name,
             self.state,
-            schema=str(SCHEMAS / f"ovn-{name}.ovsschema"),
+            schema=SCHEMAS / f"ovn-{name}.ovsschema",
             unix=self._socket(name),
             listen=[self.listen[name]] if name in self.listen else [],
             prefix=self.prefix,
