@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attach.rig import Node
+from virtnet.lab.ovn_central import OvnCentral
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,6 +18,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def node_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with Node.running(tmp_path_factory.mktemp("node")) as node:
         yield node
+
+
+@pytest.fixture(scope="module")
+def real_ovn(node_of_module: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OvnCentral]:
+    """OVN with one chassis, the node."""
+    ovn, node = OvnCentral(tmp_path_factory.mktemp("ovn") / "central"), node_of_module
+    try:
+        ovn.start()
+        node.vsctl(
+            *("set", "Open_vSwitch", ".", f"external_ids:ovn-remote={ovn.remote('sb')}"),
+            *("external_ids:ovn-encap-type=geneve", "external_ids:ovn-bridge-datapath-type=netdev"),
+        )
+        node.background(
+            "ovn-controller", "ip", "netns", "exec", node.name, "ovn-controller", node.ovsdb, "-vconsole:warn"
+        )
+        yield ovn
+    finally:
+        ovn.destroy()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,22 +14,11 @@ PORT = "demo/db.blue"
 
 
 @pytest.fixture(scope="module")
-def central(node_of_module: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OvnCentral]:
-    """OVN with one chassis, the node, and a logical switch with one port."""
-    ovn, node = OvnCentral(tmp_path_factory.mktemp("ovn") / "central"), node_of_module
-    try:
-        ovn.start()
-        node.vsctl(
-            *("set", "Open_vSwitch", ".", f"external_ids:ovn-remote={ovn.remote('sb')}"),
-            *("external_ids:ovn-encap-type=geneve", "external_ids:ovn-bridge-datapath-type=netdev"),
-        )
-        node.background(
-            "ovn-controller", "ip", "netns", "exec", node.name, "ovn-controller", node.ovsdb, "-vconsole:warn"
-        )
-        ovn.nbctl("ls-add", "blue", "--", "lsp-add", "blue", PORT, "--", "lsp-set-addresses", PORT, "02:76:6e:00:00:05")
-        yield ovn
-    finally:
-        ovn.destroy()
+def central(real_ovn: OvnCentral) -> OvnCentral:
+    """OVN with a logical switch with one port."""
+    add = ("ls-add", "blue", "--", "lsp-add", "blue", PORT, "--", "lsp-set-addresses", PORT, "02:76:6e:00:00:05")
+    real_ovn.nbctl(*add)
+    return real_ovn
 
 
 def chassis(ovn: OvnCentral) -> str:
