@@ -29,6 +29,8 @@ BOTH = Binding(chassis="ch1", additional=frozenset({"ch2"}), requested_additiona
 READY = MigrationState(uid="m1", domain_ready=True)
 FAILED = MigrationState(uid="m1", failed=True)
 LEFT = MigrationState(uid="m1", post_copy=True)
+RUNS = Migration(uid="m1", phase="Running")
+OVER = Migration(uid="m1", phase="Succeeded")
 HEARD = {"m1": Told(asked=NOW, answered=NOW)}
 
 
@@ -102,6 +104,30 @@ def facts(**changes: object) -> Facts:
             ("ch2",),
             id="the guest has arrived, nodeName has not",
         ),
+        pytest.param(
+            {"instance": replace(RUNNING, state=READY), "pods": (SOURCE, replace(TARGET, terminal=True))},
+            ("ch1",),
+            id="the guest had arrived in a pod that is gone",
+        ),
+        pytest.param(
+            {"pods": (TARGET, SOURCE), "migrations": (Migration(uid="m1", phase="Failed"),)},
+            ("ch1",),
+            id="the target of a migration that failed still runs",
+        ),
+        pytest.param(
+            {
+                "instance": replace(RUNNING, node=""),
+                "pods": (replace(TARGET, deleting=True), SOURCE),
+                "migrations": (RUNS,),
+            },
+            ("ch1",),
+            id="nodeName is not known yet, and a migration has had its target already",
+        ),
+        pytest.param(
+            {"instance": replace(RUNNING, node=""), "pods": (TARGET,), "migrations": (OVER,)},
+            ("ch2",),
+            id="starting, in what was the target of a migration",
+        ),
     ],
 )
 def test_without_a_migration_the_port_is_where_the_guest_is(
@@ -160,6 +186,7 @@ def test_what_the_nodes_tell_on_the_way_is_not_written_to_ovn() -> None:
         pytest.param({"pods": (SOURCE, replace(TARGET, node=""))}, id="target unscheduled"),
         pytest.param({"pods": (SOURCE, replace(TARGET, terminal=True))}, id="target ended"),
         pytest.param({"pods": (SOURCE, replace(TARGET, deleting=True))}, id="target being deleted"),
+        pytest.param({"pods": (SOURCE, replace(TARGET, node="node1"))}, id="target where the guest is"),
         pytest.param({"migrations": (Migration(uid="m1", phase="Failed"),)}, id="migration failed"),
         pytest.param({"migrations": (Migration(uid="m2", phase="Pending"),)}, id="label of an earlier migration"),
         pytest.param({"migrations": ()}, id="no migration"),
@@ -305,6 +332,39 @@ def test_does_not_arm(given: dict[str, object]) -> None:
             State.COMMITTING,
             ("ch2",),
             id="releasing: source is dead",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"instance": replace(RUNNING, node="node2"), "pods": (SOURCE,), "binding": BOTH},
+            State.RELEASING,
+            ("ch1", "ch2"),
+            id="armed: nodeName has moved, the pod there has not been heard of",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"instance": replace(RUNNING, state=READY), "pods": (SOURCE,), "binding": BOTH},
+            State.RELEASING,
+            ("ch1", "ch2"),
+            id="armed: the guest has arrived, the pod there has not been heard of",
+        ),
+        pytest.param(
+            State.ARMED,
+            {
+                "instance": replace(RUNNING, state=MigrationState(uid="m2", post_copy=True)),
+                "pods": (SOURCE, replace(TARGET, name="dst2", migration="m2")),
+                "migrations": (replace(RUNS, phase="Failed"), replace(RUNS, uid="m2")),
+                "binding": BOTH,
+            },
+            State.ARMED,
+            ("ch1", "ch2"),
+            id="armed: another migration takes it to the same node in post-copy",
+        ),
+        pytest.param(
+            State.ARMED,
+            {"pods": (SOURCE, replace(TARGET, deleting=True)), "migrations": (RUNS,), "binding": BOTH},
+            State.ARMED,
+            ("ch1", "ch2"),
+            id="armed: the target pod is being deleted, and KubeVirt has yet to say what of it",
         ),
         pytest.param(State.COMMITTING, {"binding": BOTH}, State.COMMITTING, ("ch2",), id="committing: OVN follows"),
         pytest.param(
