@@ -94,7 +94,7 @@ class Arena:
         with ThreadPoolExecutor(1) as pool:
             moving = pool.submit(self.lab.ask, lambda cluster: migrate.migrate(cluster, self.vm, NAMESPACE, to=target))
             uid, pod = until(demo.target, "a target pod")
-            way.armed(self, source, target)
+            way.armed(self, source, target, uid)
             tap = until(lambda: tap_of(self.lab, pod), "the target's tap")
             near = demo.address_of_pod(self.peer)
             frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", near)

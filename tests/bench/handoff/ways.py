@@ -3,6 +3,8 @@
 import subprocess
 from typing import Protocol
 
+from virtnet.api import NodeNetwork
+from virtnet.kube import kinds
 from virtnet.lab.demo.cluster import until
 from virtnet.lab.lab import Lab
 
@@ -21,8 +23,8 @@ class Way:
 
     controller = True
 
-    def armed(self, place: Place, source: str, target: str) -> None:
-        """The target pod has a node."""
+    def armed(self, place: Place, source: str, target: str, migration: str) -> None:
+        """The target pod has a node. ``migration``: the UID of its object."""
 
     def done(self, place: Place, target: str) -> None:
         """The migration is reported done."""
@@ -36,7 +38,8 @@ class Rarp(Way):
 
     controller = False
 
-    def armed(self, place: Place, source: str, target: str) -> None:
+    def armed(self, place: Place, source: str, target: str, migration: str) -> None:
+        _ask(place, target, {"migration": migration, "role": "Target"})
         both = _chassis(place, source, target)
         _nbctl(place, "set", "Logical_Switch_Port", place.port, both, "options:activation-strategy=rarp")
 
@@ -46,6 +49,7 @@ class Rarp(Way):
             *("set", "Logical_Switch_Port", place.port, _chassis(place, target), "--"),
             *("remove", "Logical_Switch_Port", place.port, "options", "activation-strategy"),
         )
+        _ask(place, target, None)
 
 
 class SwitchWhenDone(Way):
@@ -53,8 +57,9 @@ class SwitchWhenDone(Way):
 
     controller = False
 
-    def armed(self, place: Place, source: str, target: str) -> None:
+    def armed(self, place: Place, source: str, target: str, migration: str) -> None:
         """No port is bound on the target before the switch, so nobody can wait for that: say that it is."""
+        _ask(place, target, {"migration": migration, "role": "Target"})
         vsctl = ("ovs-vsctl", f"--db={place.lab.nodes[target].names.ovsdb}")
         claim = f'external_ids:iface-id="{place.port}"'
 
@@ -68,9 +73,16 @@ class SwitchWhenDone(Way):
 
     def done(self, place: Place, target: str) -> None:
         _nbctl(place, "set", "Logical_Switch_Port", place.port, _chassis(place, target))
+        _ask(place, target, None)
 
 
 WAYS: dict[str, Way] = {"virtnet": Way(), "rarp": Rarp(), "switch_when_done": SwitchWhenDone()}
+
+
+def _ask(place: Place, node: str, part: dict[str, str] | None) -> None:
+    """What the controller asks of a migration's target, for CNI ADD to go on; None takes it back."""
+    asked = {"spec": {"handoffs": {place.port: part}}}
+    place.lab.ask(lambda cluster: cluster.patch(kinds.of(NodeNetwork), node, asked))
 
 
 def _nbctl(place: Place, *words: str) -> None:
