@@ -105,6 +105,24 @@ async def test_the_word_in_one_queue_costs_no_frame_of_another(source: Source) -
         assert [one[-1] for one in await source.carried()] == [7, 0, 1, 2]
 
 
+async def test_other_work_goes_on_while_frames_are_carried(source: Source) -> None:
+    """Thousands of frames take tens of milliseconds, and another guest's gate may have to be opened meanwhile."""
+    loop, in_the_middle = asyncio.get_running_loop(), asyncio.Event()
+
+    def look() -> None:
+        with contextlib.suppress(BlockingIOError):
+            source.far.recv(1, socket.MSG_PEEK)
+            if not source.over.is_set():
+                in_the_middle.set()
+        if not source.over.is_set():
+            loop.call_soon(look)
+
+    look()
+    await source.send(*(frame(n) for n in range(100)), word(MAC, TOKEN))
+    assert len(await source.carried()) == 100
+    assert in_the_middle.is_set()
+
+
 async def test_a_port_is_kept_for_the_word(source: Source) -> None:
     await source.send(*(frame(n) for n in range(3)))
     finished = asyncio.create_task(source.drains.finish([(PORT, "m1")]))

@@ -33,6 +33,9 @@ WORD_TYPE = 0x88B5
 ATTEMPTS, PAUSE_SECONDS = 20, 0.001
 """How long the word is waited for in the queue: it has been seen at the door already."""
 
+AT_ONCE = 64
+"""Frames that are carried in one go, about a millisecond: another guest's gate may have to be opened."""
+
 LAST_WORD_SECONDS = 0.25
 """How long a port is kept for the word of a guest that is known to have arrived: no frame finds one that is let go."""
 
@@ -192,26 +195,35 @@ class Drains:
     async def _run(self, key: Key, drain: _Drain) -> None:
         carried, ended = 0, False
         for _ in range(ATTEMPTS):
-            for queue in drain.queues:
-                after = False  # in one queue the word says nothing of what is in others
-                for frame in queue.take():
-                    after = after or is_word(frame, drain.token)
-                    if after or carried == MOST:
-                        continue
-                    with contextlib.suppress(OSError):  # as lost as it was
-                        drain.tunnel.send(frame)
-                        carried += 1
-                ended = ended or after
-            if ended:
-                break
-            await asyncio.sleep(PAUSE_SECONDS)
-            if self._armed.get(key) is not drain:  # let go of meanwhile: its descriptors may be others' by now
+            carried, ended = await self._carry(key, drain, carried)
+            if ended or not await self._still_armed(key, drain, PAUSE_SECONDS):
                 break
         log.info("drained", port=key[0], carried=carried, whole=ended)
         self._carried[key] = carried
         if self._armed.get(key) is drain:
             self._disarm(key)
         self.changed()
+
+    async def _carry(self, key: Key, drain: _Drain, carried: int) -> tuple[int, bool]:
+        """Send on what is in the queues; how many frames that makes with those before, and whether the word came."""
+        ended = False
+        for queue in drain.queues:
+            after = False  # in one queue the word says nothing of what is in others
+            for number, frame in enumerate(queue.take(), start=1):
+                after = after or is_word(frame, drain.token)
+                if not after and carried < MOST:
+                    with contextlib.suppress(OSError):  # as lost as it was
+                        drain.tunnel.send(frame)
+                        carried += 1
+                if number % AT_ONCE == 0 and not await self._still_armed(key, drain, 0):
+                    return carried, ended or after
+            ended = ended or after
+        return carried, ended
+
+    async def _still_armed(self, key: Key, drain: _Drain, pause: float) -> bool:
+        """After a pause. Else its descriptors are closed, and may be others' by now."""
+        await asyncio.sleep(pause)
+        return self._armed.get(key) is drain
 
     def _disarm(self, key: Key) -> None:
         drain = self._armed.pop(key)
