@@ -132,6 +132,7 @@ class OwnNodeNetwork:
             except NotFound:
                 log.info("own NodeNetwork is gone; made anew")
                 self._known = None
+                await asyncio.sleep(RETRY_SECONDS)
                 self._look.set()
             except (ApiError, OvnError, OSError) as error:
                 log.warning("to be retried", error=str(error))
@@ -159,6 +160,10 @@ class OwnNodeNetwork:
         known = self._known
         if known is None:
             return
+        # First what guests wait for: the API server, which is asked below, may take its time.
+        await self._gates.follow(known.spec.handoffs, self._local())
+        self._arrivals.follow(known.spec.handoffs)
+        self._announcer.follow(known.spec.handoffs)
         leaving = self._releases.pending(known)
         if leaving:
             await self._drains.finish((port, part.migration) for port, part in leaving.items())
@@ -169,9 +174,6 @@ class OwnNodeNetwork:
             told = known.spec.provider_networks
             self._networks.want(None if told is None else {name: part.nic for name, part in told.items()})
         await self._drains.follow(known.spec.handoffs)
-        await self._gates.follow(known.spec.handoffs, self._local())
-        self._arrivals.follow(known.spec.handoffs)
-        self._announcer.follow(known.spec.handoffs)
         if self._ungated is None:
             self._ungated = await self._gates.obstacle()
         undrained = self._drains.obstacle()
