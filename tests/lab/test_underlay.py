@@ -123,6 +123,44 @@ def test_an_address_of_a_machine_outside_is_not_used(demo: Demo) -> None:
     until(lambda: (now := conflict(demo, "late")) and now.status == "False", "the condition taken back")
 
 
+def test_underlay_and_overlay_of_one_vpc_reach_each_other(demo: Demo) -> None:
+    """By the router's own address beside the physical gateway; a machine outside has no way to it, nor by it."""
+    mixed, inner = manifests.lan(), manifests.subnet()
+    mixed["metadata"] = {"name": "mixed"}
+    mixed["spec"] |= {"cidrs": ["172.31.101.0/24"], "ranges": ["172.31.101.100-172.31.101.199"]}
+    mixed["spec"]["routerAddresses"] = ["172.31.101.2"]
+    inner["metadata"]["name"] = "inner"
+    inner["spec"] = {"cidrs": ["10.77.0.0/24"]}
+    for body in (
+        mixed,
+        inner,
+        manifests.nad("mixed-net", clusterSubnet="mixed"),
+        manifests.nad("inner-net", subnet="inner"),
+    ):
+        demo.apply(body)
+    demo.apply(manifests.probe("node1", name="mixed", network="mixed"))
+    behind_router = manifests.probe("node2", name="inner", network="inner")
+    selection = [{"name": "inner-net", "interface": "net1", "default-route": ["10.77.0.1"]}]
+    behind_router["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"] = json.dumps(selection)
+    demo.apply(behind_router)
+    until(lambda: demo.pod_runs("mixed") and demo.pod_runs("inner"), "both running")
+    there, behind = demo.address_of_pod("mixed"), demo.address_of_pod("inner")
+    until(lambda: answers(demo.lab, f"{NAMESPACE}/mixed", behind), "the overlay answering the underlay")
+    until(lambda: answers(demo.lab, f"{NAMESPACE}/inner", there), "the underlay answering the overlay")
+    outside = demo.lab.physical.outside
+    netns.ip(outside, "address add 172.31.101.1/24 dev vlan100", "route add 10.77.0.0/24 via 172.31.101.2")
+    reached = {
+        address: subprocess.run(
+            [*netns.prefix(outside), "ping", "-c", "3", "-W", "1", "-i", "0.3", address],
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+        for address in (there, "172.31.101.2", behind)
+    }
+    assert reached == {there: True, "172.31.101.2": False, behind: False}
+
+
 def test_the_vpcs_router_is_not_told_of_outside(demo: Demo) -> None:
     """It is on every node: each would answer, and switches outside would never know where it is."""
     six = manifests.lan()
