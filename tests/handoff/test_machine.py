@@ -452,6 +452,52 @@ def test_a_guest_that_went_on_while_nobody_led_is_followed(state: State, node: s
     assert decision.ended.journal.reason.startswith("a later migration")
 
 
+NEXT = LauncherPod(name="next", node="node3", migration="m2")
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(
+            {"instance": replace(RUNNING, node="node3"), "pods": (NEXT,)},
+            id="of the handoff's two pods nothing is left",
+        ),
+        pytest.param(
+            {"instance": replace(RUNNING, state=replace(READY, uid="m2")), "pods": (SOURCE, TARGET, NEXT)},
+            id="the next migration says that it runs there, though the target's pod lives",
+        ),
+    ],
+)
+def test_a_guest_that_certainly_went_on_is_followed(state: State, given: dict[str, object]) -> None:
+    held = replace(options(state), journal={**options(state).journal, "pod": SOURCE.name})
+    decision = decide(facts(options=held, **given))
+    assert decision.options == ChassisOptions(requested=("ch3",))
+    assert decision.ended is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"instance": replace(RUNNING, state=READY)}, State.RELEASING, id="it is where it was to go"),
+        pytest.param({"pods": (SOURCE,)}, State.ROLLING_BACK, id="it is where it was"),
+        pytest.param({"pods": (replace(SOURCE, terminal=True), TARGET)}, State.ARMED, id="nobody knows where it is"),
+    ],
+)
+def test_a_guest_that_did_not_go_on_has_its_handoff(given: dict[str, object], expected: State) -> None:
+    held = replace(options(State.ARMED), journal={**options(State.ARMED).journal, "pod": SOURCE.name})
+    decision = decide(facts(options=held, binding=BOTH, **given))
+    assert decision.ended is None
+    assert decision.options.journal["state"] == expected
+
+
+@pytest.mark.parametrize("state", [State.RELEASING, State.COMMITTING, State.ROLLING_BACK])
+def test_what_others_than_the_guest_are_waited_for_may_not_take_long(state: State) -> None:
+    decision = decide(facts(options=options(state), binding=BOTH))
+    assert decision.wait
+    assert not decision.patient
+
+
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize(
     ("instance", "requested"),
