@@ -74,10 +74,14 @@ HEAD = f"{'':18}{'pause':>8}{'gap':>8}{'first':>8}{'own':>8}{'lost':>6}{'before'
 
 def line(name: object, one: Round) -> str:
     return (
-        f"{name:<18}{one.pause_ms:8.1f}{one.gap_ms:8.1f}{one.first_frame_ms:8.2f}{one.own_frame_ms:8.2f}{one.lost:6}"
+        f"{name:<18}{one.pause_ms:8.1f}{one.gap_ms:8.1f}{_ms(one.first_frame_ms)}{_ms(one.own_frame_ms)}{one.lost:6}"
         f"{one.lost_before:8}{one.lost_at_commit:8}{one.duplicates:7}{one.dropped_by_guest:6}{one.tcp_retransmits:9}"
         f"{'' if one.tcp_survived else '  stream broken'}"
     )
+
+
+def _ms(value: float) -> str:
+    return f"{value:8.2f}" if value < NEVER_MS else f"{'-':>8}"
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:
