@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.labs import running
-from virtnet.api import Condition, Port
+from virtnet.api import ClusterSubnet, Condition, Port, ProviderNetwork
 from virtnet.api.names import port_name
 from virtnet.controllers.reports import ADDRESS_CONFLICT
 from virtnet.kube import kinds
@@ -22,7 +22,7 @@ from virtnet.lab.standin.ways import WAY
 
 pytestmark = pytest.mark.lab
 
-PORTS = kinds.of(Port)
+PORTS, PROVIDER_NETWORKS, CLUSTER_SUBNETS = (kinds.of(model) for model in (Port, ProviderNetwork, ClusterSubnet))
 GATEWAY, TAKEN = "172.31.100.1", "172.31.100.50"
 
 
@@ -56,6 +56,37 @@ def test_pods_on_a_vlan_reach_each_other_and_machines_outside(demo: Demo) -> Non
     here = f"{NAMESPACE}/on-node1"
     until(lambda: answers(demo.lab, here, GATEWAY), "the machine outside answering")
     until(lambda: answers(demo.lab, here, demo.address_of_pod("on-node3")), "the other pod answering")
+
+
+def change(demo: Demo, kind: kinds.Kind, name: str, **spec: object) -> None:
+    demo.lab.ask(lambda cluster: cluster.patch(kind, name, {"spec": spec}))
+
+
+def test_a_node_is_taken_from_a_physical_network_and_given_back_while_a_guest_runs_there(demo: Demo) -> None:
+    demo.apply(manifests.vm("stays", network="lan"))
+    home = until(lambda: demo.node_of("stays"), "the VM running")
+    peer = next(node for node in demo.lab.nodes if node != home)
+    demo.apply(pod(peer, "asks"))
+    until(lambda: demo.pod_runs("asks"), "its peer running")
+    asks, guest = f"{NAMESPACE}/asks", demo.pinned("stays")[0]
+    until(lambda: answers(demo.lab, asks, guest), "the VM answering")
+    change(demo, PROVIDER_NETWORKS, "rack", excludeNodes=[home])
+    until(lambda: home not in demo.plugged("rack"), "the NIC is the node's own again")
+    until(lambda: not answers(demo.lab, asks, guest), "the VM cut off")
+    assert answers(demo.lab, asks, GATEWAY), "other nodes go on"
+    change(demo, PROVIDER_NETWORKS, "rack", excludeNodes=[])
+    until(lambda: home in demo.plugged("rack"), "the NIC plugged in again")
+    until(lambda: answers(demo.lab, asks, guest), "the VM answering again")
+
+
+def test_a_vlan_is_changed_and_corrected_while_a_guest_runs_there(demo: Demo) -> None:
+    asks, guest = f"{NAMESPACE}/asks", demo.pinned("stays")[0]
+    change(demo, CLUSTER_SUBNETS, "lan", vlan=101)
+    until(lambda: not answers(demo.lab, asks, GATEWAY), "the machine outside, on VLAN 100, cut off")
+    until(lambda: answers(demo.lab, asks, guest), "the VM answering on another VLAN")
+    change(demo, CLUSTER_SUBNETS, "lan", vlan=100)
+    until(lambda: answers(demo.lab, asks, GATEWAY), "the machine outside answering again")
+    until(lambda: answers(demo.lab, asks, guest), "the VM answering again")
 
 
 ECHO = """
