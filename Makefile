@@ -48,10 +48,10 @@ chaos: setup ## Random faults in a lab, and what must hold after them. SEED=... 
 lab: setup ## Leave a lab up to play with. Needs root.
 	@virtnet lab up
 
-bench: setup ## Measure the control plane and CNI, in about five minutes. Needs root; writes $BENCH_JSON.
+bench: setup ## Measure the control plane and CNI, in about seven minutes. Needs root; writes $BENCH_JSON.
 	@for part in northbound controller admission cni; do BENCH_JSON="$(BENCH_JSON)" $(PYTHON) tests/bench/$$part.py; done
 
-bench-handoff: setup ## Measure what migrations cost. Needs root; writes $BENCH_JSON; $BENCH_ROUNDS on an overlay and an underlay each.
+bench-handoff: setup ## Measure what migrations cost, in about twenty minutes. Needs root; writes $BENCH_JSON; $BENCH_ROUNDS of each network.
 	@BENCH_JSON="$(BENCH_JSON)" $(PYTHON) -m tests.bench.handoff
 
 generate: setup ## Write the generated manifests anew.
