@@ -10,6 +10,7 @@ import pytest
 
 from tests.attach.rig import REPOSITORY, eventually, inside
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines, Session
+from virtnet.node.providers.networks import ProviderNetworks
 
 pytestmark = pytest.mark.system
 
@@ -126,16 +127,21 @@ def guard_of_a_killed_daemon(*words: str) -> None:
     assert guard.wait(timeout=30) == 0
 
 
+async def stopped_while(networks: ProviderNetworks, state: str) -> None:
+    """The NIC is plugged in, and the journal has it in the middle of that or of the opposite."""
+    networks.want({"blue": NIC})
+    await networks.reconcile()
+    record = networks.plugging.records.get("blue")
+    assert record is not None
+    await networks.plugging.records.write(record.model_copy(update={"state": state}))
+
+
 @pytest.mark.parametrize("state", ["Plugging", "Unplugging"])
 async def test_the_guard_takes_back_what_a_dead_daemon_has_left(world: Machines, state: str) -> None:
     before = world.whole
     words = (str(world.records), world.node.ovsdb, "br-int", world.here)
     async with world.networks() as networks:
-        networks.want({"blue": NIC})
-        await networks.reconcile()
-        record = networks.plugging.records.get("blue")
-        assert record is not None
-        await networks.plugging.records.write(record.model_copy(update={"state": state}))
+        await stopped_while(networks, state)
         session = Session(world)
     guard_of_a_killed_daemon(*words)
     eventually(lambda: world.bridges == ["br-int"], "the bridge is gone")
@@ -148,11 +154,7 @@ async def test_the_guard_waits_for_a_daemon_that_is_told_to_end(world: Machines)
     before = world.whole
     words = (str(world.records), world.node.ovsdb, "br-int", world.here)
     async with world.networks() as networks:
-        networks.want({"blue": NIC})
-        await networks.reconcile()
-        record = networks.plugging.records.get("blue")
-        assert record is not None
-        await networks.plugging.records.write(record.model_copy(update={"state": "Plugging"}))
+        await stopped_while(networks, "Plugging")
         guard = guard_of(subprocess.DEVNULL, *words)
         with pytest.raises(subprocess.TimeoutExpired):
             guard.wait(timeout=3)

@@ -48,9 +48,13 @@ def from_ovn(site: Site, frame: bytes) -> None:
     run("ovs-ofctl", "-O", "OpenFlow13", "packet-out", bridge, f"in_port={port} packet={frame.hex()} actions=table")
 
 
+def dumped(site: Site) -> list[str]:
+    """All flows of the bridge."""
+    return run("ovs-ofctl", "-O", "OpenFlow13", "dump-flows", f"unix:{site.node.state}/{BRIDGE}.mgmt").splitlines()
+
+
 def flows(site: Site) -> list[str]:
-    told = run("ovs-ofctl", "-O", "OpenFlow13", "dump-flows", f"unix:{site.node.state}/{BRIDGE}.mgmt")
-    return [line for line in told.splitlines() if ROUTER in line and "icmp6" in line]
+    return [line for line in dumped(site) if ROUTER in line and "icmp6" in line]
 
 
 def heard(wire: socket.socket, last: tuple[str, int]) -> set[tuple[str, int]]:
@@ -79,7 +83,7 @@ async def test_flows_that_are_lost_come_back_and_no_others_go(site: Site, egress
     run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", management)
     run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", management, "priority=0,actions=normal")
     await asyncio.to_thread(eventually, lambda: len(flows(site)) == 3, "flows again")
-    assert "NORMAL" in run("ovs-ofctl", "-O", "OpenFlow13", "dump-flows", management)
+    assert "priority=0 actions=NORMAL" in "\n".join(dumped(site))
 
 
 async def test_strays_go_nowhere_and_teach_nothing(site, egress, journal, wire):
@@ -110,5 +114,4 @@ async def test_a_guest_is_forgotten_some_time_after_it_has_gone(site, egress, jo
 
 def dropped_for(site: Site) -> str:
     """All flows that drop what is for a guest."""
-    told = run("ovs-ofctl", "-O", "OpenFlow13", "dump-flows", f"unix:{site.node.state}/{BRIDGE}.mgmt")
-    return "\n".join(line for line in told.splitlines() if "dl_dst" in line and "drop" in line)
+    return "\n".join(line for line in dumped(site) if "dl_dst" in line and "drop" in line)

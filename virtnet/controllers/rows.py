@@ -204,7 +204,7 @@ class Rows:
             chassis=fleet.chassis,
             gateless=fleet.gateless,
             strategies=fleet.strategies,
-            told=fleet.told.get(port.key, {}),
+            told=store.told(port.key),
             now=datetime.now(UTC),
         )
 

@@ -82,7 +82,7 @@ class Announcer:
         if attachment.underlay is None:
             return
         bridge = self._vswitch.bridge_mappings.get(attachment.underlay.provider_network, "")
-        patch = f"patch-{localnet_name(attachment.subnet)}-to-{self._vswitch.bridge}"
+        patch = self._vswitch.patch(localnet_name(attachment.subnet))
         port = self._vswitch.ofport(patch)
         if not bridge or not port or self._sockets is None:
             raise FileNotFoundError(

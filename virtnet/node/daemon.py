@@ -56,7 +56,7 @@ class Settings:
     cni_bin_dir: Path | None = None
     """Where to install the plugin; None: somebody else does."""
     patience: float = 30.0
-    """Seconds that ADD waits for OVN."""
+    """Seconds that ADD waits for the controller, and for OVN."""
     metrics_port: int = 9404
     """0: none."""
     here: str = "/proc/self/ns/net"

@@ -97,7 +97,7 @@ class Egress:
             Guest(
                 entry.attachment.underlay.provider_network,
                 entry.attachment.mac,
-                f"patch-{localnet_name(entry.attachment.subnet)}-to-{self._vswitch.bridge}",
+                self._vswitch.patch(localnet_name(entry.attachment.subnet)),
             )
             for entry in self._journal
             if entry.attachment.underlay is not None

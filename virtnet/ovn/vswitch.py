@@ -71,6 +71,10 @@ class VSwitch:
         """The bridges by which physical networks are reached, by the networks' names."""
         return entries(self.external_ids.get(BRIDGES, ""))
 
+    def patch(self, localnet: str) -> str:
+        """The interface of a network's bridge that leads to a localnet port, as ovn-controller names it."""
+        return f"patch-{localnet}-to-{self.bridge}"
+
     def ofport(self, name: str) -> int:
         """The OpenFlow number of an interface; 0 while it has none."""
         return ofport(self.database.named("Interface", name))

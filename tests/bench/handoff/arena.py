@@ -11,7 +11,7 @@ from typing import Any
 from tests.bench.handoff import rounds
 from tests.bench.handoff.rounds import Round
 from tests.bench.handoff.ways import Way
-from virtnet.kube.kinds import PODS
+from virtnet.kube.kinds import PODS, VMIMS
 from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
@@ -103,6 +103,12 @@ class Arena:
         time.sleep(SETTLE_SECONDS)
         seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
         return Round.of(moved(self.lab, uid), seen, frames=first, stream=stream, dropped=queues.stop())
+
+
+def migrated(lab: Lab, vm: str, *, to: str = "", seconds: float = 180) -> str:
+    """The UID of a migration, which has succeeded."""
+    name = lab.ask(lambda cluster: migrate.migrate(cluster, vm, NAMESPACE, to=to, seconds=seconds))
+    return str(lab.ask(lambda cluster: cluster.get(VMIMS, name, NAMESPACE))["metadata"]["uid"])
 
 
 def moved(lab: Lab, migration: str) -> dict[str, Any]:

@@ -4,10 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.handoff import rounds
-from tests.bench.handoff.arena import SETTLE_SECONDS, Queues, moved
+from tests.bench.handoff.arena import SETTLE_SECONDS, Queues, migrated, moved
 from tests.bench.handoff.rounds import Round
-from virtnet.kube.kinds import VMIMS
-from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.manifests import NAMESPACE
@@ -37,7 +35,9 @@ def crowd(lab: Lab, size: int) -> list[Round]:
     queues = Queues(lab)
     time.sleep(SETTLE_SECONDS)
     with ThreadPoolExecutor(size) as pool:
-        uids = dict(zip(names, pool.map(lambda name: _migrated(lab, name), names), strict=True))
+        uids = dict(
+            zip(names, pool.map(lambda name: migrated(lab, name, seconds=MIGRATION_SECONDS), names), strict=True)
+        )
     time.sleep(SETTLE_SECONDS)
     found = [Round.of(moved(lab, uids[name]), probe.stop()) for name, probe in probes.items()]
     print(*(rounds.line(name, one) for name, one in zip(names, found, strict=True)), sep="\n")
@@ -45,9 +45,3 @@ def crowd(lab: Lab, size: int) -> list[Round]:
     demo.delete_vms(*names)
     demo.delete_pod(PEER)
     return found
-
-
-def _migrated(lab: Lab, vm: str) -> str:
-    """The UID of the migration, which has succeeded."""
-    name = lab.ask(lambda cluster: migrate.migrate(cluster, vm, NAMESPACE, seconds=MIGRATION_SECONDS))
-    return str(lab.ask(lambda cluster: cluster.get(VMIMS, name, NAMESPACE))["metadata"]["uid"])

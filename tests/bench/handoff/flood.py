@@ -9,13 +9,12 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from tests.bench.handoff.arena import SETTLE_SECONDS, Arena, Queues, moved
+from tests.bench.handoff.arena import SETTLE_SECONDS, Arena, Queues, migrated, moved
 from virtnet.api import Port
 from virtnet.api.port import HandoffRecord
 from virtnet.kube import kinds
-from virtnet.lab import migrate, netns
+from virtnet.lab import netns
 from virtnet.lab.demo.cluster import until
-from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import Probe
 
 COUNTERS_PORT = 12
@@ -59,12 +58,11 @@ def _round(arena: Arena, rate: int) -> Flood:
     before, queues = _counted(arena), Queues(lab)
     sender = Probe.start(lab, arena.pod, "udp", arena.address, "--interval-ms", str(1000 / rate))
     time.sleep(SETTLE_SECONDS)
-    name = lab.ask(lambda cluster: migrate.migrate(cluster, arena.vm, NAMESPACE, to=target))
+    uid = migrated(lab, arena.vm, to=target)
     time.sleep(SETTLE_SECONDS)
     sent = sender.stop()["sent"]
     counted = _settled(arena) - before
     dropped = queues.stop()
-    uid = str(lab.ask(lambda cluster: cluster.get(kinds.VMIMS, name, NAMESPACE))["metadata"]["uid"])
     return Flood(moved(lab, uid)["pause_ms"], sent, sent - counted, _carried(arena, uid), dropped)
 
 

@@ -30,16 +30,26 @@ class Way:
         """The migration is reported done."""
 
 
-class Rarp(Way):
-    """OVN's own activation strategy, as Kube-OVN and Neutron use it.
-
-    Two chassis from the target pod's scheduling on, the target alone once the migration is reported done.
-    """
+class ByHand(Way):
+    """What others do, written here in place of virtnet's controller: CNI ADD of a target waits for what that asks."""
 
     controller = False
 
     def armed(self, place: Place, source: str, target: str, migration: str) -> None:
         _ask(place, target, {"migration": migration, "role": "Target"})
+
+    def done(self, place: Place, target: str) -> None:
+        _ask(place, target, None)
+
+
+class Rarp(ByHand):
+    """OVN's own activation strategy, as Kube-OVN and Neutron use it.
+
+    Two chassis from the target pod's scheduling on, the target alone once the migration is reported done.
+    """
+
+    def armed(self, place: Place, source: str, target: str, migration: str) -> None:
+        super().armed(place, source, target, migration)
         both = _chassis(place, source, target)
         _nbctl(place, "set", "Logical_Switch_Port", place.port, both, "options:activation-strategy=rarp")
 
@@ -49,17 +59,15 @@ class Rarp(Way):
             *("set", "Logical_Switch_Port", place.port, _chassis(place, target), "--"),
             *("remove", "Logical_Switch_Port", place.port, "options", "activation-strategy"),
         )
-        _ask(place, target, None)
+        super().done(place, target)
 
 
-class SwitchWhenDone(Way):
+class SwitchWhenDone(ByHand):
     """One chassis, which is switched when the migration is reported done."""
-
-    controller = False
 
     def armed(self, place: Place, source: str, target: str, migration: str) -> None:
         """No port is bound on the target before the switch, so nobody can wait for that: say that it is."""
-        _ask(place, target, {"migration": migration, "role": "Target"})
+        super().armed(place, source, target, migration)
         vsctl = ("ovs-vsctl", f"--db={place.lab.nodes[target].names.ovsdb}")
         claim = f'external_ids:iface-id="{place.port}"'
 
@@ -73,14 +81,14 @@ class SwitchWhenDone(Way):
 
     def done(self, place: Place, target: str) -> None:
         _nbctl(place, "set", "Logical_Switch_Port", place.port, _chassis(place, target))
-        _ask(place, target, None)
+        super().done(place, target)
 
 
 WAYS: dict[str, Way] = {"virtnet": Way(), "rarp": Rarp(), "switch_when_done": SwitchWhenDone()}
 
 
 def _ask(place: Place, node: str, part: dict[str, str] | None) -> None:
-    """What the controller asks of a migration's target, for CNI ADD to go on; None takes it back."""
+    """What a node is to do for the port; None takes it back."""
     asked = {"spec": {"handoffs": {place.port: part}}}
     place.lab.ask(lambda cluster: cluster.patch(kinds.of(NodeNetwork), node, asked))
 
