@@ -9,6 +9,7 @@ from typing import Any
 
 import kopf
 import structlog
+from kopf._cogs.structs.references import Insights, Resource
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from prometheus_client import start_http_server
 
@@ -41,6 +42,24 @@ class NoMemories(ResourceMemories):
         return await super().recall(raw_body, **{**options, "ephemeral": True})
 
 
+class Served(set[Resource]):
+    """What kopf takes reviews of: all that we serve, whatever kinds it has found when it started.
+
+    So KubeVirt may be installed after us, and nothing has to be watched: kopf ends the process when the API server
+    refuses it a watch, which one that has just started, or has lost its etcd, does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            Resource(webhook.group, webhook.version, plural)
+            for webhook in paths.ALL.values()
+            for plural in webhook.plurals
+        )
+
+    def difference_update(self, *found: Any) -> None:
+        """Not what kopf has not found."""
+
+
 async def run(settings: Settings) -> None:
     """Serve until cancelled or told to end; then end what is under way."""
     if settings.metrics_port:
@@ -59,6 +78,7 @@ async def run(settings: Settings) -> None:
         await kopf.operator(
             registry=operator_registry(Handlers(cluster, cache, settings.pod_network), server),
             memories=NoMemories(),
+            insights=Insights(webhook_resources=Served()),
             standalone=True,
             clusterwide=True,
         )
@@ -75,6 +95,7 @@ def operator_registry(handlers: Handlers, server: Server) -> kopf.OperatorRegist
         settings.admission.server = server
         settings.admission.managed = None  # our own manifests: match conditions, timeout, failure policy
         settings.posting.enabled = False
+        settings.scanning.disabled = True
 
     @kopf.on.login(registry=found)
     def login(**known: Any) -> kopf.ConnectionInfo | None:

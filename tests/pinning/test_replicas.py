@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.pinning.conftest import Admission, Tenant, macs, pinned, running_admission, settle
+from tests.pinning.conftest import ACCOUNT, Admission, Tenant, macs, pinned, running_admission, settle
 from tests.pinning.inputs import vm
+from virtnet.api import GROUP, VERSION, Subnet
+from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, Rejected
-from virtnet.kube.kinds import VMS
+from virtnet.kube.kinds import CRDS, VMS, Kind
+from virtnet.lab import manifests
 
 AT_ONCE = 50
+ACCOUNTS = Kind("", "v1", "serviceaccounts")
+NOT_ALLOWED = "Unauthorized"
+WATCHES = 7
+"""Of one replica."""
 
 
 async def create_all(tenant: Tenant, manifests: list[dict[str, Any]]) -> list[dict[str, Any] | ApiError]:
@@ -163,3 +170,38 @@ async def test_a_claim_that_was_cut_off_is_not_in_the_way(tenant: Tenant) -> Non
     with pytest.raises(Rejected, match=r"10\.0\.0\.33 is held by VM"):
         await tenant.create(vm("web", annotations=ask))
     assert pinned(await tenant.create(vm("db"))) == {"blue": ("10.0.0.33",)}
+
+
+async def test_a_kind_that_comes_after_its_webhook(own_admission: Admission) -> None:
+    """As KubeVirt's do, where it is installed after virtnet."""
+    one = own_admission.replicas["a"]
+    async with await Cluster.connect(str(own_admission.server.kubeconfig)) as cluster:
+        tenant = await settle(cluster)
+        await cluster.delete(CRDS, "virtualmachines.kubevirt.io")
+        one.daemon.kill()
+        await one.start()
+        await manifests.apply(cluster, manifests.read(manifests.FOREIGN_CRDS))
+        assert pinned(await tenant.create(vm("first-a")))["blue"]
+
+
+async def test_an_api_server_that_does_not_know_its_webhook_any_more(own_admission: Admission) -> None:
+    """What is decided from memory still is. Last of this server: nobody can make the account again as it was."""
+    server, one = own_admission.server, own_admission.replicas["b"]
+    async with await Cluster.connect(str(server.kubeconfig)) as cluster:
+        tenant = await settle(cluster)
+        known = await cluster.get(kinds.of(Subnet), "blue", tenant.namespace)
+        await cluster.delete(ACCOUNTS, ACCOUNT, "virtnet")
+    before = one.daemon.log.read_text().count(NOT_ALLOWED)
+    server.apiserver.kill()
+    server.start()
+    async with asyncio.timeout(60):
+        while True:  # as often as kopf would have asked by then, too
+            assert one.daemon.pid, one.daemon.last_words()
+            if one.daemon.log.read_text().count(NOT_ALLOWED) >= before + 2 * WATCHES:
+                break
+            await asyncio.sleep(0.1)
+    metadata = {"name": "twin", "namespace": tenant.namespace}
+    resource = {"group": GROUP, "version": VERSION, "resource": "subnets"}
+    review = {"uid": "1", "operation": "CREATE", "resource": resource, "object": {**known, "metadata": metadata}}
+    _, answer = await one.post("check-subnet", {"request": {**review, "userInfo": {}}})
+    assert "10.0.0.0/24 overlaps 10.0.0.0/24" in answer["response"]["status"]["message"]
