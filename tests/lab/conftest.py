@@ -3,16 +3,26 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
+from tests.lab import labs
 from tests.lab.standin_demo import Demo
 from tests.lab.standin_lab import StandinLab, standin_lab
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from virtnet.kube.kinds import NADS, PODS, VMIMS, VMIS, VMS
 from virtnet.lab.control_plane import ControlPlane
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure goes the state of its lab, which is gone when somebody reads of it."""
+    report = yield
+    if call.excinfo is not None and (state := labs.state()):
+        report.sections.append(("The lab", state))
+    return report
 
 
 @pytest.fixture(scope="module")

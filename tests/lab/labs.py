@@ -1,6 +1,7 @@
 """Labs of tests."""
 
 import fcntl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,11 @@ from pathlib import Path
 from virtnet.lab.lab import Lab
 
 LOCKS = Path("/run/lock")
+UP: list[Lab] = []
+COMPLAINING = ("controller", "webhook", "standin", "virtnet")
+COMPLAINT = re.compile('"level": "(warning|error)"|\\[(warning|error) *\\]')
+COMPLAINTS = 8
+"""So many last ones of each process are shown."""
 
 
 @contextmanager
@@ -21,7 +27,22 @@ def running(name: str, nodes: int) -> Iterator[Lab]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lab.down()
         lab.up(nodes)
+        UP.append(lab)
         try:
             yield lab
         finally:
+            UP.remove(lab)
             lab.down()
+
+
+def state() -> str:
+    """What the failure of a test may have come from: processes that have ended, and what the others complain of."""
+    said = []
+    for lab in UP:
+        for name, daemon in lab.daemons.items():
+            if daemon.pid is None:
+                said.append(f"{lab.name}: {name} has ended:\n{daemon.last_words()}")
+            elif name.endswith(COMPLAINING) and daemon.log.exists():
+                lines = daemon.log.read_text(errors="replace").splitlines()
+                said += [f"{lab.name}: {name}: {line}" for line in lines if COMPLAINT.search(line)][-COMPLAINTS:]
+    return "\n".join(said)

@@ -88,6 +88,10 @@ class Box:
         daemon.kill()
         daemon.start()
 
+    def ended(self) -> list[str]:
+        """Processes that do not run."""
+        return [name for name, daemon in self.lab.daemons.items() if daemon.pid is None]
+
     def settled(self) -> bool:
         """One chassis, the right one, without a journal; the VM answers at its address."""
         with suppress(ApiError):
@@ -163,6 +167,7 @@ def test_killed_during_a_migration(box: Box, victim: str, phase: str) -> None:
             moving.result(timeout=90)
     until(box.settled, "the VM settled after", seconds=60)
     assert box.leases() == {box.demo.pinned("app")[1], *box.demo.addresses("app")}
+    assert box.ended() == [], "what nobody has killed goes on"
 
 
 def test_an_aborted_migration_leaves_the_vm_where_it_was(box: Box) -> None:
