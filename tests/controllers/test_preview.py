@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.controllers.conftest import World, until
-from tests.handoff.test_machine import facts
+from tests.handoff.case import facts
 from virtnet.controllers.preview import stand
 from virtnet.handoff.options import ChassisOptions
 from virtnet.lab.control_plane import ControlPlane
