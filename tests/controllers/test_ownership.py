@@ -9,8 +9,9 @@ import pytest
 from virtnet.api import AddressLease, AddressLeaseStatus, Port, PortSpec, Route, SubnetRef
 from virtnet.api.meta import Metadata
 from virtnet.api.multus import NETWORKS
+from virtnet.api.names import CLAIMED_AT
 from virtnet.api.records import Attachment, PinnedNic, PinnedRecord
-from virtnet.controllers.ownership import RESERVED_FOR, desired_ports, leases_of, plan_leases, plan_ports
+from virtnet.controllers.ownership import RESERVED_FOR, LeasePlan, desired_ports, leases_of, plan_leases, plan_ports
 from virtnet.controllers.views import Pod, StatefulSet, Vm
 from virtnet.handoff.facts import LauncherPod
 
@@ -138,9 +139,11 @@ def spec(address: str = "10.0.0.5") -> PortSpec:
     return desired_ports("demo/db", vm(address), [])[PORT]
 
 
-def lease(address: str, *, phase: str = "Bound", age: timedelta = timedelta(0), uid: str = "u1") -> AddressLease:
+def lease(address: str, *, phase: str = "Bound", claimed: str = "", uid: str = "u1") -> AddressLease:
     found = {one.spec.address: one for one in leases_of(PORT, spec(address)).values()}[address]
-    metadata = found.metadata.model_copy(update={"creation_timestamp": NOW - age})
+    marks = {CLAIMED_AT: claimed} if claimed else {}
+    # When it was made, another machine's clock says: it is not looked at.
+    metadata = found.metadata.model_copy(update={"creation_timestamp": NOW - timedelta(hours=1), "annotations": marks})
     bound = {"ownerUid": uid, "boundAt": NOW} if phase == "Bound" else {}
     status = AddressLeaseStatus.model_validate({"phase": phase, **bound})
     return found.model_copy(update={"metadata": metadata, "status": status})
@@ -150,9 +153,16 @@ def names(leases: tuple[AddressLease, ...]) -> list[str]:
     return sorted(one.spec.address for one in leases)
 
 
-def plan(port: PortSpec | None, held: list[AddressLease], pinned: frozenset[str] = frozenset(), uid: str = "u1"):  # type: ignore[no-untyped-def]
+def plan(
+    port: PortSpec | None,
+    held: list[AddressLease],
+    pinned: frozenset[str] = frozenset(),
+    uid: str = "u1",
+    known: timedelta = timedelta(),
+) -> LeasePlan:
+    """``known``: for how long the controller has known every claim."""
     everything = {one.name: one for one in held}
-    return plan_leases(PORT, port, held, everything, pinned=pinned, owner_uid=uid, now=NOW)
+    return plan_leases(PORT, port, held, everything, pinned=pinned, owner_uid=uid, age=lambda _: known)
 
 
 def test_a_lost_lease_is_claimed_again() -> None:
@@ -169,23 +179,23 @@ def test_a_vm_created_anew_under_its_name_takes_its_leases_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "pinned", "freed"),
+    ("held", "known", "pinned", "freed"),
     [
-        pytest.param(lease("10.0.0.7"), False, True, id="bound and not needed"),
-        pytest.param(lease("10.0.0.7"), True, False, id="the manifest speaks for it"),
-        pytest.param(lease("10.0.0.7", phase="Reserved"), False, False, id="reserved just now"),
-        pytest.param(
-            lease("10.0.0.7", phase="Reserved", age=RESERVED_FOR), False, True, id="reserved, and nobody came"
-        ),
+        pytest.param(lease("10.0.0.7"), timedelta(), False, True, id="bound and not needed"),
+        pytest.param(lease("10.0.0.7"), timedelta(), True, False, id="the manifest speaks for it"),
+        pytest.param(lease("10.0.0.7", phase="Reserved"), timedelta(), False, False, id="reserved just now"),
+        pytest.param(lease("10.0.0.7", phase="Reserved"), RESERVED_FOR, False, True, id="reserved, and nobody came"),
+        pytest.param(lease("10.0.0.7", claimed="again"), timedelta(), False, False, id="bound, then claimed again"),
+        pytest.param(lease("10.0.0.7", claimed="again"), RESERVED_FOR, False, True, id="again, and nobody came"),
     ],
 )
 @pytest.mark.parametrize("port", [None, spec()], ids=["port gone", "port has another address"])
 def test_leases_are_freed_when_nobody_speaks_for_them(
-    held: AddressLease, pinned: bool, freed: bool, port: PortSpec | None
+    held: AddressLease, known: timedelta, pinned: bool, freed: bool, port: PortSpec | None
 ) -> None:
-    result = plan(port, [held], frozenset({held.name}) if pinned else frozenset())
+    result = plan(port, [held], frozenset({held.name}) if pinned else frozenset(), known=known)
     assert names(result.free) == (["10.0.0.7"] if freed else [])
-    assert (result.again is not None) == (held.status.phase == "Reserved" and not freed and not pinned)
+    assert result.again == (None if freed or pinned else RESERVED_FOR)
 
 
 def test_an_address_of_another_is_a_conflict_not_a_claim() -> None:
@@ -197,7 +207,9 @@ def test_an_address_of_another_is_a_conflict_not_a_claim() -> None:
             )
         }
     )
-    result = plan_leases(PORT, spec(), [], {other.name: other}, pinned=frozenset(), owner_uid="u1", now=NOW)
+    result = plan_leases(
+        PORT, spec(), [], {other.name: other}, pinned=frozenset(), owner_uid="u1", age=lambda _: RESERVED_FOR
+    )
     assert names(result.conflicts) == ["10.0.0.5"]
     assert names(result.create) == [MAC]
 

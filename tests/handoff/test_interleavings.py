@@ -70,6 +70,7 @@ def check(world: World) -> None:
 @example([*AWAY, "post_copy i 1", "failed m 1"])
 @example([*AWAY, f"ready {ALL} 1", *NOBODY_LEADS])
 @example([*AWAY, "ready - 0", *NOBODY_LEADS])
+@example([*AWAY, f"ready {ALL} 1", "another_leads - 0", "node_dies - 0"])
 @example([*AWAY, "node_dies - 0", "ready - 0", f"node_object_goes {ALL} 1"])
 def test_the_end_is_one_chassis_and_the_right_one(steps: list[str]) -> None:
     world = World()

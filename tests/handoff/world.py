@@ -13,7 +13,7 @@ WATCHES = ("instance", "pods", "migrations", "binding", "chassis", "told")
 EVENTS = (
     *["proceed"] * 12, *["ovn"] * 6, *["release"] * 3, *["tick"] * 3, "announce", *["speak"] * 3, "ask", "daemon_dies",
     "failed", "failed", "abort", "post_copy", "vmims_collected", "pods_collected", "stop", "start", "wipe",
-    "node_dies", "node_returns", "node_object_goes", "chassis_unknown",
+    "node_dies", "node_returns", "node_object_goes", "chassis_unknown", "another_leads",
 )  # fmt: skip
 """By how often they are to happen: mostly, a migration goes its way."""
 
@@ -35,6 +35,8 @@ class World:
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.skew = timedelta()
+        """How wrong the clock of the controller is that leads."""
         self.serial = 0
         self.options = ChassisOptions()
         self.binding = Binding()
@@ -311,6 +313,14 @@ class World:
 
     # ---------------------------------------------------------------- the controller
 
+    @property
+    def clock(self) -> datetime:
+        return self.now + self.skew
+
+    def another_leads(self) -> None:
+        """On a machine whose clock is five minutes behind, or right, or five minutes ahead."""
+        self.skew = timedelta(minutes=5) if self.skew < timedelta() else self.skew - timedelta(minutes=5)
+
     def look(self, *watches: str) -> None:
         """These watches catch up."""
         for watch in watches:
@@ -330,7 +340,7 @@ class World:
             options=self.options,  # the transaction verifies what it was decided from
             chassis=self.seen.chassis,
             told=self.seen.told,
-            now=self.now,
+            now=self.clock,
         )
         before = Journal.read(self.options.journal)
         decision = decide(facts)
@@ -340,7 +350,7 @@ class World:
         if decision.release and journal is not None and journal.migration == self.current:
             assert self.place != decision.release, "let go of under the guest's feet"
         if journal is not None and journal.state is State.COMMITTING and before and before.state is State.RELEASING:
-            late = self.now - before.since >= RELEASE_TIMEOUT
+            late = self.clock - before.since >= RELEASE_TIMEOUT
             assert late or self.seen.binding.chassis != journal.source_chassis, "the source lets go first"
         if journal is not None and before is None:
             assert not self.seen.binding.activated, "the target would start unblocked"
@@ -358,7 +368,7 @@ class World:
         self.endings.append(ending)
         if ending.outcome is Outcome.COMMITTED and told.answered is None:
             assert journal.settled is not None
-            assert self.now - journal.settled >= (SILENT_AFTER if told.silent else UNASKED_AFTER)
+            assert self.clock - journal.settled >= (SILENT_AFTER if told.silent else UNASKED_AFTER)
 
     def settle(self) -> None:
         """Nothing new happens; what has happened is seen, and time goes by."""

@@ -61,6 +61,20 @@ class Clock(datetime):
         cls.time += timedelta(milliseconds=1)
         return cls.time.astimezone(tz)
 
+    @classmethod
+    def seconds(cls) -> float:
+        return cls.time.timestamp()
+
+
+class ControllersClock(Clock):
+    """The same time on another machine, whose clock is wrong."""
+
+    skew = timedelta()
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        return Clock.now(tz) + cls.skew
+
 
 class Server:
     """The API server. ``fuse``: after how many writes of a process something happens to one, and what."""
@@ -190,7 +204,8 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.patches = [patch.object(module, "datetime", Clock) for module in (owners_module, claims_module)]
+        clocks = ((owners_module, ControllersClock), (claims_module, Clock))
+        self.patches = [patch.object(module, "datetime", clock) for module, clock in clocks]
         for one in self.patches:
             one.start()
         Clock.time = datetime(2026, 1, 1, tzinfo=UTC)
@@ -225,8 +240,9 @@ class Histories(RuleBasedStateMachine):
         finally:
             self.server.dead, self.server.fate = False, ""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(skew=st.sampled_from([timedelta(), timedelta(minutes=5), timedelta(minutes=-5)]))
+    def begin(self, skew: timedelta) -> None:
+        ControllersClock.skew = skew
         self.caches = [Cache(cast("Cluster", self.server)) for _ in range(2)]
         for kind, body in ((SUBNETS, subnet("blue", "10.0.0.0/29", cooldownSeconds=0)), (NADS, BLUE_NET)):
             self.run_(self.server.create(kind, body, NS))
@@ -259,6 +275,7 @@ class Histories(RuleBasedStateMachine):
             conflict=lambda port, lease: pytest.fail(f"{port} may not have {lease.name}"),
             again=lambda *_: None,
             settle=self.settling.extend,
+            clock=Clock.seconds,
         )
         self.controller_sees()
 
@@ -298,6 +315,19 @@ class Histories(RuleBasedStateMachine):
     def create(self, name: str, nics: int, ask: str | None, number: int, end: str) -> None:
         asked = {"virtnet.dev/addresses": json.dumps({"blue": [ask]})} if ask else {}
         self._admit(vm(name, networks=NICS[:nics], annotations=asked), number, end)
+
+    @rule(name=st.sampled_from(NAMES), number=st.integers(0, 1), gone=st.booleans())
+    def create_slowly(self, name: str, number: int, gone: bool) -> None:
+        """The controller looks before the VM is written; one of the same name may go meanwhile."""
+        self._admit(vm(name, networks=NICS[:1]), number, "made later")
+        self.controller_sees()
+        self.reconcile()
+        if gone:
+            self.stop(name)
+            self.delete(name)
+            self.controller_sees()
+            self.reconcile()
+        self.write()
 
     @rule(
         source=st.sampled_from(NAMES),

@@ -1,9 +1,11 @@
 """The reconciler of owners: VMs and pods -> Port objects and their leases."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -12,7 +14,14 @@ from virtnet.api.addresses import is_mac
 from virtnet.api.meta import Metadata
 from virtnet.api.names import OWNER_LABEL, label_value
 from virtnet.controllers import ipam_claims
-from virtnet.controllers.ownership import desired_ports, pinned_leases, plan_leases, plan_ports
+from virtnet.controllers.ownership import (
+    Claim,
+    desired_ports,
+    open_claim,
+    pinned_leases,
+    plan_leases,
+    plan_ports,
+)
 from virtnet.controllers.store import Store, subnet_id
 from virtnet.handoff.guest import home_of
 from virtnet.kube import kinds
@@ -39,6 +48,7 @@ class Owners:
         conflict: Callable[[str, AddressLease], None],
         again: Callable[[str, timedelta], None],
         settle: Callable[[Iterable[str]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``in_ovn(port)``: the addresses that OVN has on a port. ``changed(ports)``: Ports were written.
 
@@ -52,12 +62,18 @@ class Owners:
         self._conflict = conflict
         self._again = again
         self._settle = settle
+        self._clock = clock
+        self._claims: dict[str, dict[Claim, float]] = {}
+        """Per owner: open claims on its leases, and when each was first seen. In memory only: another controller begins
+        to count anew.
+        """
         self._cooling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Per Subnet: its list of cooling addresses is read, and written whole."""
 
     async def reconcile(self, owner: str) -> None:
         """One owner, ``vm:ns/name`` or ``pod:ns/name``. Raises ApiError."""
         store = self._store
+        self._note_claims(owner)
         kind, key = owner.split(":", 1)
         vm = store.vms.get(key) if kind == "vm" else None
         pods = store.pods.of(owner)
@@ -94,6 +110,16 @@ class Owners:
             await self._leases(owner, port, desired.get(port), pinned.get(port, frozenset()), uid)
         await ipam_claims.fill(self._cluster, store, pods)
 
+    def _note_claims(self, owner: str) -> None:
+        known, now = self._claims.pop(owner, {}), self._clock()
+        claims = [claim for lease in self._store.leases.of(owner) if (claim := open_claim(lease)) is not None]
+        if claims:
+            self._claims[owner] = {claim: known.get(claim, now) for claim in claims}
+
+    def _age(self, owner: str, claim: Claim) -> timedelta:
+        now = self._clock()
+        return timedelta(seconds=now - self._claims.get(owner, {}).get(claim, now))
+
     async def _create(self, key: str, spec: PortSpec) -> None:
         namespace, name = key.split("/")
         labels = {OWNER_LABEL: label_value(spec.owner.name)}
@@ -127,7 +153,7 @@ class Owners:
             self._store.leases.objects,
             pinned=pinned,
             owner_uid=uid,
-            now=datetime.now(UTC),
+            age=partial(self._age, owner),
         )
         for lease in plan.create:
             await self._claim(port, lease, uid)

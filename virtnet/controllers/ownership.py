@@ -1,8 +1,8 @@
 """Which Ports an owner has, and what is to be done about their leases. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from virtnet.api import AddressLease, AddressLeaseSpec, Holder, Owner, Port, PortSpec
 from virtnet.api.lease import lease_name
@@ -11,7 +11,14 @@ from virtnet.api.names import CLAIMED_AT, port_name
 from virtnet.controllers.views import Pod, Vm
 
 RESERVED_FOR = timedelta(seconds=60)
-"""How long a lease may wait for its VM: admission ends long before, and the VM is seen within seconds."""
+"""How long a lease may wait for its VM: admission ends long before, and the VM is seen within seconds.
+
+Counted from when this controller first saw the claim, by its own clock: that of the webhook or of the API server may be
+minutes behind, and a lease freed while its VM is being made goes to two.
+"""
+
+Claim = tuple[str, str]
+"""One claim at admission: the lease's uid, and the annotation that tells claims of one lease apart."""
 
 
 def desired_ports(key: str, vm: Vm | None, pods: Iterable[Pod], kept: Iterable[Port] = ()) -> dict[str, PortSpec]:
@@ -90,12 +97,13 @@ def plan_leases(
     *,
     pinned: frozenset[str],
     owner_uid: str,
-    now: datetime,
+    age: Callable[[Claim], timedelta],
 ) -> LeasePlan:
     """The plan for one Port.
 
     ``held``: leases whose holder is this Port. ``others``: any leases by name. ``pinned``: lease names that the VM's
-    manifest speaks for though its guest does not use them yet. ``spec`` is None once the Port is gone.
+    manifest speaks for though its guest does not use them yet. ``spec`` is None once the Port is gone. ``age``: for how
+    long an open claim has been known.
     """
     wanted = leases_of(port, spec) if spec else {}
     mine = {lease.name: lease for lease in held}
@@ -110,29 +118,23 @@ def plan_leases(
     for name, lease in mine.items():
         if name in wanted or name in pinned:
             continue
-        claimed = _claimed(lease)
-        if claimed is not None and now - claimed < RESERVED_FOR:
-            waits.append(RESERVED_FOR - (now - claimed))
+        claim = open_claim(lease)
+        left = RESERVED_FOR - age(claim) if claim is not None else timedelta()
+        if left > timedelta():
+            waits.append(left)
         else:
             free.append(lease)
     return LeasePlan(create, bind, tuple(free), conflicts, min(waits, default=None))
 
 
-def _claimed(lease: AddressLease) -> datetime | None:
-    """When admission claimed a lease whose VM has not been seen since; None where it has."""
-    status, text = lease.status, lease.metadata.annotations.get(CLAIMED_AT)
-    claimed = _time(text) or lease.metadata.creation_timestamp
-    if claimed is None or (status.bound_at is not None and claimed <= status.bound_at):
-        return None
-    return claimed
+def open_claim(lease: AddressLease) -> Claim | None:
+    """The claim on a lease whose VM may still be under way; None where it has come.
 
-
-def _time(text: str | None) -> datetime | None:
-    """The time in an annotation; None for what is none, because anybody may have written it."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
-    except ValueError:
-        return None
+    A lease that admission claimed again may be bound to the one that had the name before: only time tells. What was
+    written then is compared, and never read as a time.
+    """
+    again = lease.metadata.annotations.get(CLAIMED_AT, "")
+    return (lease.metadata.uid, again) if again or lease.status.phase != "Bound" else None
 
 
 @dataclass(frozen=True)

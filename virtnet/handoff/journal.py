@@ -65,6 +65,15 @@ class Journal:
     def enter(self, state: State, now: datetime) -> Self:
         return replace(self, state=state, since=now)
 
+    def read_at(self, now: datetime) -> Self:
+        """The journal as one whose clock says ``now`` counts by it.
+
+        Another controller wrote it, whose clock may be ahead: what has yet to come by ours has come just now, so that
+        nothing is waited for longer than it may take.
+        """
+        settled = min(self.settled, now) if self.settled else None
+        return replace(self, since=min(self.since, now), settled=settled)
+
     def entries(self) -> dict[str, str]:
         """The journal as external_ids, without prefix. Times are RFC 3339, UTC."""
         return {

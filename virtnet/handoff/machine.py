@@ -82,7 +82,7 @@ def decide(facts: Facts) -> Decision:
     if _went_on(facts, journal):
         told = replace(journal, reason="a later migration took the guest on while no controller led")
         return replace(_single(facts), ended=_ending(Outcome.ABANDONED, facts, told))
-    return _STEPS[journal.state](facts, _observe(facts, journal))
+    return _STEPS[journal.state](facts, _observe(facts, journal.read_at(facts.now)))
 
 
 def _went_on(facts: Facts, journal: Journal) -> bool:
