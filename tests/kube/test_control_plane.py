@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_daemon_is_found_and_ended_by_whoever_knows_its_directory(sleeper: Dae
     assert sleeper.pid is None
     assert not Path(f"/proc/{pid}").exists()
     sleeper.stop()
+
+
+def test_a_daemon_that_gives_way_to_others(sleeper: Daemon) -> None:
+    polite = replace(sleeper, nice=7)
+    polite.start()
+    pid = polite.pid
+    assert pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 7
+    group = Path(f"/proc/{pid}/autogroup")
+    assert not group.exists() or group.read_text().endswith("nice 7\n")
+    polite.kill()
 
 
 def test_a_daemon_that_does_not_listen_is_killed(tmp_path: Path) -> None:

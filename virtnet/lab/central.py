@@ -8,7 +8,7 @@ from functools import cached_property
 
 from virtnet.lab import netns
 from virtnet.lab.control_plane import ControlPlane, Identity
-from virtnet.lab.daemon import Daemon
+from virtnet.lab.daemon import ELSEWHERE, Daemon
 from virtnet.lab.databases import wait
 from virtnet.lab.names import (
     API_PORT,
@@ -48,6 +48,7 @@ class Central:
             port=API_PORT,
             prefix=self.prefix,
             identities=(STANDIN,),
+            nice=ELSEWHERE,
         )
 
     @cached_property
@@ -56,7 +57,7 @@ class Central:
             "nb": f"ptcp:{NORTHBOUND_PORT}:{CENTRAL_ADDRESS}",
             "sb": f"ptcp:{SOUTHBOUND_PORT}:{CENTRAL_ADDRESS}",
         }
-        return OvnCentral(self.names.central_state, self.prefix, listen)
+        return OvnCentral(self.names.central_state, self.prefix, listen, nice=ELSEWHERE)
 
     @cached_property
     def daemons(self) -> dict[str, Daemon]:
@@ -122,11 +123,12 @@ class Central:
             [*self.prefix, sys.executable, *words],
             self.names.central_state,
             self._environment("standin"),
+            ELSEWHERE,
         )
 
     def _product(self, name: str, command: str, *flags: str, identity: str) -> Daemon:
         words = [*self.prefix, sys.executable, "-m", "virtnet.cli.main", command, *flags]
-        return Daemon(name, words, self.names.central_state, self._environment(identity))
+        return Daemon(name, words, self.names.central_state, self._environment(identity), ELSEWHERE)
 
     def _environment(self, identity: str) -> dict[str, str]:
         return {"KUBECONFIG": str(self.names.kubeconfig(identity)), "PYTHONUNBUFFERED": "1"}

@@ -79,6 +79,7 @@ class ControlPlane:
     flags: tuple[str, ...] = ()
     """Further flags of kube-apiserver."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
 
     @classmethod
     def local(cls, state: Path, **settings: Any) -> "ControlPlane":
@@ -190,7 +191,7 @@ class ControlPlane:
             raise DaemonError(f"the API server at {self.server} is not ready: {said.stderr}\n{words}")
 
     def _daemon(self, name: str, *command: str) -> Daemon:
-        return Daemon(name, (*self.prefix, *command), self.state, self.environment)
+        return Daemon(name, (*self.prefix, *command), self.state, self.environment, self.nice)
 
     @property
     def _tokens(self) -> Path:

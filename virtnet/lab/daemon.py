@@ -5,11 +5,15 @@ import select
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 AHEAD = ("chrt", "--rr", "1")
 """Before the command of a switch in userspace: guests do not keep it waiting, as they do not keep waiting a kernel."""
+
+ELSEWHERE = 10
+"""The niceness of what would run on other machines: it keeps no guest waiting."""
 
 
 class DaemonError(Exception):
@@ -25,6 +29,7 @@ class Daemon:
     directory: Path
     """Where ``NAME.pid`` and ``NAME.log`` are."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
 
     @property
     def log(self) -> Path:
@@ -64,6 +69,8 @@ class Daemon:
             setsigdef=[signal.SIGINT, signal.SIGPIPE],
         )
         self.pid_file.write_text(f"{pid} {_started(pid)}\n")
+        if self.nice:
+            _set_niceness(pid, self.nice)
 
     def kill(self) -> None:
         """End it at once, as a crash would, and wait until it is gone."""
@@ -117,6 +124,14 @@ class Daemon:
         finally:
             os.close(handle)
         return True
+
+
+def _set_niceness(pid: int, nice: int) -> None:
+    """Of a session: most kernels share the processors out among sessions first, and then within each."""
+    with suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    with suppress(OSError):  # a kernel that does not, or the process has ended
+        Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n")
 
 
 def _started(pid: int) -> str | None:

@@ -36,6 +36,7 @@ def database(
     listen: Sequence[str] = (),
     prefix: Sequence[str] = (),
     pid_directory: Path | None = None,
+    nice: int = 0,
 ) -> Daemon:
     """An ovsdb-server on ``DIRECTORY/NAME.db``, on a unix socket and on further remotes such as ``ptcp:6641:IP``."""
     file = directory / f"{name}.db"
@@ -52,7 +53,7 @@ def database(
         f"[ -e {file} ] || ovsdb-tool create {file} {schema} || exit; rm -f {unix} {directory / f'{name}.ctl'}; "
         f"exec {shlex.join(server)}"
     )
-    return Daemon(name, [*prefix, "sh", "-c", script], pid_directory or directory)
+    return Daemon(name, [*prefix, "sh", "-c", script], pid_directory or directory, nice=nice)
 
 
 QUIET = ("-vconsole:info", "-vsyslog:off", "-vfile:off", "--no-chdir")

@@ -30,6 +30,7 @@ class OvnCentral:
     listen: Mapping[str, str] = field(default_factory=dict)
     """A further remote of a database, such as ``{"nb": "ptcp:6641:172.31.0.1"}``; a unix socket is always there."""
     northd_threads: int = 1
+    nice: int = 0
 
     @cached_property
     def daemons(self) -> dict[str, Daemon]:
@@ -108,6 +109,7 @@ class OvnCentral:
             unix=self._socket(name),
             listen=[self.listen[name]] if name in self.listen else [],
             prefix=self.prefix,
+            nice=self.nice,
         )
 
     def _northd(self) -> Daemon:
@@ -120,7 +122,8 @@ class OvnCentral:
             f"--ovnsb-db={self.remote('sb')}",
             f"--n-threads={self.northd_threads}",
         ]
-        return Daemon("northd", command, self.state, {"OVN_RUNDIR": str(self.state), "OVS_RUNDIR": str(self.state)})
+        environment = {"OVN_RUNDIR": str(self.state), "OVS_RUNDIR": str(self.state)}
+        return Daemon("northd", command, self.state, environment, self.nice)
 
     def _ready(self, name: Name) -> bool:
         """A database accepts connections; northd is the one that is active."""
