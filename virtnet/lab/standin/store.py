@@ -110,17 +110,22 @@ class Store:
     async def _follow(self, kind: Kind, synced: Callable[[Kind], None]) -> None:
         async with aclosing(self.server.watch(kind)) as changes:
             async for change, found in changes:
-                match change:
-                    case "LISTED":
-                        for item in found["items"]:
-                            self._keep(kind, item)
-                    case "SYNC":
-                        self._sync(kind, set(found["keys"]))
-                        synced(kind)
-                    case "DELETED":
-                        self._drop(kind, found)
-                    case _:
-                        self._keep(kind, found)
+                self.note(kind, change, found)
+                if change == "SYNC":
+                    synced(kind)
+
+    def note(self, kind: Kind, change: str, found: Object) -> None:
+        """Note one item of ``Server.watch``."""
+        match change:
+            case "LISTED":
+                for item in found["items"]:
+                    self._keep(kind, item)
+            case "SYNC":
+                self._sync(kind, set(found["keys"]), _version(found))
+            case "DELETED":
+                self._drop(kind, found)
+            case _:
+                self._keep(kind, found)
 
     async def refresh(self, kind: Kind, key: Key) -> Object | None:
         """Ask the server now. None when it is gone."""
@@ -131,9 +136,10 @@ class Store:
         self._keep(kind, found)
         return found
 
-    def _sync(self, kind: Kind, there: set[str]) -> None:
+    def _sync(self, kind: Kind, there: set[str], moment: int) -> None:
+        """What was not there at the list's moment has gone, but for what is newer: we have written that ourselves."""
         for old in list(self._objects[kind].values()):
-            if object_key(old) not in there:
+            if object_key(old) not in there and _version(old) <= moment:
                 self._drop(kind, old)
 
     def _keep(self, kind: Kind, new: Object) -> None:
