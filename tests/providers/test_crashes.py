@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.providers.rig import BRIDGE, NIC, Machines
-from virtnet.node.providers.networks import ProviderNetworks
+from tests.providers.rig import BRIDGE, NIC, SECOND, Machines
+from virtnet.node.providers.networks import RETRY_SECONDS, ProviderNetworks
+from virtnet.node.providers.nic import Nic
 from virtnet.node.providers.plugging import Plugging
+from virtnet.node.providers.records import Record
 
 pytestmark = pytest.mark.system
 
@@ -73,3 +75,62 @@ async def test_unplugging_that_ends_in_the_middle_is_finished(
         await networks.reconcile()
     assert world.whole == before
     assert world.bridges == ["br-int"]
+
+
+def stuck(patch: pytest.MonkeyPatch, name: str) -> None:
+    """No way out for one NIC."""
+    take = Plugging._take_nic
+
+    async def unless(self: Plugging, record: Record) -> Record:
+        if record.provider_network == name:
+            raise OSError(16, "busy")
+        return await take(self, record)
+
+    patch.setattr(Plugging, "_take_nic", unless)
+
+
+@pytest.mark.parametrize("wanted", [{"red": SECOND}, {"blue": "lo", "red": SECOND}], ids=["over", "another NIC"])
+async def test_a_nic_that_cannot_be_taken_out_holds_up_no_other(
+    world: Machines, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str]
+) -> None:
+    before = world.whole
+    with monkeypatch.context() as patch:
+        async with world.networks() as networks:
+            networks.want({"blue": NIC})
+            await networks.reconcile()
+            stuck(patch, "blue")
+            networks.want({"red": SECOND})
+            await networks.reconcile()
+            assert networks.statuses["red"].ready
+            assert networks.statuses["blue"].reason == "UnplugFailed"
+        async with world.networks() as networks:  # it goes on so in the next daemon
+            networks.want(wanted)
+            await networks.reconcile()
+            assert networks.statuses["red"].ready
+            assert networks.statuses["blue"].reason == "UnplugFailed"
+            assert networks.pause == RETRY_SECONDS
+    async with world.networks() as networks:
+        networks.want({"red": SECOND})
+        await networks.reconcile()
+        assert list(networks.statuses) == ["red"]
+    assert world.whole == before
+
+
+async def test_what_cannot_be_read_of_one_nic_holds_up_no_other(
+    world: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = Plugging.find
+
+    async def unless(self: Plugging, name: str) -> Nic | None:
+        if name == NIC:
+            raise OSError(105, "no buffer space")
+        return await find(self, name)
+
+    monkeypatch.setattr(Plugging, "find", unless)
+    async with world.networks() as networks:
+        networks.want({"blue": NIC, "red": SECOND})
+        await networks.reconcile()
+        assert networks.statuses["red"].ready
+        assert networks.statuses["blue"].reason == "PlugFailed"
+        assert "no buffer space" in networks.statuses["blue"].message
+        assert networks.pause == RETRY_SECONDS

@@ -91,6 +91,16 @@ async def switch_dies(world: Machines, networks: ProviderNetworks, _: pytest.Mon
     return NIC
 
 
+async def stuck(_: Machines, networks: ProviderNetworks, patch: pytest.MonkeyPatch) -> str:
+    await plug(networks, NIC)
+
+    async def busy(self: Plugging, record: Record) -> Record:
+        raise OSError(16, "busy")
+
+    patch.setattr(Plugging, "_take_nic", busy)
+    return SECOND
+
+
 async def switch_is_idle(world: Machines, _: ProviderNetworks, patch: pytest.MonkeyPatch) -> str:
     patch.setattr(provider_bridges, "ANSWER_SECONDS", 0.5)
     world.node.daemons["vswitchd"].kill()
@@ -115,6 +125,7 @@ WAYS: dict[str, Bring] = {
     "an OVS bridge of that name": foreign_bridge,
     "a bridge mapping of that name": foreign_mapping,
     "a switch that has died": switch_dies,
+    "a NIC that cannot be taken out": stuck,
     "a switch that does not do as it is told": switch_is_idle,
 }
 

@@ -1,7 +1,6 @@
 """The node daemon: serves the CNI plugin, follows its NodeNetwork, tidies up after crashes."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -89,8 +88,7 @@ async def run(settings: Settings, seam: Seam = Seam()) -> None:
     journal = await when_free(lambda: seam.journal(settings.state_dir / "attachments"))
     records, hearing = await when_free(lambda: Records(settings.provider_networks)), Hearing(settings.here)
     _serve_metrics(settings.metrics_port)
-    with contextlib.suppress(OSError):  # it is tried again, and told of
-        await rescue(records, hearing)
+    await rescue(records, hearing)  # what fails is tried again, and told of
     vswitch = await _vswitch(settings)
     plugging = Plugging(ProviderBridges(vswitch.database, settings.bridge), records, hearing)
     try:

@@ -18,7 +18,7 @@ from virtnet.node.folder import JournalInUse, when_free
 from virtnet.node.providers.hearing import Hearing
 from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Records
-from virtnet.ovn.errors import OvnError, Unavailable
+from virtnet.ovn.errors import OvnError
 from virtnet.ovn.provider_bridges import ProviderBridges
 from virtnet.ovn.switch_database import SwitchDatabase
 
@@ -57,12 +57,19 @@ async def guarded(records: Path, ovsdb: str, bridge: str, here: str) -> AsyncIte
     await guard.wait()
 
 
-async def take_back(records: Records, plugging: Plugging) -> None:
-    """Undo what is half. Raises OvnError, OSError."""
+async def take_back(records: Records, plugging: Plugging) -> dict[str, Exception]:
+    """Undo what is half. Returns what could not be undone, by ProviderNetwork: it may be tried again."""
+    failures: dict[str, Exception] = {}
     for record in records:
-        if not record.finished:
-            log.warning("taken back", provider_network=record.provider_network, nic=record.nic, was=record.state)
+        if record.finished:
+            continue
+        log.warning("taken back", provider_network=record.provider_network, nic=record.nic, was=record.state)
+        try:
             await plugging.unplug(record)
+        except (OvnError, OSError) as error:
+            log.warning("to be retried", provider_network=record.provider_network, error=str(error))
+            failures[record.provider_network] = error
+    return failures
 
 
 async def _work(directory: Path, ovsdb: str, bridge: str, here: str) -> None:
@@ -74,14 +81,14 @@ async def _work(directory: Path, ovsdb: str, bridge: str, here: str) -> None:
         try:
             database = await SwitchDatabase.connect(ovsdb)
             try:
-                await take_back(records, Plugging(ProviderBridges(database, bridge), records, Hearing(here)))
+                half = await take_back(records, Plugging(ProviderBridges(database, bridge), records, Hearing(here)))
             finally:
                 await database.close()
-        except (Unavailable, OvnError, OSError) as error:
+            if not half:
+                return
+        except (OvnError, OSError) as error:
             log.warning("to be retried", error=str(error))
-            await asyncio.sleep(PAUSE_SECONDS)
-        else:
-            return
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 def main(arguments: Sequence[str]) -> None:

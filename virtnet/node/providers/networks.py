@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -16,6 +17,7 @@ from virtnet.node.providers.nic import Nic, Refusal, check
 from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Record, boot_id
 from virtnet.node.providers.rescue import lost, rescue
+from virtnet.node.providers.statuses import failed, plugged, troubled
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.provider_bridges import BridgeFailed
 
@@ -48,6 +50,8 @@ class ProviderNetworks:
     """Set when ``reconcile`` may find something to do."""
     _wanted: Mapping[str, str] | None = None
     _failures: dict[str, _Failure] = field(default_factory=dict)
+    _troubles: dict[str, Exception] = field(default_factory=dict)
+    """What could not be done at the last look, by name; each look tries again."""
     _callbacks: list[Callable[[], None]] = field(default_factory=list)
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -68,40 +72,68 @@ class ProviderNetworks:
     @property
     def pause(self) -> float:
         """Seconds until the next look, if nothing is told before."""
-        troubled = any(not status.ready and self.plugging.records.get(name) for name, status in self.statuses.items())
+        records = self.plugging.records
+        again = self._troubles or any(not found.ready and records.get(name) for name, found in self.statuses.items())
         retries = [failure.until - time.monotonic() for failure in self._failures.values()]
-        return max(RETRY_SECONDS, min([RETRY_SECONDS if troubled else LOOK_SECONDS, *retries]))
+        return max(RETRY_SECONDS, min([RETRY_SECONDS if again else LOOK_SECONDS, *retries]))
 
     async def reconcile(self) -> None:
-        """Make it so, once. Raises OvnError, OSError when something could not be undone."""
+        """Make it so, once. What cannot be done for one is told of in its status, and holds up no other."""
         records = self.plugging.records
-        await rescue(records, self.plugging.hearing)
-        await take_back(records, self.plugging)
+        self._troubles = await rescue(records, self.plugging.hearing)
+        self._troubles |= await take_back(records, self.plugging)
         if self._wanted is not None:
-            await self._adopt()
+            self._troubles |= await self._adopt()
         wanted = self._wanted
-        found = {}
-        for record in records:
-            if wanted is not None and _over(record, wanted):
-                await self._unplug(record)
-            elif wanted is None:
-                found[record.provider_network] = await self._judged(record, self._hold(record))
-        for name, nic in sorted((wanted or {}).items()):
-            found[name] = await self._ensure(name, nic)
+        found = await self._made_so(wanted)
+        for name, error in self._troubles.items():
+            left = records.get(name)
+            stays = wanted is None or (left is not None and wanted.get(name) == left.nic)
+            found[name] = failed(left, error, stays=stays)
         self._failures = {name: failure for name, failure in self._failures.items() if name in (wanted or {})}
         if found != self.statuses:
             self.statuses = found
             for callback in self._callbacks:
                 callback()
 
-    async def _adopt(self) -> None:
-        """Take over bridges of ours that are in no record, as after the state directory was lost."""
+    async def _made_so(self, wanted: Mapping[str, str] | None) -> dict[str, NodeProviderNetwork]:
+        found: dict[str, NodeProviderNetwork] = {}
+
+        async def settle(name: str, work: Callable[[], Awaitable[NodeProviderNetwork | None]]) -> None:
+            try:
+                if name not in self._troubles and (status := await work()) is not None:
+                    found[name] = status
+            except (OvnError, OSError) as error:
+                log.warning("to be retried", provider_network=name, error=str(error))
+                self._troubles[name] = error
+
+        for record in self.plugging.records:
+            if wanted is None:
+                await settle(record.provider_network, partial(self._held, record))
+            elif _over(record, wanted):
+                await settle(record.provider_network, partial(self._unplug, record))
+        for name, nic in sorted((wanted or {}).items()):
+            await settle(name, partial(self._ensure, name, nic))
+        return found
+
+    async def _adopt(self) -> dict[str, Exception]:
+        """Take over bridges of ours that are in no record, as after the state directory was lost.
+
+        Returns what could not be, by ProviderNetwork.
+        """
+        failures: dict[str, Exception] = {}
         for name, bridge in self.plugging.bridges.owned().items():
             nic = self.plugging.bridges.nic_of(bridge)
-            if self.plugging.records.get(name) is None and nic and (found := await self.plugging.find(nic)):
-                log.warning("bridge taken over", provider_network=name, bridge=bridge, nic=nic)
-                record = await self._record(name, found, bridge)
-                await self.plugging.records.write(record.model_copy(update={"state": "Plugged"}))
+            if self.plugging.records.get(name) is not None or not nic:
+                continue
+            try:
+                if found := await self.plugging.find(nic):
+                    log.warning("bridge taken over", provider_network=name, bridge=bridge, nic=nic)
+                    record = await self._record(name, found, bridge)
+                    await self.plugging.records.write(record.model_copy(update={"state": "Plugged"}))
+            except OSError as error:
+                failures[name] = error
+        return failures
 
     async def _ensure(self, name: str, nic: str) -> NodeProviderNetwork:
         record = self.plugging.records.get(name)
@@ -109,13 +141,13 @@ class ProviderNetworks:
             try:
                 await self._fit(name, nic)
             except Refusal as refusal:
-                status = await self._judged(record, self._hold(record))
+                status = await self._held(record)
                 message = f"{refusal}; until then {record.nic} stays plugged in"
                 return status.model_copy(update={"ready": False, "reason": refusal.reason, "message": message})
             await self._unplug(record)
             record = None
         if record is not None:
-            return await self._judged(record, self._hold(record))
+            return await self._held(record)
         return await self._plug(name, nic)
 
     async def _plug(self, name: str, nic: str) -> NodeProviderNetwork:
@@ -141,7 +173,7 @@ class ProviderNetworks:
             return status
         self._failures.pop(name, None)
         log.info("plugged in", provider_network=name, nic=nic, bridge=record.bridge)
-        return _ready(record)
+        return plugged(record)
 
     async def _unplug(self, record: Record) -> None:
         async with self.guarded():
@@ -196,12 +228,12 @@ class ProviderNetworks:
                 "node stays connected could not be seen; repair or remove that route first",
             )
 
-    async def _judged(self, record: Record, held: Awaitable[Record]) -> NodeProviderNetwork:
+    async def _held(self, record: Record) -> NodeProviderNetwork:
         try:
-            return _ready(await held)
+            return plugged(await self._hold(record))
         except (Refusal, OvnError, OSError) as error:
             reason = error.reason if isinstance(error, Refusal) else "BridgeFailed"
-            return _ready(record).model_copy(update={"ready": False, "reason": reason, "message": str(error)})
+            return troubled(record, reason, str(error))
 
     async def _hold(self, record: Record) -> Record:
         """Keep a NIC plugged in, whatever came between: a lost database, a switch or a node that starts anew.
@@ -259,14 +291,3 @@ def _over(record: Record, wanted: Mapping[str, str]) -> bool:
     """
     nic = wanted.get(record.provider_network)
     return nic is None or (nic != record.nic and record.nic in wanted.values())
-
-
-def _ready(record: Record) -> NodeProviderNetwork:
-    return NodeProviderNetwork(
-        nic=record.nic,
-        bridge=record.bridge,
-        mtu=record.mtu,
-        mac_address=record.mac,
-        ready=True,
-        reason="Plugged",
-    )

@@ -16,14 +16,24 @@ from virtnet.node.providers.records import Record, Records, boot_id
 log = structlog.get_logger()
 
 
-async def rescue(records: Records, hearing: Hearing) -> None:
-    """Raises OSError where something could not be moved; it may be repeated."""
+async def rescue(records: Records, hearing: Hearing) -> dict[str, Exception]:
+    """What could not be moved, by ProviderNetwork: it may be tried again."""
+    failures: dict[str, Exception] = {}
     for record in records:
-        if await lost(record, hearing.here) and await _exists(record.nic, hearing.here):
-            await hearing.open(record.nic)
-            await _move_back(record, hearing.here)
-            await records.write(record.model_copy(update={"bridge_index": 0}))
-            log.warning("bridge lost; its configuration is on the NIC", nic=record.nic, bridge=record.bridge)
+        try:
+            await _rescue(record, records, hearing)
+        except OSError as error:
+            log.warning("to be retried", nic=record.nic, bridge=record.bridge, error=str(error))
+            failures[record.provider_network] = error
+    return failures
+
+
+async def _rescue(record: Record, records: Records, hearing: Hearing) -> None:
+    if await lost(record, hearing.here) and await _exists(record.nic, hearing.here):
+        await hearing.open(record.nic)
+        await _move_back(record, hearing.here)
+        await records.write(record.model_copy(update={"bridge_index": 0}))
+        log.warning("bridge lost; its configuration is on the NIC", nic=record.nic, bridge=record.bridge)
 
 
 async def lost(record: Record, here: str) -> bool:

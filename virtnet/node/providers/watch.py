@@ -7,7 +7,6 @@ import structlog
 from virtnet.node.monitor import AddressEvent, Event, LinkEvent, RouteEvent, events
 from virtnet.node.providers.networks import RETRY_SECONDS, ProviderNetworks
 from virtnet.node.providers.rescue import rescue
-from virtnet.ovn.errors import OvnError
 
 log = structlog.get_logger()
 
@@ -41,13 +40,9 @@ class Watch:
             except TimeoutError:
                 log.debug("looking again, as from time to time")
             look.clear()
-            try:
-                if self._plugging.bridges.database.up:
-                    await self._networks.reconcile()
-                else:
-                    await rescue(self._plugging.records, self._plugging.hearing)
-            except (OvnError, OSError) as error:
-                log.warning("to be retried", error=str(error))
+            if self._plugging.bridges.database.up:
+                await self._networks.reconcile()
+            elif await rescue(self._plugging.records, self._plugging.hearing):
                 await asyncio.sleep(RETRY_SECONDS)
                 look.set()
 
