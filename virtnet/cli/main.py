@@ -113,6 +113,7 @@ def node(
 ) -> None:
     """Run the node daemon: attaches NICs."""
     from virtnet.node import daemon  # noqa: PLC0415 - each process loads only what it runs
+    from virtnet.node.folder import JournalInUse  # noqa: PLC0415
 
     settings = daemon.Settings(
         node=node,
@@ -124,7 +125,11 @@ def node(
         cni_bin_dir=cni_bin_dir,
         metrics_port=metrics_port,
     )
-    serve(daemon.run(settings), verbose=verbose)
+    try:
+        serve(daemon.run(settings), verbose=verbose)
+    except JournalInUse as error:
+        typer.secho(f"virtnet node: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

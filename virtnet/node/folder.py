@@ -58,7 +58,9 @@ class Folder:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(self._descriptor)
-            raise JournalInUse(f"another virtnet-node works with {path}; end it first") from error
+            raise JournalInUse(
+                f"another virtnet-node works with {path}; end it first, or give this one another --state-dir"
+            ) from error
         self._disk = ThreadPoolExecutor(1, path.name)
 
     def close(self) -> None:
