@@ -1,10 +1,15 @@
 """What must not leave a node, and what must, in a real bridge, heard on the wire."""
 
 import asyncio
+import re
 import socket
 import struct
-from collections.abc import AsyncIterator
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -24,11 +29,16 @@ ECHO_REQUEST = 128
 pytestmark = pytest.mark.system
 
 
+SELDOM = pytest.mark.parametrize("egress", [3600.0], indirect=True)
+"""All flows are not sent again while the test runs."""
+
+
 @pytest.fixture
-async def egress(site: Site, journal: Journal) -> AsyncIterator[None]:
+async def egress(site: Site, journal: Journal, request: pytest.FixtureRequest) -> AsyncIterator[None]:
     vswitch = await VSwitch.connect(site.node.ovsdb, "br-int")
     await vswitch.set_external_ids({MACS: f"other:02:00:00:00:00:01,{NETWORK}:{ROUTER}"})
-    task = asyncio.create_task(Egress(vswitch, journal, site.node.state, repeat=0.2).run())
+    repeat = getattr(request, "param", 0.2)
+    task = asyncio.create_task(Egress(vswitch, journal, site.node.state, repeat).run())
     yield
     task.cancel()
     await vswitch.close()
@@ -86,6 +96,38 @@ async def test_flows_that_are_lost_come_back_and_no_others_go(site: Site, egress
     assert "priority=0 actions=NORMAL" in "\n".join(dumped(site))
 
 
+@SELDOM
+async def test_a_nic_that_comes_or_goes_costs_its_own_flows(site, egress, journal, tmp_path):
+    """However many there are: a node has hundreds."""
+    macs = [f"02:76:6e:00:01:{number:02x}" for number in range(20)]
+    for mac in macs:
+        await entry_of(journal, mac=mac, container=mac)
+    await known(site, *macs)
+    with changes(site, tmp_path / "changes") as changed:
+        guest = await entry_of(journal, container="c1")
+        await known(site, MAC)
+        await journal.remove(guest.id)
+        await asyncio.to_thread(nudge, site)
+        await asyncio.to_thread(eventually, lambda: "DELETED" in changed(), "its flow goes")
+        await entry_of(journal, mac=GUEST, container="c2")
+        await known(site, GUEST)
+        await asyncio.to_thread(eventually, lambda: GUEST in changed(), "the next guest")
+        events = re.findall(r"event=(\w+).*?(dl_src|dl_dst)=(\S+)", changed().split(GUEST)[0])
+    assert sorted(events) == [("ADDED", "dl_dst", MAC), ("ADDED", "dl_src", MAC), ("DELETED", "dl_src", MAC)]
+
+
+@SELDOM
+async def test_a_switch_that_was_restarted_has_all_flows_again(site: Site, egress: None, journal: Journal) -> None:
+    await entry_of(journal)
+    await known(site, MAC)
+    switch, management = site.node.daemons["vswitchd"], site.node.state / f"{BRIDGE}.mgmt"
+    switch.stop()
+    switch.start()
+    await asyncio.to_thread(eventually, management.exists, "the bridge again")
+    await known(site, MAC)
+    assert len(flows(site)) == 3
+
+
 async def test_strays_go_nowhere_and_teach_nothing(site, egress, journal, wire):
     neighbour, stranger = "02:76:6e:00:00:0c", "02:76:6e:00:00:0d"
     await entry_of(journal, mac=neighbour, container="c2")
@@ -115,3 +157,30 @@ async def test_a_guest_is_forgotten_some_time_after_it_has_gone(site, egress, jo
 def dropped_for(site: Site) -> str:
     """All flows that drop what is for a guest."""
     return "\n".join(line for line in dumped(site) if "dl_dst" in line and "drop" in line)
+
+
+async def known(site: Site, *macs: str) -> None:
+    """Wait for flows of these, which are looked for once the node's switch has changed."""
+    await asyncio.to_thread(nudge, site)
+    await asyncio.to_thread(eventually, lambda: all(mac in "\n".join(dumped(site)) for mac in macs), "flows")
+
+
+def nudge(site: Site) -> None:
+    """A change in the switch's database, as each NIC that comes or goes is one."""
+    site.node.vsctl("set", "Open_vSwitch", ".", f"external_ids:nudge={time.monotonic_ns()}")
+
+
+@contextmanager
+def changes(site: Site, path: Path) -> Iterator[Callable[[], str]]:
+    """What the bridge tells of flows that come, go, or are set again."""
+    management = f"unix:{site.node.state}/{BRIDGE}.mgmt"
+    with path.open("w") as file:
+        command = ["ovs-ofctl", f"--unixctl={path}.ctl", "monitor", management, "watch:"]
+        watching = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        eventually(lambda: ROUTER in path.read_text(), "what there is already")
+        before = len(path.read_text())
+        yield lambda: path.read_text()[before:]
+    finally:
+        watching.kill()
+        watching.wait()

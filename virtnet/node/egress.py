@@ -11,6 +11,7 @@
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ import structlog
 
 from virtnet.node.frames import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_ADVERTISEMENT
 from virtnet.node.journal import Journal
-from virtnet.node.openflow import Flow, put
+from virtnet.node.openflow import Flow, life, put
 from virtnet.ovn.mappings import MACS, entries
 from virtnet.ovn.vswitch import VSwitch
 from virtnet.topology.names import localnet_name
@@ -48,6 +49,14 @@ class Guest(NamedTuple):
     """The port of the network's bridge by which OVN sends what is for it elsewhere."""
 
 
+class Bridge(NamedTuple):
+    """Of a physical network, as long as its switch keeps what it was told."""
+
+    name: str
+    life: int
+    """Another one after its Open vSwitch was restarted, or itself made again: nothing is left of its flows."""
+
+
 class Egress:
     """Of all physical networks that this node reaches. Used from one event loop."""
 
@@ -58,8 +67,8 @@ class Egress:
         self._sockets = sockets
         self._repeat = repeat
         self._changed = asyncio.Event()
-        self._told: dict[str, frozenset[Flow]] = {}
-        """What bridges were told last, by name."""
+        self._told: dict[Bridge, frozenset[Flow]] = {}
+        """What bridges were told last."""
         self._problems: dict[str, str] = {}
         """Of each bridge, as last logged."""
         self._until: dict[Guest, float] = {}
@@ -67,29 +76,32 @@ class Egress:
         vswitch.on_change(self._changed.set)  # NICs that come and go are seen there, too
 
     async def run(self) -> None:
+        again = 0.0
         while True:
-            wanted = self._wanted()
-            for bridge, flows in wanted.items():
-                await self._tell(bridge, flows)
-            try:
-                async with asyncio.timeout(self._repeat):
+            wanted, now = self._wanted(), time.monotonic()
+            if whole := now >= again:
+                again = now + self._repeat
+            await self._follow(wanted, whole=whole)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(again - time.monotonic()):
                     while self._wanted() == wanted:
                         self._changed.clear()
                         await self._changed.wait()
-            except TimeoutError:
-                continue
 
-    def _wanted(self) -> dict[str, frozenset[Flow]]:
-        """By bridge. Networks without a MAC for their routers are not ours."""
+    def _wanted(self) -> dict[Bridge, frozenset[Flow]]:
+        """Networks without a MAC for their routers are not ours."""
         macs = entries(self._vswitch.external_ids.get(MACS, ""))
         here, now = self._here(), time.monotonic()
         self._until |= dict.fromkeys(here, now + STRAY_SECONDS)
         self._until = {guest: until for guest, until in self._until.items() if until > now}
         return {
-            bridge: frozenset(self._flows(network, macs[network], here))
-            for network, bridge in self._vswitch.bridge_mappings.items()
+            Bridge(name, life(self._socket(name))): frozenset(self._flows(network, macs[network], here))
+            for network, name in self._vswitch.bridge_mappings.items()
             if network in macs
         }
+
+    def _socket(self, bridge: str) -> Path:
+        return self._sockets / f"{bridge}.mgmt"
 
     def _here(self) -> set[Guest]:
         """All NICs of physical networks on this node."""
@@ -113,13 +125,22 @@ class Egress:
             if guest.network == network and port:
                 yield Flow(STRAY, in_port=port, destination=guest.mac)
 
-    async def _tell(self, bridge: str, flows: frozenset[Flow]) -> None:
-        problem = ""
+    async def _follow(self, wanted: dict[Bridge, frozenset[Flow]], *, whole: bool) -> None:
+        self._told = {bridge: flows for bridge, flows in self._told.items() if bridge in wanted}
+        for bridge, flows in wanted.items():
+            if whole or self._told.get(bridge) != flows:
+                await self._tell(bridge, flows, whole=whole)
+
+    async def _tell(self, bridge: Bridge, flows: frozenset[Flow], *, whole: bool) -> None:
+        """What has changed, or all: with each NIC that comes, the flows of all others would be sent again."""
+        problem, told = "", self._told.pop(bridge, None)
+        new = flows if whole or told is None else flows - told
+        gone = None if told is None else told - flows
         try:
-            await put(self._sockets / f"{bridge}.mgmt", COOKIE, flows, self._told.pop(bridge, None))
+            await put(self._socket(bridge.name), COOKIE, new, gone)
             self._told[bridge] = flows
         except (OSError, TimeoutError, EOFError, ValueError) as error:  # the last: no MAC, in an entry of others
             problem = str(error) or type(error).__name__
-        if problem and problem != self._problems.get(bridge):
-            log.warning("strays and routers may be heard outside", bridge=bridge, error=problem)
-        self._problems[bridge] = problem
+        if problem and problem != self._problems.get(bridge.name):
+            log.warning("strays and routers may be heard outside", bridge=bridge.name, error=problem)
+        self._problems[bridge.name] = problem

@@ -40,6 +40,14 @@ class Flow:
     drop: bool = True
 
 
+def life(management: Path) -> int:
+    """Another number after each start of a bridge's switch, which makes the socket anew; 0 without one."""
+    try:
+        return management.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 async def inject(management: Path, in_port: int, frames: Iterable[bytes]) -> None:
     """Let a bridge switch frames that seem to come in by a port: it learns from them, and sends them on.
 
@@ -49,7 +57,7 @@ async def inject(management: Path, in_port: int, frames: Iterable[bytes]) -> Non
 
 
 async def put(management: Path, cookie: int, flows: Collection[Flow], instead_of: Collection[Flow] | None) -> None:
-    """Have a bridge follow flows, in place of others, or, for None, of all that it has under this cookie.
+    """Have a bridge follow flows too, in place of others, or, for None, of all that it has under this cookie.
 
     They are forgotten when Open vSwitch is restarted. Raises OSError, TimeoutError, and ValueError for what is no MAC.
     """
