@@ -5,8 +5,10 @@ from contextlib import redirect_stdout
 
 import pytest
 
+from virtnet.lab.alone import alone
 from virtnet.lab.chaos import plan
-from virtnet.lab.chaos.__main__ import Options, run
+from virtnet.lab.chaos.__main__ import Options, main, run
+from virtnet.lab.lab import Lab
 
 
 def test_a_seed_is_a_plan() -> None:
@@ -23,6 +25,17 @@ def test_every_kind_of_fault_happens() -> None:
     faults = [fault for batch in plan.batches(3, 1000) for fault in batch]
     assert {fault.kind for fault in faults} == plan.KINDS.keys()
     assert {fault.victim for fault in faults if fault.kind == "kill"} == set(plan.DAEMONS)
+
+
+def test_a_second_run_of_one_name_leaves_the_firsts_lab_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Lab, "down", lambda _: pytest.fail("the first one's lab was taken down"))
+    with alone("chaosalone"):
+        assert main(["--lab", "chaosalone"]) == 2
+    said = capsys.readouterr()
+    assert said.err == "chaos: another run has lab chaosalone; wait for its end, or choose another name with --lab\n"
+    assert not said.out
 
 
 @pytest.mark.lab

@@ -1,14 +1,17 @@
 """``python -m virtnet.lab.chaos --seed N --faults N``: random faults, and what must hold after each batch.
 
-Exits 1 at the first batch after which something does not hold, with the line that plays the same plan again.
+Exits 1 at the first batch after which something does not hold, with the line that plays the same plan again; 2 where
+another run has the lab.
 """
 
 import argparse
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from virtnet.lab.alone import InUse, alone
 from virtnet.lab.chaos import plan
 from virtnet.lab.chaos.arena import Arena
 from virtnet.lab.chaos.faults import Faults
@@ -38,18 +41,19 @@ class Options:
 
 
 def run(options: Options) -> int:
-    """The exit code."""
-    print(f"chaos: {options.replay}", flush=True)
-    lab = Lab(options.lab)
-    lab.down()
-    lab.up(len(plan.NODES))
-    failed = True
-    try:
-        failed = not _play(Arena(lab), options)
-    finally:
-        if not (failed and options.keep):
-            lab.down()
-    return 1 if failed else 0
+    """The exit code. Raises InUse."""
+    with alone(options.lab):
+        print(f"chaos: {options.replay}", flush=True)
+        lab = Lab(options.lab)
+        lab.down()
+        lab.up(len(plan.NODES))
+        failed = True
+        try:
+            failed = not _play(Arena(lab), options)
+        finally:
+            if not (failed and options.keep):
+                lab.down()
+        return 1 if failed else 0
 
 
 def _play(arena: Arena, options: Options) -> bool:
@@ -101,7 +105,7 @@ def _violated(options: Options, number: int, batch: list[plan.Fault], wrong: lis
     return False
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="virtnet.lab.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--faults", type=int, default=1000)
@@ -110,12 +114,16 @@ def main() -> int:
     parser.add_argument("--lab", default="chaos", help="the lab's name; one of this name is taken down first")
     parser.add_argument("--keep", action="store_true", help="leave the lab up when something does not hold")
     parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
-    chosen = vars(parser.parse_args())
+    chosen = vars(parser.parse_args(arguments))
     if chosen.pop("plan"):
         for batch in plan.batches(chosen["seed"], chosen["faults"], chosen["batch"]):
             print(*batch, sep="\n")
         return 0
-    return run(Options(**chosen))
+    try:
+        return run(Options(**chosen))
+    except InUse as problem:
+        print(f"chaos: {problem}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
