@@ -5,7 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from virtnet.api import NodeNetwork
+from virtnet.kube.backoff import LONGEST_PAUSE, Backoff
+from virtnet.kube.errors import Unavailable
 from virtnet.node.publish import OwnNodeNetwork
 
 
@@ -29,22 +33,28 @@ async def never(*_: Any) -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_gate_does_not_wait_for_an_api_server_that_hangs() -> None:
-    """Another guest leaves at the same time, for which the API server has to be asked once more."""
-    gates = Gates()
-    part = SimpleNamespace(on_change=nothing, follow=nothing, arrived=nothing, external_ids={}, encap_ips=())
-    own = OwnNodeNetwork(
-        SimpleNamespace(get=never, patch=never),  # type: ignore[arg-type]
+def own_of(cluster: Any, gates: Gates | None = None) -> OwnNodeNetwork:
+    part = SimpleNamespace(
+        on_change=nothing, follow=nothing, arrived=nothing, external_ids={}, encap_ips=(), note=nothing
+    )
+    return OwnNodeNetwork(
+        cluster,
         "n1",
         SimpleNamespace(journal=()),  # type: ignore[arg-type]
         part,  # type: ignore[arg-type]
         asked=part,  # type: ignore[arg-type]
-        gates=gates,  # type: ignore[arg-type]
+        gates=gates or Gates(),  # type: ignore[arg-type]
         tunnel=part,  # type: ignore[arg-type]
         announcer=part,  # type: ignore[arg-type]
         underlays=part,  # type: ignore[arg-type]
         ovn_run_dir=Path("/nowhere"),
     )
+
+
+async def test_a_gate_does_not_wait_for_an_api_server_that_hangs() -> None:
+    """Another guest leaves at the same time, for which the API server has to be asked once more."""
+    gates = Gates()
+    own = own_of(SimpleNamespace(get=never, patch=never), gates)
     own._known = NodeNetwork.parse(
         {
             "metadata": {"name": "n1"},
@@ -60,3 +70,55 @@ async def test_a_gate_does_not_wait_for_an_api_server_that_hangs() -> None:
     async with asyncio.timeout(10):
         await gates.told.wait()
     looks.cancel()
+
+
+class Away:
+    """An API server that answers nothing."""
+
+    def __init__(self, asked: int) -> None:
+        """``asked``: how often until ``enough``."""
+        self.asked, self.enough = asked, asyncio.Event()
+
+    async def create(self, *_: Any) -> Any:
+        self.asked -= 1
+        if not self.asked:
+            self.enough.set()
+        raise Unavailable("connection refused")
+
+
+async def attempts(own: OwnNodeNetwork, away: Away) -> None:
+    own._look.set()
+    acts = asyncio.create_task(own._act())
+    async with asyncio.timeout(10):
+        await away.enough.wait()
+    acts.cancel()
+
+
+async def test_an_api_server_that_comes_back_does_not_get_the_status_of_all_nodes_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[list[float]] = []
+    for _ in range(2):
+        away, rests = Away(9), list[float]()
+        own = own_of(away)
+
+        async def rest(seconds: float, own: OwnNodeNetwork = own, rests: list[float] = rests) -> None:
+            rests.append(seconds)
+            own._look.set()
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr(own, "_rest", rest)
+        await attempts(own, away)
+        pauses.append(rests)
+    for one, another in zip(*pauses, strict=False):
+        assert one != another
+    first, *_, last = pauses[0]
+    assert 10 * first < last <= 1.2 * LONGEST_PAUSE
+
+
+async def test_a_node_that_hears_the_api_server_again_does_not_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "after_failure", lambda _: 3600)
+    away = Away(2)
+    own = own_of(away)
+    asyncio.get_running_loop().call_later(0.01, own._note, "LISTED", {"items": []})
+    await attempts(own, away)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from virtnet.kube.backoff import Backoff
 from virtnet.kube.errors import ApiError, NotFound, Rejected, Unavailable, error
 from virtnet.kube.kinds import Kind
 from virtnet.kube.table import object_key
@@ -21,8 +22,6 @@ WATCH_SECONDS = 290.0
 
 SILENT_SECONDS = 90.0
 """A peer that sends nothing for so long is dead: the API server sends a bookmark every minute."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ async def follow(source: Source, what: Selection) -> AsyncGenerator[tuple[str, d
     Only the first list may fail (NotFound, Rejected: a missing CRD or role is for the operator to see). Once it has
     worked, the same answers are passing states of a restarting server, and are outlasted.
     """
-    pause, synced = FIRST_PAUSE, False
+    backoff, synced = Backoff(), False
     while True:
         try:
             version, keys = "", list[str]()
@@ -70,14 +69,14 @@ async def follow(source: Source, what: Selection) -> AsyncGenerator[tuple[str, d
             yield "SYNC", {"keys": keys, "metadata": {"resourceVersion": version}}
             async with aclosing(_changes(source, what, version)) as changes:
                 async for change in changes:
-                    pause = FIRST_PAUSE
+                    backoff.succeeded()
                     yield change
         except ApiError as problem:
             if not synced and isinstance(problem, NotFound | Rejected):
                 raise
-            log.warning("watch interrupted", kind=str(what.kind), problem=str(problem), again_in=pause)
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, guards no secret
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = backoff.after_failure()
+            log.warning("watch interrupted", kind=str(what.kind), problem=str(problem), again_in=round(pause, 1))
+            await asyncio.sleep(pause)
 
 
 async def _changes(source: Source, what: Selection, version: str) -> AsyncGenerator[tuple[str, dict[str, Any]]]:

@@ -1,6 +1,7 @@
 """The node's own NodeNetwork: made, read, answered. The daemon is the only writer of its status."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from virtnet.api import HandoffSupport, NodeHandoffStatus, NodeNetwork, NodeNetworkStatus, set_condition
 from virtnet.api.meta import Metadata
 from virtnet.kube import kinds
+from virtnet.kube.backoff import Backoff
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError, NotFound
 from virtnet.node.announce import Announcer
@@ -34,7 +36,7 @@ NODES = kinds.of(NodeNetwork)
 REFRESH_SECONDS = 30.0
 COALESCE_SECONDS = 1.0
 """A burst of new pods is one change of the status."""
-RETRY_SECONDS = 1.0
+NO_KIND_SECONDS = 5.0
 
 
 class OwnNodeNetwork:
@@ -68,6 +70,8 @@ class OwnNodeNetwork:
         self._vswitch = vswitch
         self._known: NodeNetwork | None = None
         self._look = asyncio.Event()
+        self._heard = asyncio.Event()
+        """Set when the API server has told something, so it answers again."""
         self._later: asyncio.TimerHandle | None = None
         vswitch.on_change(self._look_later)
         self._tunnel = tunnel
@@ -97,7 +101,7 @@ class OwnNodeNetwork:
                     self._note(change, body)
             except ApiError as error:  # no such kind, or no rights: the manifests may come after us
                 log.warning("cannot watch NodeNetworks", error=str(error))
-                await asyncio.sleep(5 * RETRY_SECONDS)
+                await asyncio.sleep(NO_KIND_SECONDS)
 
     def _note(self, change: str, body: dict[str, Any]) -> None:
         if change == "SYNC":
@@ -108,6 +112,7 @@ class OwnNodeNetwork:
         except ValidationError as error:
             log.exception("NodeNetwork cannot be read; is the controller newer?", error=str(error))
         self._asked.note(self._known.spec.handoffs if self._known is not None else {})
+        self._heard.set()
         self._look.set()
 
     def _look_later(self) -> None:
@@ -120,6 +125,7 @@ class OwnNodeNetwork:
 
     async def _act(self) -> None:
         """Level-triggered: whatever woke us, do what the object says, then say what is so."""
+        backoff = Backoff()
         while True:
             try:
                 async with asyncio.timeout(REFRESH_SECONDS):
@@ -127,17 +133,24 @@ class OwnNodeNetwork:
             except TimeoutError:
                 log.debug("looking again, as from time to time")
             self._look.clear()
+            self._heard.clear()
             try:
                 await self._once()
+                backoff.succeeded()
             except NotFound:
                 log.info("own NodeNetwork is gone; made anew")
                 self._known = None
-                await asyncio.sleep(RETRY_SECONDS)
-                self._look.set()
+                await self._rest(backoff.after_failure())
             except (ApiError, OvnError, OSError) as error:
                 log.warning("to be retried", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-                self._look.set()
+                await self._rest(backoff.after_failure())
+
+    async def _rest(self, seconds: float) -> None:
+        """Before the next attempt; a guest may wait for it, so not once the API server is heard again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._heard.wait()
+        self._look.set()
 
     async def _look_around(self) -> None:
         """At what nobody tells of."""
