@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.handoff.case import BOTH, BOUND, HEARD, NOW, READY, RUNNING, SOURCE, TARGET, facts, options
+from tests.handoff.case import BOTH, BOUND, HEARD, LEFT, NOW, READY, RUNNING, SOURCE, TARGET, facts, options
 from virtnet.handoff.facts import Binding, Instance, LauncherPod, Told
 from virtnet.handoff.journal import State
 from virtnet.handoff.machine import SETTLE_TIMEOUT, SILENT_AFTER, UNASKED_AFTER, UNCOUNTED_AFTER, Outcome, decide
@@ -126,6 +126,10 @@ def test_a_guest_that_went_on_while_nobody_led_is_followed(state: State, node: s
         pytest.param(
             {"instance": replace(RUNNING, state=replace(READY, uid="m2")), "pods": (SOURCE, TARGET, NEXT)},
             id="the next migration says that it runs there, though the target's pod lives",
+        ),
+        pytest.param(
+            {"instance": replace(RUNNING, state=replace(LEFT, uid="m2")), "pods": (SOURCE, TARGET, NEXT)},
+            id="the next migration has taken it from its node for good, though that has its pod yet",
         ),
     ],
 )

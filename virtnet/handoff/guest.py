@@ -47,9 +47,11 @@ def runs_on_target(facts: Facts, journal: Journal) -> bool:
 
 
 def no_way_back(facts: Facts, journal: Journal) -> bool:
-    """Whether the source has stopped for good, in post-copy, though nobody has said yet that the guest runs."""
-    gone = gone_for_good(facts)
-    return facts.state(journal.migration).post_copy or (gone is not None and gone.node == journal.target)
+    """Whether the source has stopped for good, in post-copy, though nobody has said yet that the guest runs.
+
+    Another migration may have done it: one to the same node, since one to elsewhere has ended this handoff.
+    """
+    return facts.state(journal.migration).post_copy or gone_for_good(facts) is not None
 
 
 def cannot_arrive(facts: Facts, journal: Journal) -> str:
