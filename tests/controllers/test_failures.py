@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests.controllers.journals import journal
+from tests.topology.samples import port, subnet
 from virtnet.controllers import service
 from virtnet.controllers.metrics import Metrics
 from virtnet.controllers.provider_networks import ProviderNetworks
+from virtnet.controllers.reports import Reports
 from virtnet.controllers.store import Store
-from virtnet.kube.errors import Rejected
+from virtnet.handoff.facts import Told
+from virtnet.handoff.machine import Ending, Outcome
+from virtnet.kube.errors import Rejected, Unavailable
 
 
 class Refusing:
@@ -74,3 +79,39 @@ async def test_who_leads_no_more_says_so_and_lets_go_of_what_it_knew(monkeypatch
     term.cancel()
     await asyncio.wait({term})
     assert (leads("virtnet_leader"), gc.get_freeze_count()) == (0, 0)
+
+
+class Forgetful:
+    """An API server that is away for some writes."""
+
+    def __init__(self, away: int) -> None:
+        self.away = away
+        self.events: list[str] = []
+
+    async def patch(self, kind: Any, name: str, patch: Any, *_: Any, **__: Any) -> Any:
+        self.away -= 1
+        if self.away >= 0:
+            raise Unavailable("connection refused")
+        body = port(subnet("blue"), 10, name).manifest()
+        return {**body, **patch, "metadata": {**body["metadata"], "uid": name, "resourceVersion": "2"}}
+
+    async def event(self, *_: Any, reason: str, **__: Any) -> None:
+        self.events.append(reason)
+
+
+async def test_how_a_handoff_ended_is_told_once_though_it_is_decided_again_and_again() -> None:
+    """The API server did not take the report at first, or OVN did not take what followed from it."""
+    store, cluster = Store(), Forgetful(away=2)
+    body = port(subnet("blue"), 10, "db.net").manifest()
+    store.ports.put({**body, "metadata": {**body["metadata"], "uid": "db.net", "resourceVersion": "1"}})
+    reports = Reports(cluster, store, lambda _: pytest.fail("not asked"))  # type: ignore[arg-type]
+    ending = Ending(outcome=Outcome.ABANDONED, journal=journal(), told=Told())
+    news = []
+    for _ in range(4):
+        try:
+            news.append(await reports.ended("demo/db.net", ending))
+        except Unavailable:
+            news.append(None)
+    assert news == [None, None, True, False]
+    assert cluster.events == ["HandoffAbandoned"]
+    assert [one.state for one in store.ports["demo/db.net"].status.handoffs] == ["Abandoned"]

@@ -55,7 +55,9 @@ class Reports:
         self._store = store
         self._view = view
         self._over: dict[str, HandoffRecord] = {}
-        """How each Port's last handoff ended: known here before it is written, and told once."""
+        self._told: dict[str, str] = {}
+        """Port -> the migration of the last ending that people have been told of."""
+        """How each Port's last handoff ended: known here before it is written."""
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
         """Report on each key, ``Kind/ns/name`` or ``Kind/name``; returns those that have to be tried again."""
@@ -74,6 +76,7 @@ class Reports:
         port = self._store.ports.get(key)
         if port is None:
             self._over.pop(key, None)
+            self._told.pop(key, None)
             return
         view = self._view(key)
         outside = "" if view.chassis else self._store.in_the_way(key)
@@ -169,24 +172,29 @@ class Reports:
             return
         self._store.table(type(resource)).put(body)
 
-    async def ended(self, key: str, ending: Ending) -> None:
-        """Write down how a handoff ended. Raises ApiError: its journal is kept until this has succeeded."""
+    async def ended(self, key: str, ending: Ending) -> bool:
+        """Write down how a handoff ended. Raises ApiError: its journal is kept until this has succeeded.
+
+        Returns whether this is the first time: until OVN has taken what follows from it, it is decided again.
+        """
         port = self._store.ports.get(key)
         if port is None:
-            return
+            return False
         outcome, journal = ending.outcome, ending.journal
         over = self._over.get(key)
-        told = over is not None and over.migration == journal.migration
-        if over is None or not told:
+        if over is None or over.migration != journal.migration:
             now = datetime.now(UTC)
             finished = journal.settled or now
             over = record_of(journal, ending.told, str(outcome), message=story(ending, now), finished=finished)
             self._over[key] = over
         await self._write(port, port.status.model_copy(update={"handoffs": with_record(port.status.handoffs, over)}))
-        if not told:
-            await self.event(port, f"Handoff{outcome}", over.message, warning=outcome is not Outcome.COMMITTED)
-        if not told and outcome is Outcome.COMMITTED and ending.told.answered is None:
+        if self._told.get(key) == journal.migration:
+            return False
+        self._told[key] = journal.migration
+        await self.event(port, f"Handoff{outcome}", over.message, warning=outcome is not Outcome.COMMITTED)
+        if outcome is Outcome.COMMITTED and ending.told.answered is None:
             await self.event(port, *missing(ending), warning=True)
+        return True
 
     async def event(self, port: Port, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on the Port's owner."""

@@ -223,8 +223,8 @@ class Controller:
         return [lease for lease in self._store.leases.of(key) if lease.spec.address not in wanted]
 
     async def _ended(self, port: str, ending: Ending) -> None:
-        await self.reports.ended(port, ending)
-        self._metrics.handoff(ending)
+        if await self.reports.ended(port, ending):
+            self._metrics.handoff(ending)
 
     def _conflict(self, port: str, lease: AddressLease) -> None:
         self._store.waiting.setdefault(lease.name, set()).add(port)
