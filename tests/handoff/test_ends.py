@@ -8,7 +8,15 @@ import pytest
 from tests.handoff.case import BOTH, BOUND, HEARD, LEFT, NOW, READY, RUNNING, SOURCE, TARGET, facts, options
 from virtnet.handoff.facts import Binding, Instance, LauncherPod, Told
 from virtnet.handoff.journal import State
-from virtnet.handoff.machine import SETTLE_TIMEOUT, SILENT_AFTER, UNASKED_AFTER, UNCOUNTED_AFTER, Outcome, decide
+from virtnet.handoff.machine import (
+    SETTLE_TIMEOUT,
+    SILENT_AFTER,
+    UNASKED_AFTER,
+    UNCOUNTED_AFTER,
+    Outcome,
+    decide,
+    unreported,
+)
 from virtnet.handoff.options import ChassisOptions
 
 
@@ -98,6 +106,16 @@ def test_a_port_that_has_arrived_waits_a_while_for_what_there_is_to_tell(
     heard = decide(facts(options=first.options, binding=Binding(chassis="ch2"), told=told_all, now=later)).ended
     assert heard is not None
     assert (heard.told, heard.journal.settled) == (told_all["m1"], NOW)
+
+
+def test_an_end_that_nobody_could_be_told_of_is_told_later_with_its_own_times() -> None:
+    there = {"binding": Binding(chassis="ch2"), "told": HEARD}
+    first = decide(facts(options=options(State.COMMITTING), **there))
+    assert first.ended is not None
+    waiting = unreported(first.options, first.ended)
+    assert (waiting.ended, waiting.options.requested) == (None, ("ch2",))
+    again = decide(facts(options=waiting.options, **there, now=NOW + timedelta(hours=1)))
+    assert again.ended == first.ended
 
 
 NEXT = LauncherPod(name="next", node="node3", migration="m2")

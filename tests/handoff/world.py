@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState, Told
 from virtnet.handoff.journal import Journal, State
-from virtnet.handoff.machine import RELEASE_TIMEOUT, SILENT_AFTER, UNASKED_AFTER, Ending, Outcome, decide
+from virtnet.handoff.machine import RELEASE_TIMEOUT, SILENT_AFTER, UNASKED_AFTER, Ending, Outcome, decide, unreported
 from virtnet.handoff.options import ChassisOptions
 
 CHASSIS = {f"node{n}": f"ch{n}" for n in (1, 2, 3)}
@@ -14,6 +14,7 @@ EVENTS = (
     *["proceed"] * 12, *["ovn"] * 6, *["release"] * 3, *["tick"] * 3, "announce", *["speak"] * 3, "ask", "daemon_dies",
     "failed", "failed", "abort", "post_copy", "vmims_collected", "pods_collected", "stop", "start", "wipe",
     "node_dies", "node_returns", "node_object_goes", "chassis_unknown", "another_leads",
+    "api_goes", "api_comes",
 )  # fmt: skip
 """By how often they are to happen: mostly, a migration goes its way."""
 
@@ -37,6 +38,8 @@ class World:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.skew = timedelta()
         """How wrong the clock of the controller is that leads."""
+        self.deaf = False
+        """Whether the API server takes no reports."""
         self.serial = 0
         self.options = ChassisOptions()
         self.binding = Binding()
@@ -317,6 +320,12 @@ class World:
     def clock(self) -> datetime:
         return self.now + self.skew
 
+    def api_goes(self) -> None:
+        self.deaf = True
+
+    def api_comes(self) -> None:
+        self.deaf = False
+
     def another_leads(self) -> None:
         """On a machine whose clock is five minutes behind, or right, or five minutes ahead."""
         self.skew = timedelta(minutes=5) if self.skew < timedelta() else self.skew - timedelta(minutes=5)
@@ -344,7 +353,9 @@ class World:
         )
         before = Journal.read(self.options.journal)
         decision = decide(facts)
-        if decision.ended is not None:
+        if decision.ended is not None and self.deaf:
+            decision = unreported(decision.options, decision.ended)
+        elif decision.ended is not None:
             self.judge(decision.ended)
         journal = Journal.read(decision.options.journal)
         if decision.release and journal is not None and journal.migration == self.current:
@@ -373,6 +384,7 @@ class World:
     def settle(self) -> None:
         """Nothing new happens; what has happened is seen, and time goes by."""
         self.noticed()
+        self.deaf = False
         for _ in range(20):
             self.look(*WATCHES)
             self.decide()

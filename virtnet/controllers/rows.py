@@ -20,7 +20,7 @@ from virtnet.controllers.waits import Waits
 from virtnet.controllers.worker import together
 from virtnet.handoff.facts import Binding, Facts, Told
 from virtnet.handoff.journal import Journal
-from virtnet.handoff.machine import Decision, Ending, decide
+from virtnet.handoff.machine import Decision, Ending, decide, unreported
 from virtnet.handoff.options import ChassisOptions
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError
@@ -182,10 +182,7 @@ class Rows:
             except ApiError as error:
                 log.warning("handoff not reported yet", port=key, error=str(error))
                 self._again(f"Port/{key}", REPORT_RETRY)
-                decision = Decision(
-                    options=ChassisOptions(requested=decision.options.requested, journal=facts.options.journal),
-                    wait="the API server to take the report",
-                )
+                decision = unreported(decision.options, decision.ended)
         if decision.again is not None:
             self._again(f"Port/{key}", decision.again)
         own = own_dhcp(self._store, port, subnet, self._northbound.of(f"Port/{key}"))

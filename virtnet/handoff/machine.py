@@ -85,6 +85,14 @@ def decide(facts: Facts) -> Decision:
     return _STEPS[journal.state](facts, _observe(facts, journal.read_at(facts.now)))
 
 
+def unreported(options: ChassisOptions, ending: Ending) -> Decision:
+    """In place of a decision that ends a handoff, while nobody can be told: its journal stays, with what was seen."""
+    return Decision(
+        options=ChassisOptions(requested=options.requested, journal=ending.journal.entries()),
+        wait="the API server to take the report",
+    )
+
+
 def _went_on(facts: Facts, journal: Journal) -> bool:
     """Whether the guest is in a pod of another migration by now: nobody led while that took it on.
 
