@@ -57,6 +57,17 @@ def test_a_daemon_that_gives_way_to_others(sleeper: Daemon) -> None:
     polite.kill()
 
 
+def test_a_daemon_that_somebody_starts_who_gives_way(tmp_path: Path) -> None:
+    """As the stand-in starts guests."""
+    start = "import sys, pathlib, virtnet.lab.daemon as d; d.Daemon('x', ('sleep', '600'), pathlib.Path('.')).start()"
+    subprocess.run(["nice", "-n", "7", sys.executable, "-c", start], cwd=tmp_path, check=True)
+    started = Daemon("x", (), tmp_path)
+    pid = started.pid
+    assert pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 0
+    started.kill()
+
+
 def test_a_daemon_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     deaf = Daemon(
         "deaf", ("setpriv", "--pdeathsig", "KILL", "sh", "-c", "trap '' TERM; echo deaf; sleep 600"), tmp_path

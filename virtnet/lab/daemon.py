@@ -69,8 +69,7 @@ class Daemon:
             setsigdef=[signal.SIGINT, signal.SIGPIPE],
         )
         self.pid_file.write_text(f"{pid} {_started(pid)}\n")
-        if self.nice:
-            _set_niceness(pid, self.nice)
+        _set_niceness(pid, self.nice)  # whatever whoever starts it has
 
     def kill(self) -> None:
         """End it at once, as a crash would, and wait until it is gone."""
