@@ -17,10 +17,11 @@ import pytest
 from tests.attach.guest import Guest, far_end, frame
 from tests.attach.rig import MAC, Node, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
-from virtnet.node.drains import Drains, word
+from virtnet.node.drains import Drains
 from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
 from virtnet.node.taps import Tap, duplicates
+from virtnet.node.word import say
 
 PORT, TOKEN = "demo/db.blue", "s" * 32
 TUNSETIFF = 0x400454CA
@@ -87,7 +88,7 @@ async def source(node: Node, tmp_path: Any) -> AsyncIterator[Source]:
 
 
 async def test_what_came_before_the_word_is_carried_over_in_order(source: Source) -> None:
-    await source.send(*(frame(n) for n in range(20)), word(MAC, TOKEN), *(frame(n) for n in range(20, 25)))
+    await source.send(*(frame(n) for n in range(20)), say(MAC, TOKEN), *(frame(n) for n in range(20, 25)))
     carried = await source.carried()
     header = bytes.fromhex("0240655800000700" + "01028001" + "00000003")
     assert carried == [header + frame(n) for n in range(20)]
@@ -101,7 +102,7 @@ async def test_the_word_in_one_queue_costs_no_frame_of_another(source: Source) -
     with ours:
         for number in range(3):
             ours.send(frame(number))
-        await source.send(frame(7), word(MAC, TOKEN), frame(8))
+        await source.send(frame(7), say(MAC, TOKEN), frame(8))
         assert [one[-1] for one in await source.carried()] == [7, 0, 1, 2]
 
 
@@ -118,7 +119,7 @@ async def test_other_work_goes_on_while_frames_are_carried(source: Source) -> No
             loop.call_soon(look)
 
     look()
-    await source.send(*(frame(n) for n in range(100)), word(MAC, TOKEN))
+    await source.send(*(frame(n) for n in range(100)), say(MAC, TOKEN))
     assert len(await source.carried()) == 100
     assert in_the_middle.is_set()
 
@@ -126,7 +127,7 @@ async def test_other_work_goes_on_while_frames_are_carried(source: Source) -> No
 async def test_a_port_is_kept_for_the_word(source: Source) -> None:
     await source.send(*(frame(n) for n in range(3)))
     finished = asyncio.create_task(source.drains.finish([(PORT, "m1")]))
-    await source.send(word(MAC, TOKEN))
+    await source.send(say(MAC, TOKEN))
     await finished
     assert (source.drains.answers({PORT: SOURCE})[PORT].carried or 0) >= 3
     assert len(await source.carried()) == 3
@@ -141,8 +142,8 @@ async def test_a_word_that_does_not_come_keeps_no_port(source: Source) -> None:
     "said",
     [
         pytest.param((), id="nothing is said"),
-        pytest.param((word(MAC, "t" * 32),), id="without the secret"),
-        pytest.param((word(MAC, TOKEN[:-1]),), id="with a part of it"),
+        pytest.param((say(MAC, "t" * 32),), id="without the secret"),
+        pytest.param((say(MAC, TOKEN[:-1]),), id="with a part of it"),
     ],
 )
 async def test_a_guest_that_may_run_again_keeps_its_frames(source: Source, said: tuple[bytes, ...]) -> None:
@@ -151,7 +152,7 @@ async def test_a_guest_that_may_run_again_keeps_its_frames(source: Source, said:
     await source.drains.follow({PORT: SOURCE})
     await source.drains.follow({})
     assert source.guest.read() == 5 + len(said)
-    await source.send(word(MAC, TOKEN), frame(1))
+    await source.send(say(MAC, TOKEN), frame(1))
     assert source.guest.read() == 2, "nobody listens once the handoff is over"
 
 
@@ -159,7 +160,7 @@ async def test_the_queue_outlives_the_guests_process(source: Source) -> None:
     await source.send(*(frame(n) for n in range(3)))
     source.guest.process.kill()
     source.guest.process.wait()
-    await source.send(word(MAC, TOKEN))
+    await source.send(say(MAC, TOKEN))
     assert len(await source.carried()) == 3
 
 
@@ -167,7 +168,7 @@ async def test_a_target_of_the_same_migration_is_not_drained(source: Source) -> 
     await source.drains.follow({})
     target = SOURCE.model_copy(update={"role": "Target"})
     await source.drains.follow({PORT: target})
-    await source.send(frame(1), word(MAC, TOKEN))
+    await source.send(frame(1), say(MAC, TOKEN))
     assert source.guest.read() == 2
 
 

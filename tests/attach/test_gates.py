@@ -13,10 +13,10 @@ import pytest
 from tests.attach.guest import far_end
 from tests.attach.rig import MAC, SECONDS, Node, eventually, inside, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
-from virtnet.node.drains import is_word
 from virtnet.node.gates import FORGOTTEN_SECONDS, Gates
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside as within
+from virtnet.node.word import is_word
 
 PEER = "02:76:6e:00:00:99"
 PORT = "demo/db.blue"

@@ -18,7 +18,7 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from virtnet.lab import netns
 from virtnet.lab.control_plane import ControlPlane
-from virtnet.node.drains import word
+from virtnet.node.word import say
 
 NODES = kinds.of(NodeNetwork)
 PORT = "demo/db.blue"
@@ -282,7 +282,7 @@ async def test_killed_in_the_middle_of_its_drain(world: World) -> None:
     with Guest.running(pod) as guest, netns.inside(node.name, far_end) as far:
         await world.ask(**part)
         await eventually_async(lambda: holds_the_tap(node.daemon.pid), "armed")
-        await asyncio.to_thread(world.put, *map(frame, range(20)), word(MAC, token))
+        await asyncio.to_thread(world.put, *map(frame, range(20)), say(MAC, token))
         await eventually_async(lambda: node.daemon.pid is None, "the daemon is dead")
         carried = [data for data in received(far) if data[28:30] == b"\x88\xb6"]
         assert len(carried) + guest.read() == 20 + 1

@@ -4,12 +4,11 @@ Armed, the source's node holds a second handle on the guest's queue (taps.py), a
 the guest's first frame, and sends a word with the handoff's secret to the source's port, along OVN's own tunnels. That
 word, and nothing else, starts the drain: a guest that has sent a frame elsewhere never runs here again, be it pre-copy
 or post-copy; one that was rolled back or cancelled has sent none. The word lies in the queue itself, too: what comes
-after it, the target has got on its own, so there the drain ends.
+after it, the target has got on its own, so there the drain ends. What it has got before, the word names.
 """
 
 import asyncio
 import contextlib
-import hmac
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,11 +23,9 @@ from virtnet.node.handoffs import leaves
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.netns import inside
 from virtnet.node.packets import listener
+from virtnet.node.word import TYPE, Passed, is_word
 
 log = structlog.get_logger()
-
-WORD_TYPE = 0x88B5
-"""IEEE 802 local experimental EtherType 1."""
 
 ATTEMPTS, PAUSE_SECONDS = 20, 0.001
 """How long the word is waited for in the queue: it has been seen at the door already."""
@@ -43,20 +40,9 @@ MOST = 4096
 """Frames that one drain carries at most; a tap's queue holds 1000 unless somebody has made it longer."""
 
 _SYS_PTRACE = 19
-_SENDER = "02766efffffe"
 
 Key = tuple[str, str]
 """Port and migration."""
-
-
-def word(mac: str, token: str) -> bytes:
-    """The frame by which the target says that the guest is there."""
-    return bytes.fromhex(mac.replace(":", "") + _SENDER) + WORD_TYPE.to_bytes(2, "big") + token.encode()
-
-
-def is_word(frame: bytes, token: str) -> bool:
-    kind = frame[12:14] == WORD_TYPE.to_bytes(2, "big")
-    return kind and hmac.compare_digest(frame[14 : 14 + len(token)], token.encode())
 
 
 @dataclass(eq=False)
@@ -165,7 +151,7 @@ class Drains:
         with contextlib.ExitStack() as undo:
             # Heard from the first moment that a queue could be drained.
             tunnel, door = await inside(
-                self.here, lambda _: (Tunnel.to(path, local), listener(entry.host_name, kind=WORD_TYPE))
+                self.here, lambda _: (Tunnel.to(path, local), listener(entry.host_name, kind=TYPE))
             )
             undo.callback(tunnel.close)
             undo.callback(door.close)
@@ -188,30 +174,32 @@ class Drains:
         if not is_word(frame, drain.token):
             return
         asyncio.get_running_loop().remove_reader(drain.door)
-        task = asyncio.create_task(self._run(key, drain), name=f"drain {key[0]}")
+        passed = Passed.of(frame, drain.token)
+        task = asyncio.create_task(self._run(key, drain, passed), name=f"drain {key[0]}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, key: Key, drain: _Drain) -> None:
-        carried, ended = 0, False
+    async def _run(self, key: Key, drain: _Drain, passed: Passed) -> None:
+        carried, ended, named = 0, False, passed.digests.total()
         for _ in range(ATTEMPTS):
-            carried, ended = await self._carry(key, drain, carried)
+            carried, ended = await self._carry(key, drain, passed, carried)
             if ended or not await self._still_armed(key, drain, PAUSE_SECONDS):
                 break
-        log.info("drained", port=key[0], carried=carried, whole=ended)
+        left_out = named - passed.digests.total()
+        log.info("drained", port=key[0], carried=carried, left_out=left_out, whole=ended)
         self._carried[key] = carried
         if self._armed.get(key) is drain:
             self._disarm(key)
         self.changed()
 
-    async def _carry(self, key: Key, drain: _Drain, carried: int) -> tuple[int, bool]:
+    async def _carry(self, key: Key, drain: _Drain, passed: Passed, carried: int) -> tuple[int, bool]:
         """Send on what is in the queues; how many frames that makes with those before, and whether the word came."""
         ended = False
         for queue in drain.queues:
             after = False  # in one queue the word says nothing of what is in others
             for number, frame in enumerate(queue.take(), start=1):
                 after = after or is_word(frame, drain.token)
-                if not after and carried < MOST:
+                if not after and carried < MOST and not passed.take(frame):
                     with contextlib.suppress(OSError):  # as lost as it was
                         drain.tunnel.send(frame)
                         carried += 1

@@ -19,12 +19,12 @@ import structlog
 
 from virtnet.api import HandoffPath, NodeHandoff, NodeHandoffStatus
 from virtnet.node import nft
-from virtnet.node.drains import word
 from virtnet.node.geneve import Tunnel
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside
-from virtnet.node.packets import OUTGOING, listener
 from virtnet.node.request import AttachmentId
+from virtnet.node.witness import Witness
+from virtnet.node.word import say
 
 log = structlog.get_logger()
 
@@ -40,23 +40,29 @@ class _Gate:
     migration: str
     table: socket.socket
     """What keeps it shut."""
-    guest: socket.socket
-    """What hears the guest."""
+    witness: Witness
     since: float
     mac: str
+    mtu: int
     asked: bool = False
     """Whether the controller has spoken of the handoff."""
     tunnel: Tunnel | None = None
     """The way to the source's node."""
+    connecting: bool = False
+    """Whether that is being sought."""
     token: str = ""
 
     def tell(self) -> None:
-        """Say the word to the source's node: from now on the guest gets its frames here."""
-        if self.tunnel is not None:
+        """Say the word to the source's node: from now on the guest gets its frames here, and it has got these."""
+        if self.tunnel is not None and self.witness.here:
+            with contextlib.suppress(OSError):  # the device is gone: what was heard until then is true
+                self.witness.listen()
             with contextlib.suppress(OSError):  # then nothing is drained
-                self.tunnel.send(word(self.mac, self.token))
+                self.tunnel.send(say(self.mac, self.token, self.witness.passed, self.mtu))
 
-    def close_tunnel(self) -> None:
+    def close(self) -> None:
+        """Once there is nothing more to tell."""
+        self.witness.close()
         if self.tunnel is not None:
             self.tunnel.close()
 
@@ -88,22 +94,24 @@ class Gates:
         name, mac = entry.host_name, entry.attachment.mac
         await self.forget(entry.id)
 
-        def make() -> tuple[socket.socket, socket.socket]:
-            guest = listener(name, source=mac)
+        def make() -> tuple[socket.socket, Witness]:
+            witness = Witness.at(name, mac)
             try:
-                return nft.gate(name, mac), guest
+                return nft.gate(name, mac), witness
             except BaseException:
-                guest.close()
+                witness.close()
                 raise
 
         try:
-            table, guest = await inside(self.here, lambda _: make())
+            table, witness = await inside(self.here, lambda _: make())
         except OSError as error:
             log.warning("no gate: the guest may get frames twice", port=entry.attachment.port, error=str(error))
             return
         loop = asyncio.get_running_loop()
-        self._shut[entry.id] = _Gate(entry.attachment.port, entry.migration, table, guest, loop.time(), mac)
-        loop.add_reader(guest, self._heard, entry.id)
+        self._shut[entry.id] = _Gate(
+            entry.attachment.port, entry.migration, table, witness, loop.time(), mac, entry.attachment.mtu
+        )
+        loop.add_reader(witness.link, self._heard, entry.id)
         log.info("gate shut", port=entry.attachment.port, nic=str(entry.id))
         for callback in self._listeners:
             callback()
@@ -126,7 +134,7 @@ class Gates:
                 await self._connect(gate, part.path, local)
                 if self._shut.get(id_) is not gate:  # its guest was heard meanwhile, with nobody to tell
                     gate.tell()
-                    gate.close_tunnel()
+                    gate.close()
             if self._shut.get(id_) is not gate:
                 continue
             waits = not gate.asked and now - gate.since < FORGOTTEN_SECONDS
@@ -162,14 +170,11 @@ class Gates:
         """A frame from the guest's MAC has come in: the kernel has opened the gate already."""
         gate = self._shut[id_]
         try:
-            _, address = gate.guest.recvfrom(1)
-        except BlockingIOError:
-            return
+            gate.witness.listen()
         except OSError as error:  # the device is down, or gone
             log.info("gate not listened at any more", port=gate.port, error=str(error))
-            asyncio.get_running_loop().remove_reader(gate.guest)
-            return
-        if address[2] == OUTGOING:
+            asyncio.get_running_loop().remove_reader(gate.witness.link)
+        if not gate.witness.here:
             return
         gate.tell()
         self._opened[gate.port, gate.migration] = datetime.now(UTC)
@@ -181,19 +186,25 @@ class Gates:
             callback(id_)
 
     async def _connect(self, gate: _Gate, path: HandoffPath, local: str) -> None:
-        gate.token = path.token
+        gate.token, gate.connecting = path.token, True
         try:
             gate.tunnel = await inside(self.here, lambda _: Tunnel.to(path, local))
         except OSError as error:
             log.warning("the source will not be told", port=gate.port, error=str(error))
+        finally:
+            gate.connecting = False
 
     @staticmethod
     async def _remove(gate: _Gate | None, *, arrived: bool = False) -> None:
         if gate is None:
             return
-        asyncio.get_running_loop().remove_reader(gate.guest)
-        gate.guest.close()
+        asyncio.get_running_loop().remove_reader(gate.witness.link)
+        if arrived:
+            with contextlib.suppress(OSError):
+                gate.witness.listen()  # until here nothing was let out
+            gate.witness.here = True
         await asyncio.to_thread(gate.table.close)  # the kernel waits for all that is under way
         if arrived:
             gate.tell()
-        gate.close_tunnel()
+        if not gate.connecting:  # else it is still to be told
+            gate.close()

@@ -3,33 +3,68 @@
 import array
 import socket
 import struct
+from collections.abc import Callable
 
 OUTGOING = 4
 """The packet type, third in a received frame's address, of what the node itself sends there (PACKET_OUTGOING)."""
 
+LARGEST = 65536 + 64
+"""Bytes of a frame at most, with what the kernel says before it."""
+
 _ALL_PROTOCOLS = 0x0003
 _ATTACH_FILTER = 26
-_LOAD_WORD, _LOAD_HALF, _EQUAL, _RETURN = 0x20, 0x28, 0x15, 0x06
+_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE, _EQUAL, _RETURN = 0x20, 0x28, 0x30, 0x15, 0x06
+_PACKET_TYPE = 0xFFFFF004
+"""Where classic BPF finds it (SKF_AD_OFF + SKF_AD_PKTTYPE)."""
+_NEEDS_CHECKSUM = 1
 _SOURCE_HIGH, _SOURCE_LOW, _ETHERTYPE = 6, 10, 12
 
 Test = tuple[int, int, int, bool]
 """How to load, from where, what to compare with, and whether it must be equal."""
 
 
-def listener(device: str, *, source: str = "", kind: int = 0, other_than: int = 0) -> socket.socket:
+def listener(
+    device: str,
+    *,
+    source: str = "",
+    kind: int = 0,
+    other_than: int = 0,
+    sent: bool = False,
+    prepare: Callable[[socket.socket], None] = lambda _: None,
+) -> socket.socket:
     """A socket that hears a device's frames from a MAC, of an EtherType, or of any other than one.
 
-    In the namespace of the calling thread. Raises OSError.
+    With ``sent``, also all that the node itself sends there. ``prepare`` gets it before it hears anything. In the
+    namespace of the calling thread. Raises OSError.
     """
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
         if tests := _tests(source, kind, other_than):
-            _attach(made, tests)
+            _attach(made, tests, sent=sent)
+        prepare(made)
         made.bind((device, _ALL_PROTOCOLS))
     except BaseException:
         made.close()
         raise
     return made
+
+
+def finished(header: bytes, frame: bytes) -> bytes | None:
+    """A frame with the checksum that its sender has left to hardware; none where it would have to be cut into segments.
+
+    ``header`` is its struct virtio_net_hdr, empty where there is none.
+    """
+    if header and header[1]:
+        return None
+    if not header or not header[0] & _NEEDS_CHECKSUM:
+        return frame
+    start, offset = struct.unpack_from("=HH", header, 6)
+    rest = frame[start:]
+    total = sum(struct.unpack(f"!{(len(rest) + 1) // 2}H", rest + b"\0" * (len(rest) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~total & 0xFFFF or 0xFFFF
+    return frame[: start + offset] + struct.pack("!H", checksum) + frame[start + offset + 2 :]
 
 
 def _tests(source: str, kind: int, other_than: int) -> list[Test]:
@@ -44,13 +79,16 @@ def _tests(source: str, kind: int, other_than: int) -> list[Test]:
     return found
 
 
-def _attach(made: socket.socket, tests: list[Test]) -> None:
+def _attach(made: socket.socket, tests: list[Test], *, sent: bool) -> None:
     """A struct sock_fprog of classic BPF: each test that fails jumps to the end, which takes nothing."""
     program = array.array("B")
 
     def add(code: int, if_true: int, if_false: int, value: int) -> None:
         program.frombytes(struct.pack("=HBBI", code, if_true, if_false, value))
 
+    if sent:
+        add(_LOAD_BYTE, 0, 0, _PACKET_TYPE)
+        add(_EQUAL, 2 * len(tests), 0, OUTGOING)
     for number, (load, offset, value, equal) in enumerate(tests, start=1):
         out = 2 * (len(tests) - number) + 1
         add(load, 0, 0, offset)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from virtnet.node.packets import LARGEST, finished
+
 _PIDFD_GETFD = 438
 _TUNGETIFF, _TUNGETVNETHDRSZ = 0x800454D2, 0x800454D7
 _VNET_HDR, _NO_PACKET_INFO = 0x4000, 0x1000
-_NEEDS_CHECKSUM = 1
-_LARGEST = 65536 + 64
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,13 +45,12 @@ class Tap:
         """Frames that nobody has read, until there is none. What would have to be cut into segments is left out."""
         while True:
             try:
-                data = os.read(self.descriptor, _LARGEST)
+                data = os.read(self.descriptor, LARGEST)
             except BlockingIOError:
                 return
-            header, frame = data[: self.header], data[self.header :]
-            if header and header[1]:
-                continue
-            yield _finished(header, frame) if header and header[0] & _NEEDS_CHECKSUM else frame
+            frame = finished(data[: self.header], data[self.header :])
+            if frame is not None:
+                yield frame
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -65,17 +64,6 @@ def _header_size(descriptor: int) -> int:
         raise OSError(errno.ENOTSUP, "the tap has packet information")
     size = int(struct.unpack("i", fcntl.ioctl(descriptor, _TUNGETVNETHDRSZ, bytes(4)))[0])
     return size if flags & _VNET_HDR else 0
-
-
-def _finished(header: bytes, frame: bytes) -> bytes:
-    """A frame with the checksum that its sender has left to hardware (struct virtio_net_hdr)."""
-    start, offset = struct.unpack_from("=HH", header, 6)
-    rest = frame[start:]
-    total = sum(struct.unpack(f"!{(len(rest) + 1) // 2}H", rest + b"\0" * (len(rest) % 2)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    checksum = ~total & 0xFFFF or 0xFFFF
-    return frame[: start + offset] + struct.pack("!H", checksum) + frame[start + offset + 2 :]
 
 
 def names_beside(netlink: IPRoute, index: int) -> frozenset[str]:
