@@ -159,6 +159,11 @@ def long(start: str) -> str:
 
 
 JSON_FORM = f'annotation {ADDRESSES} must be JSON like {{"blue": ["10.0.0.5"]}}'
+ASKED_FOR = {"snooping": True, "querier": True}
+QUERIER = (
+    "<nil>: Invalid value: multicast.querierAddress needs multicast.querier and must be IPv4: IPv6 is asked from a "
+    "link-local address"
+)
 CIDR_FORM = (
     "must be a unicast network such as 10.10.0.0/24 or fd00:10::/64, prefix 8 to 30 in IPv4, 64 to 126 in IPv6, "
     "no host bits set"
@@ -379,6 +384,10 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "<nil>: Invalid value: each of gateways must be a host address of one of cidrs"),
         Row("two networks of one family", subnet(cidrs="10.0.0.0/24 10.0.1.0/24"), SCHEMA,
             "<nil>: Invalid value: cidrs must be of different families: one of IPv4, one of IPv6, or one of each"),
+        Row("a multicast querier's address in IPv6", subnet(cidrs="fd00::/64",
+            multicast={**ASKED_FOR, "querierAddress": "fd00::5"}), SCHEMA, QUERIER),
+        Row("a multicast querier's address without a querier", subnet(
+            multicast={"snooping": True, "querierAddress": "10.0.0.5"}), SCHEMA, QUERIER),
         Row("three networks", subnet(cidrs="10.0.0.0/24 fd00::/64 fd01::/64"), SCHEMA,
             f"[spec.cidrs: Too many: 3: must have at most 2 items, {UNCHECKED}]"),
         Row("an MTU below 576", subnet(mtu=100), SCHEMA,
@@ -430,7 +439,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "Subnet NS/blue: gateway 10.0.0.5 is held by VM NS/db, NIC blue; choose another",
             code=409, after=(asking("10.0.0.5"),)),
         Row("a multicast querier's address that a VM holds",
-            Change("Subnet", "blue", {"spec": {"multicast": {"snooping": True, "querierAddress": "10.0.0.5"}}}),
+            Change("Subnet", "blue", {"spec": {"multicast": {**ASKED_FOR, "querierAddress": "10.0.0.5"}}}),
             CHECK_SUBNET,
             "Subnet NS/blue: address of the router or the querier 10.0.0.5 is held by VM NS/db, NIC blue; choose another",
             code=409, after=(asking("10.0.0.5"),)),

@@ -123,7 +123,7 @@ OTHERS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
             excludes=["10.5.0.12"],
             reservations=[{"address": "10.5.0.9", "vm": "db"}],
             routes=[{"destination": "10.9.0.0/24", "gateway": "10.5.0.9"}],
-            multicast={"snooping": True, "querierAddress": "10.5.0.3"},
+            multicast={"snooping": True, "querier": True, "querierAddress": "10.5.0.3"},
         ),
     ),
     "check-provider-network": (

@@ -44,5 +44,5 @@ class Multicast(Spec):
     querier_address: Ip | None = Field(
         default=None,
         description="The source of IGMP queries. Default: the Vpc's router in this Subnet; an underlay where that has "
-        "no address needs one of its own.",
+        "no address needs one of its own. MLD queries come from a link-local address.",
     )

@@ -207,6 +207,12 @@ RULES = (
         " || self.spec.multicast.snooping",
         "multicast.querier needs multicast.snooping: nothing would listen to the answers",
     ),
+    (
+        "!has(self.spec.multicast) || !has(self.spec.multicast.querierAddress)"
+        " || (has(self.spec.multicast.querier) && self.spec.multicast.querier"
+        " && ip(self.spec.multicast.querierAddress).family() == 4)",
+        "multicast.querierAddress needs multicast.querier and must be IPv4: IPv6 is asked from a link-local address",
+    ),
 )
 
 
