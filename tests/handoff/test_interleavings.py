@@ -6,7 +6,8 @@ Whatever happens, once the world stands still the port belongs to one chassis: t
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.handoff.world import CHASSIS, EVENTS, WATCHES, World
+from tests.handoff.cluster import CHASSIS
+from tests.handoff.world import EVENTS, WATCHES, World
 from virtnet.handoff.options import ChassisOptions
 
 LETTERS = {watch[0]: watch for watch in WATCHES}
