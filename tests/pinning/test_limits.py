@@ -4,7 +4,7 @@ import pytest
 
 from tests.pinning.conftest import Tenant, macs, pinned
 from tests.pinning.inputs import LONG, asking, lan, nad, network, pod, subnet, vm
-from tests.pinning.test_pods import attachments, launcher
+from tests.pinning.pods import attachments, launcher
 from tests.pinning.test_refusals import Body, Change, write
 from virtnet.api.names import ADDRESSES, pod_interface, port_name
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pinning.conftest import Admission, Replica, Tenant, macs, pinned, replica, settle
 from tests.pinning.inputs import vm
-from tests.pinning.test_pods import attachments, launcher, pod, unmarked
+from tests.pinning.pods import attachments, launcher, pod, unmarked
 from virtnet.api.multus import DEFAULT_NETWORK
 from virtnet.api.names import PINNED, POD_NETWORK
 from virtnet.kube.client import Cluster

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pinning.conftest import Tenant
 from tests.pinning.inputs import vm
-from tests.pinning.test_pods import BLUE, attachments, launcher, pod
+from tests.pinning.pods import BLUE, attachments, launcher, pod
 from virtnet.api.multus import NETWORKS
 from virtnet.api.names import PINNED, ROUTES, pod_interface
 from virtnet.kube.kinds import PODS, VMIS, VMS

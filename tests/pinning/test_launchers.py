@@ -1,0 +1,170 @@
+"""A VM's pods come out of admission with what their VM was pinned to."""
+
+import json
+
+import pytest
+
+from tests.pinning.conftest import Tenant, macs, pinned
+from tests.pinning.inputs import vm
+from tests.pinning.pods import BLUE, attachments, launcher, pod, unmarked
+from virtnet.api import Port
+from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
+from virtnet.api.names import pod_interface, port_name
+from virtnet.kube import kinds
+from virtnet.kube.errors import Rejected
+from virtnet.kube.kinds import PODS, VMIS, VMS
+
+DENIED = 'admission webhook "mark-pod.virtnet.dev" denied the request: '
+PORTS = kinds.of(Port)
+
+
+async def test_a_launcher_pod_gets_what_its_vm_was_pinned_to(tenant: Tenant) -> None:
+    ns = tenant.namespace
+    await tenant.subnet(
+        "red", "10.1.0.0/16", mtu=1400, routes=[{"destination": "192.168.0.0/16", "gateway": "10.1.0.9"}]
+    )
+    await tenant.nad("red-net", '{"type":"virtnet-cni","subnet":"red"}')
+    made = await tenant.create(vm(networks=(("blue", "blue-net"), ("Red_1", "red-net"), ("other", "foreign"))))
+    body = launcher(BLUE)
+    selected = json.loads(body["metadata"]["annotations"][NETWORKS])
+    selected += [
+        {"name": "red-net", "namespace": ns, "interface": pod_interface("Red_1")},
+        {"name": "foreign", "interface": pod_interface("other")},
+    ]
+    body["metadata"]["annotations"][NETWORKS] = json.dumps(selected)
+    found = attachments(await tenant.pod(body))
+    assert found == {
+        BLUE: {
+            "port": f"{ns}/db.blue",
+            "network": "blue",
+            "nad": f"{ns}/blue-net",
+            "subnet": {"kind": "Subnet", "namespace": ns, "name": "blue"},
+            "mac": macs(made)["blue"],
+            "addresses": [f"{pinned(made)['blue'][0]}/24"],
+            "gateways": ["10.0.0.1"],
+            "mtu": 1442,
+        },
+        pod_interface("Red_1"): {
+            "port": f"{ns}/{port_name('db', 'Red_1')}",
+            "network": "Red_1",
+            "nad": f"{ns}/red-net",
+            "subnet": {"kind": "Subnet", "namespace": ns, "name": "red"},
+            "mac": macs(made)["Red_1"],
+            "addresses": [f"{pinned(made)['Red_1'][0]}/16"],
+            "routes": [{"destination": "192.168.0.0/16", "gateway": "10.1.0.9"}],
+            "mtu": 1400,
+        },
+    }
+
+
+async def test_a_nic_in_the_place_of_the_pod_network(tenant: Tenant) -> None:
+    manifest = vm()
+    manifest["spec"]["template"]["spec"]["networks"][0]["multus"]["default"] = True
+    made = await tenant.create(manifest)
+    body = launcher(annotations={DEFAULT_NETWORK: f"{tenant.namespace}/blue-net", NETWORKS: ""})
+    (found,) = attachments(await tenant.pod(body)).items()
+    assert (found[0], found[1]["mac"]) == ("eth0", macs(made)["blue"])
+
+
+async def test_a_migration_target_takes_what_the_running_guest_has(tenant: Tenant) -> None:
+    ns = tenant.namespace
+    made = await tenant.create(vm())
+    port = {
+        "apiVersion": "virtnet.dev/v1alpha1",
+        "kind": "Port",
+        "metadata": {"name": "db.blue"},
+        "spec": {
+            "owner": {"kind": "VirtualMachine", "name": "db"},
+            "network": "blue",
+            "networkAttachmentDefinition": f"{ns}/blue-net",
+            "subnet": {"kind": "Subnet", "namespace": ns, "name": "blue"},
+            "macAddress": macs(made)["blue"],
+            "addresses": list(pinned(made)["blue"]),
+        },
+    }
+    await tenant.cluster.create(PORTS, port, ns)
+    ask = {"metadata": {"annotations": {"virtnet.dev/addresses": '{"blue": ["10.0.0.200"]}'}}}
+    await tenant.cluster.patch(VMS, "db", ask, ns)
+    target = launcher(name="target", labels={"kubevirt.io/migrationJobUID": "f69c7482"})
+    assert attachments(await tenant.pod(target))[BLUE]["addresses"] == [f"{pinned(made)['blue'][0]}/24"]
+    assert attachments(await tenant.pod(launcher(name="restarted")))[BLUE]["addresses"] == ["10.0.0.200/24"]
+
+
+async def test_a_migration_to_another_network_takes_what_is_pinned_there(tenant: Tenant) -> None:
+    ns = tenant.namespace
+    await tenant.create(vm())
+    port = {
+        "apiVersion": "virtnet.dev/v1alpha1",
+        "kind": "Port",
+        "metadata": {"name": "db.blue"},
+        "spec": {
+            "owner": {"kind": "VirtualMachine", "name": "db"},
+            "network": "blue",
+            "networkAttachmentDefinition": f"{ns}/blue-net",
+            "subnet": {"kind": "Subnet", "namespace": ns, "name": "blue"},
+            "macAddress": "02:00:00:00:00:01",
+            "addresses": ["10.0.0.5"],
+        },
+    }
+    await tenant.cluster.create(PORTS, port, ns)
+    await tenant.subnet("red", "10.1.0.0/24")
+    await tenant.nad("red-net", '{"type":"virtnet-cni","subnet":"red"}')
+    moved = await tenant.cluster.patch(VMS, "db", {"spec": vm(networks=(("blue", "red-net"),))["spec"]}, ns)
+    target = launcher(nad="red-net", labels={"kubevirt.io/migrationJobUID": "f69c7482"})
+    assert attachments(await tenant.pod(target))[BLUE]["addresses"] == [f"{pinned(moved)['blue'][0]}/24"]
+
+
+async def test_a_hotplugged_nic_comes_in_and_the_others_stay(tenant: Tenant) -> None:
+    ns = tenant.namespace
+    first = await tenant.create(vm())
+    made = await tenant.pod(launcher())
+    networks = (("blue", "blue-net"), ("new", "blue-net"))
+    ask = {"virtnet.dev/addresses": '{"blue": ["10.0.0.200"], "new": ["10.0.0.201"]}'}
+    await tenant.cluster.patch(VMS, "db", {"metadata": {"annotations": ask}, "spec": vm(networks=networks)["spec"]}, ns)
+    selected = [{"name": "blue-net", "interface": BLUE}, {"name": "blue-net", "interface": pod_interface("new")}]
+    plugged = {"metadata": {"annotations": {NETWORKS: json.dumps(selected)}}}
+    found = attachments(await tenant.cluster.patch(PODS, made["metadata"]["name"], plugged, ns))
+    assert found[BLUE]["addresses"] == [f"{pinned(first)['blue'][0]}/24"]
+    assert found[pod_interface("new")]["addresses"] == ["10.0.0.201/24"]
+    unplugged = {"metadata": {"annotations": {NETWORKS: json.dumps(selected[1:])}}}
+    left = await tenant.cluster.patch(PODS, made["metadata"]["name"], unplugged, ns)
+    assert set(attachments(left)) == {pod_interface("new")}
+
+
+async def test_a_vmi_without_a_vm_is_pinned_with_its_pod(tenant: Tenant) -> None:
+    template = vm()["spec"]["template"]["spec"]
+    ask = {"network.kubevirt.io/addresses": '{"blue": ["10.0.0.42"]}'}
+    vmi = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "spec": template}
+    await tenant.cluster.create(VMIS, {**vmi, "metadata": {"name": "bare", "annotations": ask}}, tenant.namespace)
+    found = attachments(await tenant.pod(launcher(name="one", instance="bare")))
+    assert found[BLUE]["addresses"] == ["10.0.0.42/24"]
+    again = launcher(name="two", instance="bare", labels={"kubevirt.io/migrationJobUID": "x"})
+    assert attachments(await tenant.pod(again)) == found
+    assert await tenant.leases() == {"10.0.0.42": "bare.blue", found[BLUE]["mac"]: "bare.blue"}
+
+
+async def test_kubevirts_other_pods_are_untouched(tenant: Tenant) -> None:
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "virt-launcher-db-x", "uid": "1", "controller": True}
+    labels = {"kubevirt.io": "hotplug-disk"}
+    assert unmarked(await tenant.pod(pod("hp-volume", networks="", ownerReferences=[owner], labels=labels)))
+
+
+async def test_a_launcher_pod_without_a_pin_is_refused(tenant: Tenant) -> None:
+    ns = tenant.namespace
+    with pytest.raises(Rejected) as refusal:
+        await tenant.pod(launcher(instance="nobody"))
+    assert str(refusal.value) == f"{DENIED}VMI {ns}/nobody, whose pod this says it is, does not exist"
+    await tenant.create(vm(networks=(("other", "foreign"),)))
+    with pytest.raises(Rejected) as refusal:
+        await tenant.pod(launcher())
+    assert str(refusal.value) == (
+        f"{DENIED}VM {ns}/db has no pinned addresses, it was written while virtnet was not asked; "
+        "apply it again, so that its admission can pin them"
+    )
+    await tenant.create(vm("web"))
+    with pytest.raises(Rejected) as refusal:
+        await tenant.pod(launcher(pod_interface("red"), instance="web"))
+    assert str(refusal.value) == (
+        f"{DENIED}VM web in {ns}: its NIC {pod_interface('red')} on {ns}/blue-net is not pinned in Subnet {ns}/blue; "
+        "remove the VM's annotation virtnet.dev/pinned, and its admission pins it anew"
+    )
