@@ -7,7 +7,7 @@ they need it: names are unique, versions and uids are compared, a status is a pa
 import asyncio
 import copy
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 from unittest.mock import patch
@@ -17,22 +17,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.pinning.api_server import NS, Clock, ControllersClock, Died, Server, nics_of, pod_of
 from tests.pinning.inputs import Body, nad, subnet, vm
 from virtnet.addressing.wants import Refused
 from virtnet.api import AddressLease, Port, Subnet
 from virtnet.api.kubevirt import interfaces
 from virtnet.api.lease import lease_name
-from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED, port_name
-from virtnet.api.records import Attachment, PinnedRecord
+from virtnet.api.names import PINNED
+from virtnet.api.records import Attachment
 from virtnet.controllers import owners as owners_module
 from virtnet.controllers.owners import Owners
 from virtnet.controllers.ownership import RESERVED_FOR
 from virtnet.controllers.store import Store
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import AlreadyExists, ApiError, Conflict, NotFound, Unavailable
-from virtnet.kube.kinds import NADS, PODS, VMS, Kind
-from virtnet.kube.table import object_key
+from virtnet.kube.errors import ApiError
+from virtnet.kube.kinds import NADS, PODS, VMS
 from webhooks import claims as claims_module
 from webhooks.cache import Cache
 from webhooks.networks import Networks
@@ -40,162 +40,10 @@ from webhooks.vms import VmPinner
 
 T = TypeVar("T")
 
-NS = "demo"
 NAMES = ("db", "web")
 NICS = (("blue", "blue-net"), ("more", "blue-net"))
 ADDRESSES = tuple(f"10.0.0.{n}" for n in range(2, 7))
 LEASES, PORTS, SUBNETS = kinds.of(AddressLease), kinds.of(Port), kinds.of(Subnet)
-
-
-class Died(Exception):  # noqa: N818 - what happened
-    """The process that wrote is dead, and so is all that it still tries."""
-
-
-class Clock(datetime):
-    """The time of the history."""
-
-    time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    @classmethod
-    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-        cls.time += timedelta(milliseconds=1)
-        return cls.time.astimezone(tz)
-
-    @classmethod
-    def seconds(cls) -> float:
-        return cls.time.timestamp()
-
-
-class ControllersClock(Clock):
-    """The same time on another machine, whose clock is wrong."""
-
-    skew = timedelta()
-
-    @classmethod
-    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-        return Clock.now(tz) + cls.skew
-
-
-class Server:
-    """The API server. ``fuse``: after how many writes of a process something happens to one, and what."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], Body] = {}
-        self.version = 0
-        self.fuse = -1
-        self.fate = ""
-        self.dead = False
-
-    def all(self, kind: Kind) -> list[Body]:
-        return [copy.deepcopy(body) for (plural, _), body in sorted(self.objects.items()) if plural == kind.plural]
-
-    def shown(self, kind: Kind, table: Any) -> None:
-        """Brings a table up to date, as a watch does that has to list."""
-        items = self.all(kind)
-        table.note("LISTED", {"items": items})
-        table.sync(map(object_key, items), str(self.version))
-
-    async def get(self, kind: Kind, name: str, namespace: str = "") -> Body:
-        return copy.deepcopy(self._there(kind, name, namespace))
-
-    async def create(self, kind: Kind, body: Body, namespace: str = "", *, dry_run: bool = False) -> Body:
-        def write() -> Body:
-            key = kind.plural, f"{namespace}/{body['metadata']['name']}"
-            if key in self.objects:
-                raise AlreadyExists(f"{key} is there", code=409)
-            made = copy.deepcopy(body)
-            made["metadata"] |= {"uid": f"u{self.version + 1}", "creationTimestamp": Clock.now(UTC).isoformat()}
-            made["metadata"] |= {"namespace": namespace} if namespace else {}
-            return made if dry_run else self._put(key, made)
-
-        return await self._written(write)
-
-    async def patch(self, kind: Kind, name: str, patch: Body, namespace: str = "", *, subresource: str = "") -> Body:
-        def write() -> Body:
-            there = self._there(kind, name, namespace)
-            if patch.get("metadata", {}).get("uid", there["metadata"]["uid"]) != there["metadata"]["uid"]:
-                raise Conflict("another uid", code=409)
-            return self._put((kind.plural, f"{namespace}/{name}"), merged(there, patch))
-
-        return await self._written(write)
-
-    async def delete(
-        self, kind: Kind, name: str, namespace: str = "", *, uid: str = "", resource_version: str = ""
-    ) -> None:
-        def write() -> Body:
-            metadata = self._there(kind, name, namespace)["metadata"]
-            if uid not in ("", metadata["uid"]) or resource_version not in ("", metadata["resourceVersion"]):
-                raise Conflict("not what was meant", code=409)
-            self.version += 1
-            return self.objects.pop((kind.plural, f"{namespace}/{name}"))
-
-        await self._written(write)
-
-    def _there(self, kind: Kind, name: str, namespace: str) -> Body:
-        try:
-            return self.objects[kind.plural, f"{namespace}/{name}"]
-        except KeyError:
-            raise NotFound(f"no {kind} {name}", code=404) from None
-
-    def _put(self, key: tuple[str, str], body: Body) -> Body:
-        self.version += 1
-        body["metadata"]["resourceVersion"] = str(self.version)
-        self.objects[key] = body
-        return copy.deepcopy(body)
-
-    async def _written(self, write: Any) -> Body:
-        await asyncio.sleep(0)  # others may come in between
-        if self.dead:
-            raise Died
-        self.fuse -= 1
-        if self.fuse != -1 or not self.fate:
-            return cast("Body", write())
-        self.dead = self.fate.startswith("dies")
-        if self.fate.endswith("after"):
-            write()
-        raise Died if self.dead else Unavailable("no answer")
-
-
-def merged(there: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(there) if isinstance(there, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = merged(found.get(key), value)
-    return found
-
-
-def pod_of(body: Body, number: int) -> Body:
-    """The launcher pod that a VM starts, as admission marks it."""
-    name = body["metadata"]["name"]
-    record = PinnedRecord.read(body["metadata"]["annotations"][PINNED])
-    assert record is not None
-    marks = {
-        f"pod{network}": Attachment(
-            port=f"{NS}/{port_name(name, network)}",
-            network=network,
-            nad=nic.network_attachment_definition,
-            subnet=nic.subnet,
-            mac=nic.mac,
-            addresses=tuple(f"{address}/29" for address in nic.addresses),
-            mtu=1442,
-        ).model_dump(mode="json", by_alias=True)
-        for network, nic in record.nics.items()
-    }
-    owner = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": name, "controller": True}
-    return {
-        "metadata": {
-            "name": f"virt-launcher-{name}-{number}",
-            "labels": {ATTACHED_LABEL: "true"},
-            "annotations": {ATTACHMENTS: json.dumps(marks)},
-            "ownerReferences": [owner],
-        },
-        "spec": {"nodeName": "node1"},
-    }
 
 
 class Histories(RuleBasedStateMachine):
@@ -427,22 +275,11 @@ class Histories(RuleBasedStateMachine):
     def holders(self) -> dict[tuple[str, Any], set[str]]:
         """Address and Subnet -> the Ports that have it, by VMs' records and by running pods."""
         found: dict[tuple[str, Any], set[str]] = {}
-        for port, nic in self._nics():
+        for port, nic in nics_of(self.server):
             bare = nic.bare_addresses if isinstance(nic, Attachment) else nic.addresses
             for address in (nic.mac, *bare):
                 found.setdefault((address, nic.subnet), set()).add(port)
         return found
-
-    def _nics(self) -> Iterator[tuple[str, Any]]:
-        for body in self.server.all(VMS):
-            record = PinnedRecord.read(body["metadata"]["annotations"][PINNED])
-            assert record is not None
-            for network, nic in record.nics.items():
-                yield f"{NS}/{port_name(body['metadata']['name'], network)}", nic
-        for pod in self.server.all(PODS):
-            for mark in json.loads(pod["metadata"]["annotations"][ATTACHMENTS]).values():
-                nic = Attachment.model_validate(mark)
-                yield nic.port, nic
 
     @invariant()
     def no_address_is_held_by_two_and_each_has_its_lease(self) -> None:
