@@ -1,10 +1,13 @@
 """One Open vSwitch for each module of tests, and a node without NICs for each test."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.attach.rig import Node
+from tests.attach.world import World
+from virtnet.kube.client import Cluster
+from virtnet.lab.control_plane import ControlPlane
 from virtnet.lab.ovn_central import OvnCentral
 
 
@@ -51,3 +54,15 @@ def node(node_of_module: Node) -> Iterator[Node]:
         node.start_daemon()
     node.clean()
     assert node.nothing_left
+
+
+@pytest.fixture
+async def world(node: Node, cluster: Cluster, namespace: str, api_server: ControlPlane) -> AsyncIterator[World]:
+    found = World(node, cluster, str(api_server.kubeconfig))
+    node.namespace = namespace
+    found.restart()
+    await found.until(lambda own: own.status.chassis, "published")
+    yield found
+    await found.ask()
+    node.namespace = "demo"
+    node.clean()
