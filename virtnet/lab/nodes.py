@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_interface
+from pathlib import Path
 
 from virtnet.lab import netns
 from virtnet.lab.daemon import AHEAD, Daemon
@@ -103,8 +105,10 @@ class Node:
         """Give ``br-phy`` its address: a switch that starts anew makes it anew. Raises DaemonError, NetnsError."""
         wait(self._switch, lambda: "br-phy" in netns.run("ip", "-o", "link", netns=self.netns), "it has br-phy")
         address = f"{self.names.tunnel_address}/{TUNNEL_PREFIX}"
+        network = ip_interface(address).network
         netns.ip(self.netns, f"address replace {address} dev br-phy", "link set br-phy up")
         netns.no_checksum_offload(self.netns, "br-phy")
+        self._appctl("ovs/route/add", str(network), "br-phy")
 
     def wait_for_virtnet(self) -> None:
         """Until the CNI plugin would be answered. Raises DaemonError."""
@@ -123,7 +127,10 @@ class Node:
 
     @cached_property
     def _switch(self) -> Daemon:
-        return self._daemon("ovs-vswitchd", f"--unixctl={self.names.rundir / 'ovs-vswitchd.ctl'}", before=AHEAD)
+        # In userspace, Open vSwitch forgets its tunnels for some ms with every link that comes or goes beside it, while
+        # it reads the kernel's routes anew. The one that it needs is given to it instead.
+        flags = ("--disable-system-route", f"--unixctl={self._control}")
+        return self._daemon("ovs-vswitchd", *flags, before=AHEAD)
 
     @cached_property
     def _controller(self) -> Daemon:
@@ -134,6 +141,13 @@ class Node:
         rundir = str(self.names.rundir)
         command = [*self.prefix, *before, program, *QUIET, *flags, self.names.ovsdb]
         return Daemon(program, command, self.names.state, {"OVS_RUNDIR": rundir, "OVN_RUNDIR": rundir})
+
+    @property
+    def _control(self) -> Path:
+        return self.names.rundir / "ovs-vswitchd.ctl"
+
+    def _appctl(self, *words: str) -> None:
+        netns.run("ovs-appctl", "-t", str(self._control), *words, netns=self.netns)
 
     def _vsctl(self, *words: str) -> None:
         netns.run("ovs-vsctl", "--timeout=30", f"--db={self.names.ovsdb}", *words, netns=self.netns)
