@@ -209,3 +209,17 @@ def test_an_abort_before_the_hand_off_ends_it_though_the_target_pod_hangs() -> N
     hanging = replace(TARGET, deleting=True)
     decision = decide(facts(options=options(State.ARMED), binding=BOTH, migrations=(), pods=(SOURCE, hanging)))
     assert decision.options.requested == ("ch1",)
+
+
+BROUGHT = {
+    "instance": replace(RUNNING, state=replace(LEFT, uid="m0")),
+    "pods": (replace(SOURCE, migration="m0"), TARGET),
+}
+"""An earlier migration, of which the instance tells until the next is handed off, brought the guest in post-copy."""
+
+
+def test_a_guest_that_came_in_post_copy_is_not_taken_for_one_that_has_left() -> None:
+    bound = facts(options=options(State.ARMED), binding=BOTH, **BROUGHT)
+    assert (decide(bound).ended, decide(bound).options) == (None, options(State.ARMED))
+    failed = replace(bound, migrations=(Migration(uid="m1", phase="Failed"),))
+    assert decide(failed).options.requested == ("ch1",), "its handoff is rolled back"

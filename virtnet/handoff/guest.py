@@ -49,9 +49,10 @@ def runs_on_target(facts: Facts, journal: Journal) -> bool:
 def no_way_back(facts: Facts, journal: Journal) -> bool:
     """Whether the source has stopped for good, in post-copy, though nobody has said yet that the guest runs.
 
-    Another migration may have done it: one to the same node, since one to elsewhere has ended this handoff.
+    Another migration may have done it, one to the same node; or long ago, the one that brought the guest to the source.
     """
-    return facts.state(journal.migration).post_copy or gone_for_good(facts) is not None
+    gone = gone_for_good(facts)
+    return facts.state(journal.migration).post_copy or (gone is not None and gone.node == journal.target)
 
 
 def cannot_arrive(facts: Facts, journal: Journal) -> str:

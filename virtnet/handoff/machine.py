@@ -99,7 +99,7 @@ def _went_on(facts: Facts, journal: Journal) -> bool:
     Neither end of this handoff will ever have the port again.
     """
     gone = gone_for_good(facts)
-    if gone is not None and gone.node != journal.target:  # so it is that of another migration
+    if gone is not None and gone.node not in {journal.source, journal.target}:  # a later migration's
         return True
     target = facts.target_pod(journal.migration)
     home = home_of(facts.instance, facts.pods, facts.migrations)

@@ -3,9 +3,10 @@
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 from virtnet.lab import netns
@@ -105,10 +106,10 @@ class Node:
         """Give ``br-phy`` its address: a switch that starts anew makes it anew. Raises DaemonError, NetnsError."""
         wait(self._switch, lambda: "br-phy" in netns.run("ip", "-o", "link", netns=self.netns), "it has br-phy")
         address = f"{self.names.tunnel_address}/{TUNNEL_PREFIX}"
-        network = ip_interface(address).network
+        network = IPv4Interface(address).network
         netns.ip(self.netns, f"address replace {address} dev br-phy", "link set br-phy up")
         netns.no_checksum_offload(self.netns, "br-phy")
-        self._appctl("ovs/route/add", str(network), "br-phy")
+        wait(self._switch, lambda: self._routed(network), "it takes the tunnels' route")
 
     def wait_for_virtnet(self) -> None:
         """Until the CNI plugin would be answered. Raises DaemonError."""
@@ -146,8 +147,12 @@ class Node:
     def _control(self) -> Path:
         return self.names.rundir / "ovs-vswitchd.ctl"
 
-    def _appctl(self, *words: str) -> None:
-        netns.run("ovs-appctl", "-t", str(self._control), *words, netns=self.netns)
+    def _routed(self, network: IPv4Network) -> bool:
+        """A switch that has just started takes commands before it knows all of them."""
+        with suppress(netns.NetnsError):
+            netns.run("ovs-appctl", "-t", str(self._control), "ovs/route/add", str(network), "br-phy", netns=self.netns)
+            return True
+        return False
 
     def _vsctl(self, *words: str) -> None:
         netns.run("ovs-vsctl", "--timeout=30", f"--db={self.names.ovsdb}", *words, netns=self.netns)
