@@ -55,9 +55,9 @@ class Reports:
         self._store = store
         self._view = view
         self._over: dict[str, HandoffRecord] = {}
+        """How each Port's last handoff ended: known here before it is written."""
         self._told: dict[str, str] = {}
         """Port -> the migration of the last ending that people have been told of."""
-        """How each Port's last handoff ended: known here before it is written."""
 
     async def reconcile(self, keys: frozenset[str]) -> frozenset[str]:
         """Report on each key, ``Kind/ns/name`` or ``Kind/name``; returns those that have to be tried again."""
