@@ -1,10 +1,15 @@
 """Where the stand-in's scheduler places pods."""
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from virtnet.lab.standin.scheduler import HOSTNAME, choose
+from virtnet.kube.errors import ApiError, Conflict, NotFound
+from virtnet.kube.kinds import PODS
+from virtnet.lab.standin.scheduler import HOSTNAME, Scheduler, choose
+from virtnet.lab.standin.store import Store
 
 NODES = {name: {HOSTNAME: name, "demo/vms": "true"} for name in ("node1", "node2")} | {"node3": {HOSTNAME: "node3"}}
 
@@ -38,3 +43,36 @@ def test_placement(new, others, expected):
 
 def test_a_cordoned_node_gets_no_pods():
     assert choose(pod(), [], {**NODES, "node1": None}) == "node2"
+
+
+class Server:
+    """Refuses to bind a pod once, and then does it."""
+
+    def __init__(self, refusal: ApiError) -> None:
+        self.refusals = [refusal]
+        self.bound = asyncio.Event()
+
+    async def bind(self, pod: dict[str, Any], node: str) -> None:
+        if self.refusals:
+            raise self.refusals.pop()
+        self.bound.set()
+
+    async def get(self, *_: str) -> dict[str, Any]:
+        return waiting()
+
+
+def waiting() -> dict[str, Any]:
+    made = pod()
+    made["metadata"] |= {"name": "one", "uid": "1", "resourceVersion": "5", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return made
+
+
+@pytest.mark.parametrize("refusal", [Conflict("storage error"), NotFound("not found")])
+async def test_a_pod_that_could_not_be_bound_is_tried_again_though_nothing_more_is_told_of_it(refusal):
+    server = Server(refusal)
+    store = Store(server)  # type: ignore[arg-type]
+    scheduler = Scheduler(store, SimpleNamespace(nodes=dict.fromkeys(NODES)))  # type: ignore[arg-type]
+    scheduler.worker.start()
+    store._keep(PODS, waiting())
+    async with asyncio.timeout(20):
+        await server.bound.wait()

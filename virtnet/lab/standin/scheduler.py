@@ -10,11 +10,13 @@ from virtnet.lab.standin.conditions import find, now, put
 from virtnet.lab.standin.kubevirt import FINAL, Object, phase
 from virtnet.lab.standin.settings import Settings
 from virtnet.lab.standin.store import Key, Store, going
-from virtnet.lab.standin.worker import Worker
+from virtnet.lab.standin.worker import Again, Worker
 
 log = structlog.get_logger()
 
 HOSTNAME = "kubernetes.io/hostname"
+
+REFUSED_SECONDS = 0.5
 
 GRANTED = ("kubernetes.io/arch", "kubevirt.io/", "node.kubevirt.io/")
 """Selectors of KubeVirt's own, for hardware: all nodes of a lab are the same machine."""
@@ -43,13 +45,17 @@ class Scheduler:
         if node is None:
             await self._refuse((metadata["namespace"], metadata["name"]))
             return
+        key = (metadata["namespace"], metadata["name"])
         try:
             await self._store.server.bind(pod, node)
-        except (Conflict, NotFound):
-            return
+        except (Conflict, NotFound) as problem:
+            # Somebody was faster, or an API server that has just lost its etcd knows no better: no event may follow.
+            log.warning("not bound", pod=metadata["name"], node=node, problem=str(problem))
+            await self._store.refresh(PODS, key)
+            raise Again(REFUSED_SECONDS) from problem
         log.info("bound", pod=metadata["name"], node=node)
         # The next decision must know of this one, whether or not the watch has told.
-        await self._store.refresh(PODS, (metadata["namespace"], metadata["name"]))
+        await self._store.refresh(PODS, key)
 
     def _labels(self, name: str) -> dict[str, str] | None:
         """A node's labels; None when it takes no pods."""
