@@ -38,7 +38,7 @@ def running(name: str, nodes: int) -> Iterator[Lab]:
 def state() -> str:
     """What the failure of a test may have come from: processes that have ended, and what the others complain of."""
     said = []
-    for lab in UP:
+    for lab in filter(lambda lab: lab.is_up, UP):
         for name, daemon in lab.daemons.items():
             if daemon.pid is None:
                 said.append(f"{lab.name}: {name} has ended:\n{daemon.last_words()}")
