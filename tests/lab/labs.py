@@ -1,14 +1,12 @@
 """Labs of tests."""
 
-import fcntl
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from virtnet.lab.alone import alone
 from virtnet.lab.lab import Lab
 
-LOCKS = Path("/run/lock")
 UP: list[Lab] = []
 COMPLAINING = ("controller", "webhook", "standin", "virtnet")
 COMPLAINT = re.compile('"level": "(warning|error)"|\\[(warning|error) *\\]')
@@ -23,8 +21,7 @@ def running(name: str, nodes: int) -> Iterator[Lab]:
     Another run of the same tests, from another checkout, has its lab to itself for as long as it needs it.
     """
     lab = Lab(name)
-    with (LOCKS / f"virtnet-lab-{lab.name}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(name, wait=True):
         lab.down()
         lab.up(nodes)
         UP.append(lab)

@@ -66,9 +66,8 @@ async def test_a_nic_in_the_place_of_the_pod_network(tenant: Tenant) -> None:
     assert (found[0], found[1]["mac"]) == ("eth0", macs(made)["blue"])
 
 
-async def test_a_migration_target_takes_what_the_running_guest_has(tenant: Tenant) -> None:
-    ns = tenant.namespace
-    made = await tenant.create(vm())
+async def runs(tenant: Tenant, mac: str, addresses: list[str]) -> None:
+    """VM ``db`` has this on its NIC ``blue``."""
     port = {
         "apiVersion": "virtnet.dev/v1alpha1",
         "kind": "Port",
@@ -76,13 +75,19 @@ async def test_a_migration_target_takes_what_the_running_guest_has(tenant: Tenan
         "spec": {
             "owner": {"kind": "VirtualMachine", "name": "db"},
             "network": "blue",
-            "networkAttachmentDefinition": f"{ns}/blue-net",
-            "subnet": {"kind": "Subnet", "namespace": ns, "name": "blue"},
-            "macAddress": macs(made)["blue"],
-            "addresses": list(pinned(made)["blue"]),
+            "networkAttachmentDefinition": f"{tenant.namespace}/blue-net",
+            "subnet": {"kind": "Subnet", "namespace": tenant.namespace, "name": "blue"},
+            "macAddress": mac,
+            "addresses": addresses,
         },
     }
-    await tenant.cluster.create(PORTS, port, ns)
+    await tenant.cluster.create(PORTS, port, tenant.namespace)
+
+
+async def test_a_migration_target_takes_what_the_running_guest_has(tenant: Tenant) -> None:
+    ns = tenant.namespace
+    made = await tenant.create(vm())
+    await runs(tenant, macs(made)["blue"], list(pinned(made)["blue"]))
     ask = {"metadata": {"annotations": {"virtnet.dev/addresses": '{"blue": ["10.0.0.200"]}'}}}
     await tenant.cluster.patch(VMS, "db", ask, ns)
     target = launcher(name="target", labels={"kubevirt.io/migrationJobUID": "f69c7482"})
@@ -93,20 +98,7 @@ async def test_a_migration_target_takes_what_the_running_guest_has(tenant: Tenan
 async def test_a_migration_to_another_network_takes_what_is_pinned_there(tenant: Tenant) -> None:
     ns = tenant.namespace
     await tenant.create(vm())
-    port = {
-        "apiVersion": "virtnet.dev/v1alpha1",
-        "kind": "Port",
-        "metadata": {"name": "db.blue"},
-        "spec": {
-            "owner": {"kind": "VirtualMachine", "name": "db"},
-            "network": "blue",
-            "networkAttachmentDefinition": f"{ns}/blue-net",
-            "subnet": {"kind": "Subnet", "namespace": ns, "name": "blue"},
-            "macAddress": "02:00:00:00:00:01",
-            "addresses": ["10.0.0.5"],
-        },
-    }
-    await tenant.cluster.create(PORTS, port, ns)
+    await runs(tenant, "02:00:00:00:00:01", ["10.0.0.5"])
     await tenant.subnet("red", "10.1.0.0/24")
     await tenant.nad("red-net", '{"type":"virtnet-cni","subnet":"red"}')
     moved = await tenant.cluster.patch(VMS, "db", {"spec": vm(networks=(("blue", "red-net"),))["spec"]}, ns)

@@ -8,7 +8,6 @@ from pathlib import Path
 from virtnet.lab.lab import LabError
 
 LOCKS = Path("/run/lock")
-"""Tests of labs lock theirs here, too."""
 
 
 class InUse(LabError):  # noqa: N818 - says what is the matter
@@ -16,11 +15,11 @@ class InUse(LabError):  # noqa: N818 - says what is the matter
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Have the lab of this name to oneself. Raises InUse."""
+def alone(name: str, *, wait: bool = False) -> Iterator[None]:
+    """Have the lab of this name to oneself; ``wait`` for another run's end, or raise InUse."""
     with (LOCKS / f"virtnet-lab-{name}").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise InUse(f"another run has lab {name}; wait for its end, or choose another name with --lab") from None
         yield

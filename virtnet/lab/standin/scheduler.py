@@ -9,7 +9,7 @@ from virtnet.kube.kinds import NODES, PODS
 from virtnet.lab.standin.conditions import find, now, put
 from virtnet.lab.standin.kubevirt import FINAL, Object, phase
 from virtnet.lab.standin.settings import Settings
-from virtnet.lab.standin.store import Key, Store, going
+from virtnet.lab.standin.store import Key, Store, going, key_of
 from virtnet.lab.standin.worker import Again, Worker
 
 log = structlog.get_logger()
@@ -41,19 +41,18 @@ class Scheduler:
     async def _place(self, pod: Object) -> None:
         pods = self._store.all(PODS)
         node = choose(pod, pods, {name: self._labels(name) for name in self._settings.nodes})
-        metadata = pod["metadata"]
+        key = key_of(pod)
         if node is None:
-            await self._refuse((metadata["namespace"], metadata["name"]))
+            await self._refuse(key)
             return
-        key = (metadata["namespace"], metadata["name"])
         try:
             await self._store.server.bind(pod, node)
         except (Conflict, NotFound) as problem:
             # Somebody was faster, or an API server that has just lost its etcd knows no better: no event may follow.
-            log.warning("not bound", pod=metadata["name"], node=node, problem=str(problem))
+            log.warning("not bound", pod=key[1], node=node, problem=str(problem))
             await self._store.refresh(PODS, key)
             raise Again(REFUSED_SECONDS) from problem
-        log.info("bound", pod=metadata["name"], node=node)
+        log.info("bound", pod=key[1], node=node)
         # The next decision must know of this one, whether or not the watch has told.
         await self._store.refresh(PODS, key)
 
