@@ -126,9 +126,18 @@ class OvnCentral:
         return Daemon("northd", command, self.state, environment, self.nice)
 
     def _ready(self, name: Name) -> bool:
-        """A database accepts connections; northd is the one that is active."""
+        """A database accepts connections; northd is the active one and has begun the southbound database.
+
+        An ovn-controller that is there earlier ends at once, without a word (OVN 23.03).
+        """
         if name != "northd":
             return accepts(self._socket(name))
         control = str(self.state / "northd.ctl")
         status = subprocess.run(["ovn-appctl", "-t", control, "status"], check=False, text=True, capture_output=True)
-        return "active" in status.stdout
+        return "active" in status.stdout and self.begun
+
+    @property
+    def begun(self) -> bool:
+        """Whether the southbound database has its first row. ovn-sbctl cannot tell: it makes one if there is none."""
+        dump = ("ovsdb-client", "--format=list", "dump", self.remote("sb"), "OVN_Southbound", "SB_Global", "nb_cfg")
+        return "nb_cfg" in self._run(*dump)
