@@ -72,7 +72,10 @@ class SubnetChecker:
         self, subnet: Subnet | ClusterSubnet, pools: Sequence[Pool], before: Subnet | ClusterSubnet
     ) -> Iterator[str]:
         """Of addresses in use that a change takes out of the pools: their holders keep them."""
-        earlier = pools_of(before)
+        try:
+            earlier = pools_of(before)
+        except InvalidSubnet:  # written by an earlier version, or while nobody checked; this change mends it
+            return
         left = [
             lease
             for lease in self._cache.leases.of(str(subnet.ref))

@@ -1,13 +1,17 @@
 """What the API server itself refuses, by schema and CEL, and what it says."""
 
+import asyncio
+import copy
 from typing import Any
 
 import pytest
 
 from virtnet.api import AddressLease, ClusterVpc, Subnet
+from virtnet.api.crds import definition
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import Rejected
+from virtnet.lab import manifests
 
 pytestmark = pytest.mark.system
 
@@ -54,3 +58,35 @@ async def test_an_empty_cluster_vpc_is_enough(cluster: Cluster) -> None:
     )
     assert ClusterVpc.parse(made).spec.allowed_namespaces == ()
     await cluster.delete(kinds.of(ClusterVpc), "bare")
+
+
+QUERIER_IN_IPV6 = {"snooping": True, "querier": True, "querierAddress": "fd00:10::5"}
+
+
+async def test_a_rule_that_comes_later_is_not_held_against_what_is_stored(cluster: Cluster, namespace: str) -> None:
+    """Else no status of it can be written any more, and its addresses are never free again."""
+    now = definition(Subnet)
+    now["metadata"]["name"], now["spec"]["group"] = "subnets.later.virtnet.dev", "later.virtnet.dev"
+    before = copy.deepcopy(now)
+    schema = before["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for part in (schema, schema["properties"]["spec"]["properties"]["multicast"]):
+        part.pop("x-kubernetes-validations", None)
+    subnets = kinds.Kind("later.virtnet.dev", kinds.of(Subnet).version, "subnets")
+    stored = body(Subnet, cidrs=["10.0.0.0/24", "fd00:10::/64"], multicast=QUERIER_IN_IPV6)
+    stored["apiVersion"] = f"{subnets.group}/{subnets.version}"
+    await manifests.apply(cluster, [before])
+    await cluster.create(subnets, stored, namespace)
+    await manifests.apply(cluster, [now])
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await cluster.create(subnets, {**stored, "metadata": {"name": "other"}}, namespace, dry_run=True)
+            except Rejected:
+                break
+            await asyncio.sleep(0.05)
+    made = await cluster.patch(subnets, "blue", {"status": {"used": 3}}, namespace, subresource="status")
+    assert made["status"]["used"] == 3
+    assert (await cluster.patch(subnets, "blue", {"spec": {"mtu": 1400}}, namespace))["spec"]["mtu"] == 1400
+    change = {"spec": {"multicast": {"querierAddress": "fd00:10::6"}}}
+    with pytest.raises(Rejected, match="querierAddress needs"):
+        await cluster.patch(subnets, "blue", change, namespace)

@@ -161,7 +161,7 @@ def long(start: str) -> str:
 JSON_FORM = f'annotation {ADDRESSES} must be JSON like {{"blue": ["10.0.0.5"]}}'
 ASKED_FOR = {"snooping": True, "querier": True}
 QUERIER = (
-    "<nil>: Invalid value: multicast.querierAddress needs multicast.querier and must be IPv4: IPv6 is asked from a "
+    "spec.multicast: Invalid value: multicast.querierAddress needs multicast.querier and must be IPv4: IPv6 is asked from a "
     "link-local address"
 )
 CIDR_FORM = (

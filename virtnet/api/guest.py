@@ -1,6 +1,6 @@
 """What a Subnet's guests are told, and what is done for them."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from virtnet.api.addresses import Destination, Ip
 from virtnet.api.meta import Spec
@@ -33,6 +33,25 @@ class Route(Spec):
 
 class Multicast(Spec):
     """How IP multicast is treated. Without snooping it is flooded to every NIC of the Subnet."""
+
+    # Not among the rules of a whole Subnet: those would be held against every write of the status of one that was
+    # stored before there was the rule. What has not changed itself, the API server lets be.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.querier) || !self.querier || self.snooping",
+                    "message": "multicast.querier needs multicast.snooping: nothing would listen to the answers",
+                },
+                {
+                    "rule": "!has(self.querierAddress)"
+                    " || (has(self.querier) && self.querier && ip(self.querierAddress).family() == 4)",
+                    "message": "multicast.querierAddress needs multicast.querier and must be IPv4: "
+                    "IPv6 is asked from a link-local address",
+                },
+            ]
+        }
+    )
 
     snooping: bool = Field(
         default=False, description="Whether OVN learns from IGMP and MLD reports which NICs want which groups."

@@ -202,17 +202,6 @@ RULES = (
         "!has(self.spec.mtu) || self.spec.mtu >= 1280 || self.spec.cidrs.all(c, cidr(c).ip().family() == 4)",
         "mtu must be at least 1280 where there is IPv6",
     ),
-    (
-        "!has(self.spec.multicast) || !has(self.spec.multicast.querier) || !self.spec.multicast.querier"
-        " || self.spec.multicast.snooping",
-        "multicast.querier needs multicast.snooping: nothing would listen to the answers",
-    ),
-    (
-        "!has(self.spec.multicast) || !has(self.spec.multicast.querierAddress)"
-        " || (has(self.spec.multicast.querier) && self.spec.multicast.querier"
-        " && ip(self.spec.multicast.querierAddress).family() == 4)",
-        "multicast.querierAddress needs multicast.querier and must be IPv4: IPv6 is asked from a link-local address",
-    ),
 )
 
 
