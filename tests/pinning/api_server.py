@@ -10,6 +10,7 @@ from typing import Any, cast
 from tests.pinning.inputs import Body
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED, port_name
 from virtnet.api.records import Attachment, PinnedRecord
+from virtnet.kube.client import Listing
 from virtnet.kube.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from virtnet.kube.kinds import PODS, VMS, Kind
 from virtnet.kube.table import object_key
@@ -67,6 +68,10 @@ class Server:
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Body:
         return copy.deepcopy(self._there(kind, name, namespace))
+
+    async def list(self, kind: Kind, namespace: str = "", *, labels: str = "") -> Listing:
+        """``labels`` are those that all have here."""
+        return self.all(kind), str(self.version)
 
     async def create(self, kind: Kind, body: Body, namespace: str = "", *, dry_run: bool = False) -> Body:
         def write() -> Body:

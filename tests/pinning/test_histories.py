@@ -151,6 +151,22 @@ class Histories(RuleBasedStateMachine):
         Clock.time += RESERVED_FOR + timedelta(seconds=1)
         self.reconcile()
 
+    @rule(name=st.sampled_from(NAMES), number=st.integers(0, 1), again=st.booleans(), runs=st.booleans())
+    def a_watch_is_behind(self, name: str, number: int, again: bool, runs: bool) -> None:
+        """The controller hears nothing of VMs and pods for longer than a lease may wait, and all of leases."""
+        if again:
+            self.stop(name)
+            self.delete(name)
+            self.controller_sees()
+        self._admit(vm(name, networks=NICS[:1]), number, "made")
+        if runs:
+            self.start(name)
+        self.server.shown(LEASES, self.store.leases)
+        self.reconcile()
+        self.admitted.clear()
+        Clock.time += RESERVED_FOR + timedelta(seconds=1)
+        self.reconcile()
+
     # What people do
 
     @rule(

@@ -1,6 +1,7 @@
 """The reconciler of owners: VMs and pods -> Port objects and their leases."""
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ import structlog
 from virtnet.api import AddressLease, Cooling, Port, PortSpec, SubnetRef
 from virtnet.api.addresses import is_mac
 from virtnet.api.meta import Metadata
-from virtnet.api.names import OWNER_LABEL, label_value
+from virtnet.api.names import ATTACHED_LABEL, OWNER_LABEL, label_value
 from virtnet.controllers import ipam_claims
 from virtnet.controllers.ownership import (
     Claim,
@@ -23,16 +24,21 @@ from virtnet.controllers.ownership import (
     plan_ports,
 )
 from virtnet.controllers.store import Store, subnet_id
+from virtnet.controllers.views import Pod, Vm
 from virtnet.handoff.guest import home_of
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, Conflict, NotFound
+from virtnet.kube.kinds import PODS, VMS
 
 log = structlog.get_logger()
 
 PORTS = kinds.of(Port)
 LEASES = kinds.of(AddressLease)
 COOLING_KEPT = 256
+
+Seen = tuple[Vm | None, list[Pod]]
+"""What of an owner is looked at: its VM and its pods."""
 
 
 class Owners:
@@ -75,8 +81,7 @@ class Owners:
         store = self._store
         self._note_claims(owner)
         kind, key = owner.split(":", 1)
-        vm = store.vms.get(key) if kind == "vm" else None
-        pods = store.pods.of(owner)
+        seen = vm, pods = self._seen(owner)
         if not all(pod.readable for pod in pods):
             log.warning("a pod's NICs cannot be read: nothing of its owner is touched", owner=owner)
             return
@@ -107,7 +112,10 @@ class Owners:
             *(p.key for p in present),
             *(lease.spec.holder.key for lease in store.leases.of(owner)),
         }:
-            await self._leases(owner, port, desired.get(port), pinned.get(port, frozenset()), uid)
+            free = await self._leases(owner, port, desired.get(port), pinned.get(port, frozenset()), uid)
+            if any(map(open_claim, free)) and await self._has_come(owner, seen):
+                return
+            await self._free(free)
         await ipam_claims.fill(self._cluster, store, pods)
 
     def _note_claims(self, owner: str) -> None:
@@ -145,7 +153,10 @@ class Owners:
         self._store.ports.bury(port.key, port.metadata.uid)
         self._changed([port.key])
 
-    async def _leases(self, owner: str, port: str, spec: PortSpec | None, pinned: frozenset[str], uid: str) -> None:
+    async def _leases(
+        self, owner: str, port: str, spec: PortSpec | None, pinned: frozenset[str], uid: str
+    ) -> list[AddressLease]:
+        """Make and bind what a Port must hold; returns what nobody needs any more."""
         plan = plan_leases(
             port,
             spec,
@@ -160,10 +171,35 @@ class Owners:
         await asyncio.gather(*(self._bind(lease, uid) for lease in plan.bind))
         for lease in plan.conflicts:
             self._conflict(port, lease)
-        # What OVN still has on the port is freed when it has not; the port's own reconciler comes back here then.
-        await self._free([lease for lease in plan.free if lease.spec.address not in self._in_ovn(port)])
         if plan.again is not None:
             self._again(owner, plan.again)
+        # What OVN still has on the port is freed when it has not; the port's own reconciler comes back here then.
+        return [lease for lease in plan.free if lease.spec.address not in self._in_ovn(port)]
+
+    async def _has_come(self, owner: str, seen: Seen) -> bool:
+        """Whether an owner for whom a lease has waited in vain is there, and only the news of it was not.
+
+        A watch may be behind by more than a lease waits, say while the API server has no time to list all VMs again.
+        """
+        kind, key = owner.split(":", 1)
+        namespace, name = key.split("/")
+        if kind == "vm":
+            with contextlib.suppress(NotFound):
+                self._store.vms.put(await self._cluster.get(VMS, name, namespace))
+        pods, _ = await self._cluster.list(PODS, namespace, labels=f"{ATTACHED_LABEL}=true")
+        for body in pods:
+            if Pod.of(body).owner == owner:  # of others the watch has yet to tell
+                self._store.pods.put(body)
+        if self._seen(owner) == seen:
+            return False
+        log.info("owner had come, and no watch had told", owner=owner)
+        self._changed(port.key for port in self._store.ports.of(owner))
+        self._again(owner, timedelta())
+        return True
+
+    def _seen(self, owner: str) -> Seen:
+        kind, key = owner.split(":", 1)
+        return self._store.vms.get(key) if kind == "vm" else None, self._store.pods.of(owner)
 
     async def _claim(self, port: str, lease: AddressLease, uid: str) -> None:
         """Claim what the VM's manifest says it holds, though no lease says so: the lease was lost, or never made."""
