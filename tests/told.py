@@ -105,6 +105,9 @@ SUBNETS = Section(
              "10.0.0.128/25 overlaps 10.0.0.0/24 of ClusterSubnet NS-elder on VLAN 100 of ProviderNetwork NS; use another VLAN"),
         Told("what admission would refuse, written while it was away", "Invalid",
              "excludes: 10.6.0.1 is not inside 10.0.0.0/24"),
+        Told("no address left", "Full: NoneLeft",
+             "no IPv4 address is left of the 1 that are handed out; delete VMs that are not needed, or extend the Subnet's "
+             "ranges"),
         Told("tunnels that are too narrow", "TunnelsTooNarrow: Narrow",
              "tunnels of node1 carry packets of 1442, and those of this network's guests may have 9000; between nodes, larger "
              "ones are lost: raise the MTU of the tunnels' network by 7558, or give the Subnet an mtu of 1442"),

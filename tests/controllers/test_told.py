@@ -140,6 +140,12 @@ async def not_to_be_served(world: World) -> tuple[type[Resource], str]:
     return Subnet, "blue"
 
 
+async def without_addresses(world: World) -> tuple[type[Resource], str]:
+    await world.subnet(ranges=["10.0.0.5"])
+    await world.vm()
+    return Subnet, "blue"
+
+
 async def held_by_another(world: World) -> tuple[type[Resource], str]:
     await world.subnet()
     await world.vm()
@@ -179,6 +185,7 @@ WAYS: dict[str, Bring] = {
     "two that overlap in a Vpc, admitted at once": overlapping_in_vpc,
     "two that overlap on a VLAN, admitted at once": overlapping_on_vlan,
     "what admission would refuse, written while it was away": not_to_be_served,
+    "no address left": without_addresses,
     "an address that another NIC holds": held_by_another,
     "a Subnet that is no longer there": without_subnet,
     "a Subnet that cannot be put into OVN": on_a_subnet_without_vpc,

@@ -72,7 +72,12 @@ class Pool:
     @property
     def capacity(self) -> int:
         """How many addresses can be handed out, reservations included."""
-        return sum(last - first + 1 for first, last in self.free) + len(self.reservations)
+        return self.size + len(self.reservations)
+
+    @property
+    def size(self) -> int:
+        """How many addresses are handed out automatically."""
+        return sum(last - first + 1 for first, last in self.free)
 
     def offers(self, address: str) -> bool:
         """Whether an address is one of those that are handed out automatically."""

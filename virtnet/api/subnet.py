@@ -164,7 +164,8 @@ class SubnetStatus(Spec):
     cooling: tuple[Cooling, ...] = Field(default=(), description="Addresses freed lately, at most 256.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="Ready; TunnelsTooNarrow, NicsTooNarrow: whether some nodes do not carry what guests may send.",
+        description="Ready; Full: whether no address is left to be handed out; TunnelsTooNarrow, NicsTooNarrow: "
+        "whether some nodes do not carry what guests may send.",
     )
     observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
 

@@ -10,6 +10,7 @@ import structlog
 from virtnet.addressing.pools import LARGEST_COUNT, capacity, pools_of
 from virtnet.api import Condition, HandoffRecord, Port, Resource, Spec, set_condition
 from virtnet.api.addresses import family
+from virtnet.controllers.fullness import full, fullness_conditions
 from virtnet.controllers.informers import subnet_of
 from virtnet.controllers.placement import held_up, obstacle
 from virtnet.controllers.store import Store
@@ -123,9 +124,13 @@ class Reports:
             return
         reason, message = obstacle(self._store, subnet)
         pools = pools_of(subnet) if reason != "Invalid" else ()
-        leased = Counter(family(lease.spec.address) for lease in self._store.leases.of(id_))
+        addresses = [lease.spec.address for lease in self._store.leases.of(id_)]
+        leased = Counter(map(family, addresses))
         narrow = too_narrow(subnet, self._store.nodes)
         left = [pool.capacity - leased[pool.family] for pool in pools]
+        generation = subnet.metadata.generation
+        conditions = widths_conditions(subnet.status.conditions, narrow, generation)
+        conditions = fullness_conditions(conditions, full(pools, addresses), generation)
         status = subnet.status.model_copy(
             update={
                 "mtu": subnet.spec.guest_mtu,
@@ -134,14 +139,14 @@ class Reports:
                 "used": max(leased["IPv4"], leased["IPv6"]),
                 "available": max(0, min([LARGEST_COUNT, *left])) if pools else 0,
                 "conditions": set_condition(
-                    widths_conditions(subnet.status.conditions, narrow, subnet.metadata.generation),
+                    conditions,
                     "Ready",
                     status=not reason,
                     reason=reason or "InOvn",
                     message=message,
-                    generation=subnet.metadata.generation,
+                    generation=generation,
                 ),
-                "observed_generation": subnet.metadata.generation,
+                "observed_generation": generation,
             }
         )
         await self._write(subnet, status, without=("cooling",))
