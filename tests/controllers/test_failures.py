@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from virtnet.controllers.metrics import Metrics
 from virtnet.controllers.provider_networks import ProviderNetworks
 from virtnet.controllers.reports import Reports
 from virtnet.controllers.store import Store
+from virtnet.controllers.waits import Wait, Waits
 from virtnet.handoff.facts import Told
-from virtnet.handoff.machine import Ending, Outcome
+from virtnet.handoff.machine import STUCK_AFTER, Decision, Ending, Outcome
+from virtnet.handoff.options import ChassisOptions
 from virtnet.kube.errors import Rejected, Unavailable
 
 
@@ -73,12 +76,30 @@ async def test_who_leads_no_more_says_so_and_lets_go_of_what_it_knew(monkeypatch
     term = asyncio.create_task(service.lead(None, settings, metrics))  # type: ignore[arg-type]
     async with asyncio.timeout(10):
         await Silent.busy.wait()
-    leads = metrics.registry.get_sample_value
-    assert leads("virtnet_leader") == 1
+    told = metrics.registry.get_sample_value
+    assert told("virtnet_leader") == 1
     assert gc.get_freeze_count()
+    gauges = (metrics.stuck, metrics.ports, metrics.conflicts, metrics.connected, metrics.pinned)
+    for gauge in (*gauges, metrics.waiting.labels("rows")):
+        gauge.set_function(lambda: 3)
     term.cancel()
     await asyncio.wait({term})
-    assert (leads("virtnet_leader"), gc.get_freeze_count()) == (0, 0)
+    assert (told("virtnet_leader"), gc.get_freeze_count()) == (0, 0)
+    assert {sample.value for gauge in gauges for family in gauge.collect() for sample in family.samples} == {0}
+    assert told("virtnet_waiting_keys", {"worker": "rows"}) is None
+
+
+def test_what_prometheus_asks_for_may_change_while_it_asks() -> None:
+    """It asks in a thread of its own."""
+    waits, slow = Waits(), Decision(options=ChassisOptions(), wait="OVN")
+
+    class Busy(Wait):
+        def stuck(self, now: timedelta) -> bool:
+            waits.note("another", slow, now)
+            return super().stuck(now)
+
+    waits._waits["a"] = Busy("OVN", patient=False, since=timedelta())
+    assert waits.count(STUCK_AFTER) == 1
 
 
 class Forgetful:

@@ -9,7 +9,7 @@ import pytest
 from tests.controllers.journals import NOW, journal
 from virtnet.controllers.reports import stuck_condition
 from virtnet.controllers.stories import KEPT_HANDOFFS, missing, record_of, story, with_record, without_lost
-from virtnet.controllers.waits import Waits
+from virtnet.controllers.waits import Waits, moment
 from virtnet.handoff.facts import Told
 from virtnet.handoff.machine import STUCK_AFTER, Decision, Ending, Outcome
 from virtnet.handoff.options import ChassisOptions
@@ -148,12 +148,13 @@ def test_a_port_says_that_it_is_stuck_and_that_it_is_no_more() -> None:
 
 
 def test_what_takes_too_long_is_stuck_unless_it_may_take_long() -> None:
-    waits, end = Waits(), NOW + STUCK_AFTER
+    waits, start = Waits(), moment()
+    end = start + STUCK_AFTER
     slow = Decision(options=ChassisOptions(), wait="OVN")
-    assert waits.note("a", slow, NOW) == STUCK_AFTER
-    waits.note("b", Decision(options=ChassisOptions(), wait="the guest", patient=True), NOW)
-    assert waits.note("a", slow, NOW + STUCK_AFTER / 2) == STUCK_AFTER / 2
-    assert (waits.stuck("a", NOW), waits.stuck("a", end), waits.stuck("b", end)) == ("", "OVN", "")
+    assert waits.note("a", slow, start) == STUCK_AFTER
+    waits.note("b", Decision(options=ChassisOptions(), wait="the guest", patient=True), start)
+    assert waits.note("a", slow, start + STUCK_AFTER / 2) == STUCK_AFTER / 2
+    assert (waits.stuck("a", start), waits.stuck("a", end), waits.stuck("b", end)) == ("", "OVN", "")
     waits.note("a", replace(slow, wait="something else"), end)
     assert waits.count(end) == 0
     waits.note("a", None, end)

@@ -79,6 +79,12 @@ class Metrics:
             start_http_server(port, registry=metrics.registry)
         return metrics
 
+    def forget(self) -> None:
+        """Who leads no more knows nothing: what it knew last would be told for ever, and kept in memory."""
+        for gauge in (self.pinned, self.ports, self.conflicts, self.connected, self.stuck):
+            gauge.set_function(lambda: 0)
+        self.waiting.clear()
+
     def handoff(self, ending: Ending) -> None:
         journal, told = ending.journal, ending.told
         self._migrations.labels(ending.outcome.lower()).inc()

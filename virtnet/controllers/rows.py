@@ -16,7 +16,7 @@ from virtnet.controllers.ownership import leases_of
 from virtnet.controllers.placement import obstacle, own_dhcp
 from virtnet.controllers.reports import PortView
 from virtnet.controllers.store import Store, port_owner, subnet_id
-from virtnet.controllers.waits import Waits
+from virtnet.controllers.waits import Waits, moment
 from virtnet.controllers.worker import together
 from virtnet.handoff.facts import Binding, Facts, Told
 from virtnet.handoff.journal import Journal
@@ -111,7 +111,7 @@ class Rows:
         await self._commit(operations)  # none, too: who has been deposed must not ask nodes for anything either
         ports = {key.removeprefix("Port/") for key in keys if key.startswith("Port/")}
         for port in ports:
-            later = self.waits.note(port, decisions.get(port), datetime.now(UTC))
+            later = self.waits.note(port, decisions.get(port), moment())
             if later is not None:
                 self._again(f"Port/{port}", later)
         await self._asks.ask(ports, decisions)
@@ -233,7 +233,7 @@ class Rows:
             told=self._store.told(key).get(journal.migration, Told()) if journal else Told(),
             wait=self.waits.text(key),
             conflict=self.conflict(port) if port else "",
-            stuck=self.waits.stuck(key, datetime.now(UTC)),
+            stuck=self.waits.stuck(key, moment()),
         )
 
     def addresses(self, key: str) -> frozenset[str]:

@@ -5,7 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 import structlog
@@ -19,6 +19,7 @@ from virtnet.controllers.provider_networks import ProviderNetworks
 from virtnet.controllers.reports import Reports
 from virtnet.controllers.rows import Rows
 from virtnet.controllers.store import Store, lease_owner, port_owner
+from virtnet.controllers.waits import moment
 from virtnet.controllers.worker import Batches, Singles
 from virtnet.handoff.machine import Ending
 from virtnet.kube import kinds
@@ -85,6 +86,7 @@ async def lead(cluster: Cluster, settings: Settings, metrics: Metrics) -> None:
             await Controller(cluster, Store(), northbound, southbound, metrics).run()
         finally:
             metrics.leader.set(0)
+            metrics.forget()
             gc.unfreeze()  # what this term of office knew; the next one begins with an empty store
 
 
@@ -143,9 +145,10 @@ class Controller:
         )
         self._informers = Informers(cluster, store, self.workers)
         metrics.pinned.set_function(lambda: len(store.leases))
-        metrics.stuck.set_function(lambda: self.rows.waits.count(datetime.now(UTC)))
+        metrics.stuck.set_function(lambda: self.rows.waits.count(moment()))
         metrics.ports.set_function(lambda: len(store.ports))
-        metrics.conflicts.set_function(lambda: sum(len(node.status.conflicts) for node in store.nodes))
+        # list: another thread asks.
+        metrics.conflicts.set_function(lambda: sum(len(node.status.conflicts) for node in list(store.nodes)))
         metrics.connected.set_function(lambda: northbound.connected and southbound.connected)
         for worker in (self.workers.owners, self.workers.rows, self.workers.reports):
             metrics.waiting.labels(worker.name).set_function(worker.waiting)
