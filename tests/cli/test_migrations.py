@@ -54,3 +54,10 @@ def test_a_stuck_one_says_what_it_waits_for_and_ended_ones_do_not() -> None:
     ended = record(migration="m0", state="Committed", finished_at=NOW)
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in _rows(port(record(), ended, stuck="waits for OVN"))]
     assert [(row["STATE"], row["NOTE"]) for row in rows] == [("Stuck", "waits for OVN"), ("Committed", "waits")]
+
+
+def test_one_that_cannot_begin_is_shown_too() -> None:
+    """There is no record of it yet, and an alert sends people here."""
+    ended = record(migration="m0", state="Committed", finished_at=NOW)
+    rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in _rows(port(ended, stuck="waits for node2"))]
+    assert [(row["STATE"], row["NOTE"]) for row in rows] == [("Stuck", "waits for node2"), ("Committed", "waits")]

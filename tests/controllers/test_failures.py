@@ -108,6 +108,7 @@ class Forgetful:
     def __init__(self, away: int) -> None:
         self.away = away
         self.events: list[str] = []
+        self.regarding: list[Any] = []
 
     async def patch(self, kind: Any, name: str, patch: Any, *_: Any, **__: Any) -> Any:
         self.away -= 1
@@ -116,8 +117,9 @@ class Forgetful:
         body = port(subnet("blue"), 10, name).manifest()
         return {**body, **patch, "metadata": {**body["metadata"], "uid": name, "resourceVersion": "2"}}
 
-    async def event(self, *_: Any, reason: str, **__: Any) -> None:
+    async def event(self, regarding: Any, *, reason: str, **_: Any) -> None:
         self.events.append(reason)
+        self.regarding.append((regarding["kind"], regarding["metadata"]["uid"]))
 
 
 async def test_how_a_handoff_ended_is_told_once_though_it_is_decided_again_and_again() -> None:
@@ -136,3 +138,17 @@ async def test_how_a_handoff_ended_is_told_once_though_it_is_decided_again_and_a
     assert news == [None, None, True, False]
     assert cluster.events == ["HandoffAbandoned"]
     assert [one.state for one in store.ports["demo/db.net"].status.handoffs] == ["Abandoned"]
+
+
+@pytest.mark.parametrize("kind", ["VirtualMachine", "VirtualMachineInstance"])
+async def test_an_event_is_on_what_there_is_of_a_guest(kind: str) -> None:
+    """`kubectl describe` shows those that have the object's own kind and UID; a VMI may have no VM."""
+    store, cluster = Store(), Forgetful(away=0)
+    nic = port(subnet("blue"), 10)
+    metadata = {"namespace": "demo", "name": nic.spec.owner.name, "resourceVersion": "1"}
+    store.instances.put({"metadata": {**metadata, "uid": "VirtualMachineInstance"}})
+    if kind == "VirtualMachine":
+        store.vms.put({"metadata": {**metadata, "uid": "VirtualMachine"}})
+    reports = Reports(cluster, store, lambda _: pytest.fail("not asked"))  # type: ignore[arg-type]
+    await reports.event(nic, "HandoffStuck", "waits")
+    assert cluster.regarding == [(kind, kind)]

@@ -64,6 +64,8 @@ def _rows(port: Port) -> Iterator[tuple[str, ...]]:
     stuck = next(
         (one.message for one in port.status.conditions if one.type == "HandoffStuck" and one.status == "True"), ""
     )
+    if stuck and all(record.finished_at for record in port.status.handoffs):  # it could not even begin
+        yield ("", port.key, port.status.node, "", "Stuck", *[""] * 6, stuck)
     for record in port.status.handoffs:
         state, note = record.state, record.message
         if stuck and record.finished_at is None:

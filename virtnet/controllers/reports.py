@@ -203,18 +203,26 @@ class Reports:
 
     async def event(self, port: Port, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event on the Port's owner."""
-        owner = port.spec.owner
-        key = f"{port.namespace}/{owner.name}"
-        vm = self._store.vms.get(key)
-        pod = self._store.pods.get(key)
-        uid = vm.uid if vm and owner.kind != "Pod" else pod.uid if pod else ""
+        kind, uid = self._owner(port)
         regarding = {
-            "apiVersion": "v1" if owner.kind == "Pod" else "kubevirt.io/v1",
-            "kind": owner.kind,
-            "metadata": {"namespace": port.namespace, "name": owner.name, "uid": uid},
+            "apiVersion": "v1" if kind == "Pod" else "kubevirt.io/v1",
+            "kind": kind,
+            "metadata": {"namespace": port.namespace, "name": port.spec.owner.name, "uid": uid},
         }
         text = f"NIC {port.spec.network}: {message}"
         await self._cluster.event(regarding, reason=reason, message=text, warning=warning, component=COMPONENT)
+
+    def _owner(self, port: Port) -> tuple[str, str]:
+        """Kind and UID of a Port's owner: `kubectl describe` shows an Event only where both are right."""
+        owner = port.spec.owner
+        key = f"{port.namespace}/{owner.name}"
+        if owner.kind == "Pod":
+            pod = self._store.pods.get(key)
+            return owner.kind, pod.uid if pod else ""
+        vm, instance = self._store.vms.get(key), self._store.instance(key)
+        if vm is None and instance is not None:  # one without a VM
+            return "VirtualMachineInstance", instance.uid
+        return owner.kind, vm.uid if vm else ""
 
 
 def _phase(view: PortView, outside: str, held: str) -> tuple[str, bool, str]:
