@@ -14,7 +14,7 @@ import yaml
 
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import Rejected
-from virtnet.kube.kinds import NODES, PODS, VMIS
+from virtnet.kube.kinds import NADS, NODES, PODS, VMIS
 from virtnet.lab import manifests, netns, teardown
 from virtnet.lab.daemon import DaemonError
 from virtnet.lab.lab import NODE_NETWORKS, Lab, LabError
@@ -255,6 +255,19 @@ class TestRights:
         patch = {"spec": {"handoffs": {"demo/db.blue": {"role": "Source", "release": True}}}}
         with pytest.raises(Rejected, match="forbidden"):
             lab.ask(lambda cluster: cluster.patch(NODE_NETWORKS, "node1", patch), identity=identity)
+
+    def test_a_node_alone_says_what_it_is(self, lab: Lab) -> None:
+        patch = {"status": {"ports": 0}}
+        with pytest.raises(Rejected, match="forbidden"):
+            lab.ask(
+                lambda cluster: cluster.patch(NODE_NETWORKS, "node1", patch, subresource="status"),
+                identity="virtnet-controller",
+            )
+
+    @pytest.mark.parametrize("identity", ["virtnet-controller", "virtnet-cli", "virtnet-node-node1"])
+    def test_networks_of_others_are_for_admission(self, lab: Lab, identity: str) -> None:
+        with pytest.raises(Rejected, match="forbidden"):
+            lab.ask(lambda cluster: cluster.list(NADS), identity=identity)
 
     @pytest.mark.parametrize("identity", ["virtnet-webhook", "virtnet-node-node1"])
     def test_pods_of_all_namespaces_are_not_for_everybody(self, lab: Lab, identity: str) -> None:
