@@ -54,7 +54,7 @@ class Settings:
 
 
 async def run(settings: Settings) -> None:
-    """Serve until cancelled. Returns when leadership was lost; the process is then to be started anew."""
+    """Serve until cancelled. Who has lost the Lease stands for election again."""
     metrics = Metrics.serve(settings.metrics_port)
     async with await Cluster.connect(agent="virtnet-controller") as cluster:
         if not settings.leader_elect:
