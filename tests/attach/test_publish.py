@@ -1,6 +1,7 @@
 """What the node daemon does first, whatever becomes of its requests to the API server."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from virtnet.api import NodeNetwork
 from virtnet.kube.backoff import LONGEST_PAUSE, Backoff
-from virtnet.kube.errors import Unavailable
+from virtnet.kube.errors import AlreadyExists, Unavailable
 from virtnet.node.publish import OwnNodeNetwork
 
 
@@ -20,10 +21,14 @@ class Gates:
     """Those of a node at which a guest has arrived."""
 
     here = "/proc/self/ns/net"
-    on_open = on_shut = staticmethod(nothing)
+    on_open = staticmethod(nothing)
 
     def __init__(self) -> None:
         self.told = asyncio.Event()
+        self.shut = nothing
+
+    def on_shut(self, callback: Any) -> None:
+        self.shut = callback
 
     async def follow(self, *_: Any) -> None:
         self.told.set()
@@ -122,3 +127,32 @@ async def test_a_node_that_hears_the_api_server_again_does_not_wait_on(monkeypat
     own = own_of(away)
     asyncio.get_running_loop().call_later(0.01, own._note, "LISTED", {"items": []})
     await attempts(own, away)
+
+
+async def test_a_gate_that_is_shut_meanwhile_is_told_where_its_source_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its guest may come before the API server takes what it did not take."""
+    monkeypatch.setattr(Backoff, "after_failure", lambda _: 3600)
+    away, gates = Away(2), Gates()
+    own = own_of(away, gates)
+    asyncio.get_running_loop().call_later(0.01, gates.shut)
+    await attempts(own, away)
+
+
+class Newer(Away):
+    """Its NodeNetwork says what this version does not know."""
+
+    async def create(self, *_: Any) -> Any:
+        raise AlreadyExists("n1")
+
+    async def get(self, *_: Any) -> Any:
+        with contextlib.suppress(Unavailable):
+            await super().create()
+        handoffs = {"demo/db.blue": {"migration": "m1", "role": "Onlooker"}}
+        return {"metadata": {"name": "n1"}, "spec": {"handoffs": handoffs}}
+
+
+async def test_a_newer_controller_does_not_end_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pods are attached all the same."""
+    monkeypatch.setattr(Backoff, "after_failure", lambda _: 0)
+    newer = Newer(2)
+    await attempts(own_of(newer), newer)

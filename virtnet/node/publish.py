@@ -71,14 +71,14 @@ class OwnNodeNetwork:
         self._known: NodeNetwork | None = None
         self._look = asyncio.Event()
         self._heard = asyncio.Event()
-        """Set when the API server has told something, so it answers again."""
+        """Set when there is something that a guest may wait for, or the API server answers again."""
         self._later: asyncio.TimerHandle | None = None
         vswitch.on_change(self._look_later)
         self._tunnel = tunnel
         self._announcer = announcer
         gates.on_open(announcer.arrived)
         gates.on_open(lambda _: self._look.set())
-        gates.on_shut(self._look.set)
+        gates.on_shut(self._look_at_once)
         tunnel.on_change(self._look.set)
         self._underlays = underlays
         underlays.on_change(self._look.set)
@@ -112,6 +112,9 @@ class OwnNodeNetwork:
         except ValidationError as error:
             log.exception("NodeNetwork cannot be read; is the controller newer?", error=str(error))
         self._asked.note(self._known.spec.handoffs if self._known is not None else {})
+        self._look_at_once()
+
+    def _look_at_once(self) -> None:
         self._heard.set()
         self._look.set()
 
@@ -141,12 +144,12 @@ class OwnNodeNetwork:
                 log.info("own NodeNetwork is gone; made anew")
                 self._known = None
                 await self._rest(backoff.after_failure())
-            except (ApiError, OvnError, OSError) as error:
+            except (ApiError, OvnError, OSError, ValidationError) as error:  # the last: is the controller newer?
                 log.warning("to be retried", error=str(error))
                 await self._rest(backoff.after_failure())
 
     async def _rest(self, seconds: float) -> None:
-        """Before the next attempt; a guest may wait for it, so not once the API server is heard again."""
+        """Before the next attempt; not once the API server is heard again, or a gate shut: a guest may wait for it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._heard.wait()
