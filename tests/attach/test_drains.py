@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,17 @@ from uuid import uuid4
 import pytest
 
 from tests.attach.guest import Guest, far_end, frame
-from tests.attach.rig import MAC, Node, journaled, run
+from tests.attach.rig import MAC, SECONDS, Node, journaled, run
 from virtnet.api import HandoffPath, NodeHandoff
+from virtnet.lab.netns import inside as inside_at_once
 from virtnet.node.drains import Drains
 from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
 from virtnet.node.taps import Tap, duplicates
 from virtnet.node.word import say
 
-PORT, TOKEN = "demo/db.blue", "s" * 32
-TUNSETIFF = 0x400454CA
+PORT, TOKEN, SECOND = "demo/db.blue", "s" * 32, "tap1"
+TUNSETIFF, TUNSETVNETHDRSZ = 0x400454CA, 0x400454D8
 TAP, NO_PACKET_INFO, MULTI_QUEUE = 0x0002, 0x1000, 0x0100
 SOURCE = NodeHandoff(
     migration="m1",
@@ -32,6 +33,13 @@ SOURCE = NodeHandoff(
     pod="launcher",
     path=HandoffPath(remote="127.0.0.1", datapath=7, port=3, token=TOKEN),
 )
+
+
+def opened(tap: str, flags: int = os.O_NONBLOCK, *, kind: int = 0) -> int:
+    """A queue of a tap."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR | flags)
+    fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", tap.encode(), TAP | NO_PACKET_INFO | kind))
+    return descriptor
 
 
 @dataclass
@@ -44,20 +52,36 @@ class Source:
     far: socket.socket
     over: asyncio.Event
 
-    async def send(self, *frames: bytes) -> None:
+    async def send(self, *frames: bytes, device: str = "") -> None:
         """To the guest, as OVS does."""
 
         def work(_: Any) -> None:
             with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
-                link.bind((self.node.links()[0], 0))
+                link.bind((device or self.node.links()[0], 0))
                 for frame in frames:
                     link.send(frame)
 
         await within(self.drains.here, work)
 
+    async def second_queue(self) -> None:
+        """Armed behind the guest's."""
+        queue = await within(self.drains.here, lambda _: Tap.of(opened(SECOND)))
+        run("ip", "-n", self.node.name, "link", "set", SECOND, "addrgenmode", "none", "up")
+        self.drains._armed[PORT, "m1"].queues.append(queue)
+
+    @contextlib.contextmanager
+    def slow_tunnels(self) -> Iterator[None]:
+        self._queue("add dev lo root tbf rate 1mbit burst 1600 limit 1mb")
+        yield
+        self._queue("delete dev lo root")
+
+    def _queue(self, words: str) -> None:
+        run("ip", "netns", "exec", self.node.name, "tc", "qdisc", *words.split())
+
     async def carried(self) -> list[bytes]:
         """What has come out of the tunnel once the drain is over."""
-        await self.over.wait()
+        async with asyncio.timeout(SECONDS):
+            await self.over.wait()
         found = []
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -96,14 +120,54 @@ async def test_what_came_before_the_word_is_carried_over_in_order(source: Source
 
 
 async def test_the_word_in_one_queue_costs_no_frame_of_another(source: Source) -> None:
-    """A guest with several processors has a queue for each; the kernel chooses by flow. Here a socket is the second."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    source.drains._armed[PORT, "m1"].queues.append(Tap(theirs.detach(), 0))
-    with ours:
-        for number in range(3):
-            ours.send(frame(number))
-        await source.send(frame(7), say(MAC, TOKEN), frame(8))
-        assert [one[-1] for one in await source.carried()] == [7, 0, 1, 2]
+    """A guest with several processors has a queue for each; the kernel chooses by flow. Here they are of two taps."""
+    await source.second_queue()
+    await source.send(*(frame(number) for number in range(3)), device=SECOND)
+    await source.send(frame(7), say(MAC, TOKEN), frame(8))
+    assert [one[-1] for one in await source.carried()] == [7, 0, 1, 2]
+
+
+async def test_a_queue_that_is_gone_costs_no_frame_of_another(source: Source) -> None:
+    await source.second_queue()
+    source.drains._armed[PORT, "m1"].queues.reverse()
+    run("ip", "-n", source.node.name, "link", "delete", SECOND)
+    await source.send(frame(7), say(MAC, TOKEN))
+    assert [one[-1] for one in await source.carried()] == [7]
+
+
+async def test_a_guest_that_has_started_anew(source: Source) -> None:
+    """QEMU gives its tap the header that guest and device agree on: a longer one as soon as there is a driver."""
+    (queue,) = source.drains._armed[PORT, "m1"].queues
+    fcntl.ioctl(queue.descriptor, TUNSETVNETHDRSZ, struct.pack("i", 12))
+    await source.send(frame(1), say(MAC, TOKEN))
+    assert [one[16:] for one in await source.carried()] == [frame(1)]
+
+
+async def test_a_link_that_is_busy_gets_every_frame(source: Source) -> None:
+    """Guests' memory may take the same way."""
+    frames, came = [frame(n) for n in range(50)], list[bytes]()
+    source.drains._armed[PORT, "m1"].tunnel.link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)
+    with source.slow_tunnels():
+        await source.send(*frames, say(MAC, TOKEN))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS):
+                while frames[-1] not in came:
+                    came.append((await asyncio.get_running_loop().sock_recv(source.far, 65536))[16:])
+    assert [one for one in came if one in frames] == frames
+
+
+async def test_nobody_can_drown_the_word(source: Source) -> None:
+    """Frames of its kind are anybody's to send."""
+
+    def send(*frames: bytes) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+            link.bind((source.node.links()[0], 0))
+            for one in frames:
+                link.send(one)
+
+    noise = [say(MAC, "t" * 32)] * 600
+    inside_at_once(source.node.name, lambda: send(frame(1), *noise, say(MAC, TOKEN)))  # nothing else runs meanwhile
+    assert [one[16:] for one in await source.carried()] == [frame(1)]
 
 
 async def test_other_work_goes_on_while_frames_are_carried(source: Source) -> None:
@@ -122,6 +186,14 @@ async def test_other_work_goes_on_while_frames_are_carried(source: Source) -> No
     await source.send(*(frame(n) for n in range(100)), say(MAC, TOKEN))
     assert len(await source.carried()) == 100
     assert in_the_middle.is_set()
+
+
+async def test_the_secret_is_the_one_that_is_told_by_now(source: Source) -> None:
+    """A controller that was deposed may write another one in between."""
+    later = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="t" * 32)
+    await source.drains.follow({PORT: SOURCE.model_copy(update={"path": later})})
+    await source.send(frame(1), say(MAC, TOKEN), frame(2), say(MAC, later.token))
+    assert [one[16:] for one in await source.carried()] == [frame(1), frame(2)]
 
 
 async def test_a_port_is_kept_for_the_word(source: Source) -> None:
@@ -177,15 +249,10 @@ def test_no_handle_is_left_where_one_queue_cannot_be_read() -> None:
     """Its owner waits in it: a read of ours would, too."""
     name = f"vnt{uuid4().hex[:6]}"
 
-    def queue(flags: int) -> int:
-        descriptor = os.open("/dev/net/tun", os.O_RDWR | flags)
-        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), TAP | NO_PACKET_INFO | MULTI_QUEUE))
-        return descriptor
-
     def held() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    queues = [queue(os.O_NONBLOCK), queue(os.O_NONBLOCK), queue(0)]
+    queues = [opened(name, flags, kind=MULTI_QUEUE) for flags in (os.O_NONBLOCK, os.O_NONBLOCK, 0)]
     before = held()
     with pytest.raises(OSError, match="waits in it"):
         duplicates("/proc/self/ns/net", frozenset({name}))

@@ -175,6 +175,17 @@ async def test_the_source_is_told_of_a_guest_that_is_here_and_of_no_other(
                 far.recv(2048)
 
 
+async def test_the_source_is_told_with_the_secret_that_it_has_by_now(gates: Gates, node: Node) -> None:
+    """A controller that was deposed may write another one in between."""
+    part, later = TARGET.model_copy(update={"path": PATH}), PATH.model_copy(update={"token": "t" * 32})
+    with await source_node(node) as far:
+        await gates.follow({PORT: part}, "127.0.0.1")
+        await gates.follow({PORT: part.model_copy(update={"path": later, "open": True})}, "127.0.0.1")
+        async with asyncio.timeout(SECONDS):
+            said = (await asyncio.get_running_loop().sock_recv(far, 2048))[16:]
+        assert is_word(said, later.token)
+
+
 @pytest.mark.parametrize("told_open", [True, False])
 async def test_a_guest_that_is_heard_before_there_is_a_way_to_its_source(
     gates: Gates, node: Node, monkeypatch: pytest.MonkeyPatch, *, told_open: bool

@@ -48,7 +48,7 @@ Key = tuple[str, str]
 @dataclass(eq=False)
 class _Drain:
     entry: Entry
-    token: str
+    path: HandoffPath
     queues: list[taps.Tap]
     tunnel: Tunnel
     door: socket.socket
@@ -95,8 +95,10 @@ class Drains:
             for port, part in handoffs.items()
             if part.role == "Source" and part.path is not None
         }
-        for key in self._armed.keys() - leaving.keys():
-            self._disarm(key)
+        for key, drain in list(self._armed.items()):
+            if key not in leaving or leaving[key].path != drain.path:  # by a controller that was deposed meanwhile
+                self._disarm(key)
+                self._tried.discard(key)
         self._tried &= leaving.keys()
         self._carried = {key: count for key, count in self._carried.items() if key in leaving}
         self._undrained = {key: reason for key, reason in self._undrained.items() if key in leaving}
@@ -149,9 +151,11 @@ class Drains:
         names = await inside(entry.netns, lambda netlink: taps.names_beside(netlink, peer))
         local = self.local()
         with contextlib.ExitStack() as undo:
-            # Heard from the first moment that a queue could be drained.
+            # Heard from the first moment that a queue could be drained. What has not the secret fills no buffer here:
+            # frames of this type are anybody's to send.
+            start = path.token.encode()
             tunnel, door = await inside(
-                self.here, lambda _: (Tunnel.to(path, local), listener(entry.host_name, kind=TYPE))
+                self.here, lambda _: (Tunnel.to(path, local), listener(entry.host_name, kind=TYPE, start=start))
             )
             undo.callback(tunnel.close)
             undo.callback(door.close)
@@ -159,7 +163,7 @@ class Drains:
             if not queues:
                 raise OSError(f"no process in {entry.netns} reads from a tap on the bridge of {entry.interface}")
             undo.pop_all()
-        return _Drain(entry, path.token, queues, tunnel, door)
+        return _Drain(entry, path, queues, tunnel, door)
 
     def _at_the_door(self, key: Key) -> None:
         drain = self._armed[key]
@@ -171,10 +175,10 @@ class Drains:
             log.warning("drain given up", port=key[0], error=str(error))
             self._disarm(key)
             return
-        if not is_word(frame, drain.token):
+        if not is_word(frame, drain.path.token):
             return
         asyncio.get_running_loop().remove_reader(drain.door)
-        passed = Passed.of(frame, drain.token)
+        passed = Passed.of(frame, drain.path.token)
         task = asyncio.create_task(self._run(key, drain, passed), name=f"drain {key[0]}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -198,15 +202,28 @@ class Drains:
         for queue in drain.queues:
             after = False  # in one queue the word says nothing of what is in others
             for number, frame in enumerate(queue.take(), start=1):
-                after = after or is_word(frame, drain.token)
+                after = after or is_word(frame, drain.path.token)
                 if not after and carried < MOST and not passed.take(frame):
-                    with contextlib.suppress(OSError):  # as lost as it was
-                        drain.tunnel.send(frame)
-                        carried += 1
-                if number % AT_ONCE == 0 and not await self._still_armed(key, drain, 0):
+                    carried += await self._sent(key, drain, frame)
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                if self._armed.get(key) is not drain:
                     return carried, ended or after
             ended = ended or after
         return carried, ended
+
+    async def _sent(self, key: Key, drain: _Drain, frame: bytes) -> bool:
+        """Whether a frame has gone out. What a busy link does not take now, it takes in a moment."""
+        while True:
+            try:
+                drain.tunnel.send(frame)
+            except BlockingIOError:
+                if not await self._still_armed(key, drain, PAUSE_SECONDS):
+                    return False
+            except OSError:  # as lost as it was
+                return False
+            else:
+                return True
 
     async def _still_armed(self, key: Key, drain: _Drain, pause: float) -> bool:
         """After a pause. Else its descriptors are closed, and may be others' by now."""

@@ -48,17 +48,18 @@ class _Gate:
     """Whether the controller has spoken of the handoff."""
     tunnel: Tunnel | None = None
     """The way to the source's node."""
+    path: HandoffPath | None = None
+    """As the controller has told it."""
     connecting: bool = False
-    """Whether that is being sought."""
-    token: str = ""
+    """Whether a way is being sought."""
 
     def tell(self) -> None:
         """Say the word to the source's node: from now on the guest gets its frames here, and it has got these."""
-        if self.tunnel is not None and self.witness.here:
+        if self.tunnel is not None and self.path is not None and self.witness.here:
             with contextlib.suppress(OSError):  # the device is gone: what was heard until then is true
                 self.witness.listen()
             with contextlib.suppress(OSError):  # then nothing is drained
-                self.tunnel.send(say(self.mac, self.token, self.witness.passed, self.mtu))
+                self.tunnel.send(say(self.mac, self.path.token, self.witness.passed, self.mtu))
 
     def close(self) -> None:
         """Once there is nothing more to tell."""
@@ -130,8 +131,9 @@ class Gates:
             part = handoffs.get(gate.port)
             current = part is not None and (part.migration, part.role) == (gate.migration, "Target")
             gate.asked = gate.asked or current
-            if current and part is not None and part.path is not None and gate.tunnel is None and local:
-                await self._connect(gate, part.path, local)
+            path = part.path if current and part is not None else None
+            if path is not None and path != gate.path and local:
+                await self._connect(gate, path, local)
                 if self._shut.get(id_) is not gate:  # its guest was heard meanwhile, with nobody to tell
                     gate.tell()
                     gate.close()
@@ -186,11 +188,14 @@ class Gates:
             callback(id_)
 
     async def _connect(self, gate: _Gate, path: HandoffPath, local: str) -> None:
-        gate.token, gate.connecting = path.token, True
+        before, gate.connecting = gate.tunnel, True
         try:
-            gate.tunnel = await inside(self.here, lambda _: Tunnel.to(path, local))
+            gate.tunnel, gate.path = await inside(self.here, lambda _: Tunnel.to(path, local)), path
         except OSError as error:
             log.warning("the source will not be told", port=gate.port, error=str(error))
+        else:
+            if before is not None:
+                before.close()
         finally:
             gate.connecting = False
 

@@ -17,7 +17,7 @@ _LOAD_WORD, _LOAD_HALF, _LOAD_BYTE, _EQUAL, _RETURN = 0x20, 0x28, 0x30, 0x15, 0x
 _PACKET_TYPE = 0xFFFFF004
 """Where classic BPF finds it (SKF_AD_OFF + SKF_AD_PKTTYPE)."""
 _NEEDS_CHECKSUM = 1
-_SOURCE_HIGH, _SOURCE_LOW, _ETHERTYPE = 6, 10, 12
+_SOURCE_HIGH, _SOURCE_LOW, _ETHERTYPE, _BODY = 6, 10, 12, 14
 
 Test = tuple[int, int, int, bool]
 """How to load, from where, what to compare with, and whether it must be equal."""
@@ -28,18 +28,20 @@ def listener(
     *,
     source: str = "",
     kind: int = 0,
+    start: bytes = b"",
     other_than: int = 0,
     sent: bool = False,
     prepare: Callable[[socket.socket], None] = lambda _: None,
 ) -> socket.socket:
     """A socket that hears a device's frames from a MAC, of an EtherType, or of any other than one.
 
-    With ``sent``, also all that the node itself sends there. ``prepare`` gets it before it hears anything. In the
-    namespace of the calling thread. Raises OSError.
+    ``start``: how they go on behind the EtherType; whole words of 32 bits are looked at. With ``sent``, also all that
+    the node itself sends there. ``prepare`` gets it before it hears anything. In the namespace of the calling thread.
+    Raises OSError.
     """
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        if tests := _tests(source, kind, other_than):
+        if tests := _tests(source, kind, start, other_than):
             _attach(made, tests, sent=sent)
         prepare(made)
         made.bind((device, _ALL_PROTOCOLS))
@@ -67,13 +69,15 @@ def finished(header: bytes, frame: bytes) -> bytes | None:
     return frame[: start + offset] + struct.pack("!H", checksum) + frame[start + offset + 2 :]
 
 
-def _tests(source: str, kind: int, other_than: int) -> list[Test]:
+def _tests(source: str, kind: int, start: bytes, other_than: int) -> list[Test]:
     found: list[Test] = []
     if source:
         high, low = struct.unpack("!IH", bytes.fromhex(source.replace(":", "")))
         found += [(_LOAD_WORD, _SOURCE_HIGH, high, True), (_LOAD_HALF, _SOURCE_LOW, low, True)]
     if kind:
         found.append((_LOAD_HALF, _ETHERTYPE, kind, True))
+    for offset in range(0, len(start) - 3, 4):
+        found.append((_LOAD_WORD, _BODY + offset, int.from_bytes(start[offset : offset + 4]), True))
     if other_than:
         found.append((_LOAD_HALF, _ETHERTYPE, other_than, False))
     return found

@@ -29,28 +29,29 @@ class Tap:
     """One queue of a tap."""
 
     descriptor: int
-    header: int
-    """Bytes before each frame."""
 
     @classmethod
     def of(cls, descriptor: int) -> "Tap":
         """Takes the descriptor over. Raises OSError where it cannot be read as we have to."""
         try:
-            return cls(descriptor, _header_size(descriptor))
+            _header_size(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
+        return cls(descriptor)
 
     def take(self) -> Iterator[bytes]:
-        """Frames that nobody has read, until there is none. What would have to be cut into segments is left out."""
-        while True:
-            try:
+        """Frames that nobody has read, until there is none. What would have to be cut into segments is left out.
+
+        A guest that has started anew since may have agreed with QEMU on another header than it had before.
+        """
+        with contextlib.suppress(OSError):  # there is none, or no tap any more
+            header = _header_size(self.descriptor)
+            while True:
                 data = os.read(self.descriptor, LARGEST)
-            except BlockingIOError:
-                return
-            frame = finished(data[: self.header], data[self.header :])
-            if frame is not None:
-                yield frame
+                frame = finished(data[:header], data[header:])
+                if frame is not None:
+                    yield frame
 
     def close(self) -> None:
         os.close(self.descriptor)
