@@ -1,11 +1,12 @@
 """A node of the lab: a network namespace with Open vSwitch, ovn-controller and the node daemon of its own."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -21,6 +22,25 @@ UPLINK = "phys0"
 
 UPLINK_MTU = 1600
 """Room for a packet of 1500 in a tunnel."""
+
+NAMES_OUR_END = (24, 9)
+"""From this OVN on each tunnel names our address too, and Open vSwitch takes that from no routes but the kernel's."""
+
+
+def takes_given_route(said: str) -> bool:
+    """Whether tunnels find a route that the switch was given, by what ``ovn-controller --version`` says.
+
+    >>> takes_given_route("ovn-controller 23.03.1"), takes_given_route("ovn-controller 25.03.0")
+    (True, False)
+    """
+    version = re.match(r"ovn-controller (\d+)\.(\d+)", said)
+    return version is not None and (int(version[1]), int(version[2])) < NAMES_OUR_END
+
+
+@cache
+def gives_route() -> bool:
+    """Whether the lab's switches are given their tunnels' route, with the OVN that comes first on PATH."""
+    return takes_given_route(netns.run("ovn-controller", "--version"))
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,8 @@ class Node:
         network = IPv4Interface(address).network
         netns.ip(self.netns, f"address replace {address} dev br-phy", "link set br-phy up")
         netns.no_checksum_offload(self.netns, "br-phy")
-        wait(self._switch, lambda: self._routed(network), "it takes the tunnels' route")
+        if gives_route():
+            wait(self._switch, lambda: self._routed(network), "it takes the tunnels' route")
 
     def wait_for_virtnet(self) -> None:
         """Until the CNI plugin would be answered. Raises DaemonError."""
@@ -129,9 +150,9 @@ class Node:
     @cached_property
     def _switch(self) -> Daemon:
         # In userspace, Open vSwitch forgets its tunnels for some ms with every link that comes or goes beside it, while
-        # it reads the kernel's routes anew. The one that it needs is given to it instead.
-        flags = ("--disable-system-route", f"--unixctl={self._control}")
-        return self._daemon("ovs-vswitchd", *flags, before=AHEAD)
+        # it reads the kernel's routes anew. Where that can be, the one that it needs is given to it instead.
+        flags = ("--disable-system-route",) if gives_route() else ()
+        return self._daemon("ovs-vswitchd", *flags, f"--unixctl={self._control}", before=AHEAD)
 
     @cached_property
     def _controller(self) -> Daemon:
