@@ -138,6 +138,12 @@ def test_mtu_is_the_physical_networks(spec, mtu):
             id="an address of its own asks",
         ),
         pytest.param(
+            {"snooping": True, "querier": True, "querierAddress": "fd00:66::3"},
+            {"routerAddresses": ["10.66.0.2"]},
+            {"mcast_snoop": "true", "mcast_querier": "true", "mcast_ip4_src": "10.66.0.2"},
+            id="the router asks where the address is in IPv6, as it could once be written",
+        ),
+        pytest.param(
             {"snooping": True, "querier": True},
             {},
             {"mcast_snoop": "true", "mcast_querier": "false"},

@@ -19,7 +19,10 @@ def multicast_config(
     multicast = subnet.spec.multicast
     if not multicast.snooping:
         return {}
-    v4 = multicast.querier_address or next((str(one.ip) for one in routers if one.version == 4), "")
+    asked = multicast.querier_address or ""
+    if ":" in asked:  # stored before it was refused; northd would read it as no address, and nobody would be asked
+        asked = ""
+    v4 = asked or next((str(one.ip) for one in routers if one.version == 4), "")
     has_v4 = any(network.version == 4 for network in subnet.spec.networks)
     if not multicast.querier or (has_v4 and not v4):
         return {"mcast_snoop": "true", "mcast_querier": "false"}
