@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Iterator
 
@@ -29,6 +30,27 @@ async def test_the_source_lets_go_when_asked(world: World) -> None:
     await world.until(lambda own: not own.status.handoffs, "forgotten")
     world.restart()
     assert node.claims() == {"source": None}, "for good"
+
+
+async def test_the_way_to_the_target_is_kept_before_the_source_lets_go(world: World) -> None:
+    """Where OVN has none, the port is let go all the same."""
+    node, path = world.node, {"remote": "127.0.0.1", "datapath": 7, "port": 3, "token": "t"}
+    goes_on = "table=40,priority=100,reg15=3,metadata=7,actions=load:7->NXM_NX_TUN_ID[],output:LOCAL,resubmit(,41)"
+    bridge = f"unix:{node.state}/br-int.mgmt"
+    for number, flow in enumerate((goes_on, "")):
+        run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", bridge, "table=40")
+        if flow:
+            run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", bridge, flow)
+        name = f"source{number}"
+        await world.add(name)
+        await world.ask(migration=name, role="Source", pod=name, path=path, release=True)
+        await world.until(
+            lambda own, name=name: (told := own.status.handoffs.get(PORT)) and told.migration == name, "answered"
+        )
+        assert node.claims()[name] is None
+        kept = re.findall(r"way kept +flows=(\d)", node.daemon.log.read_text())
+        assert int(kept[number]) == (1 if flow else 0)
+        assert node.cni("DEL", container=name) == (0, None)
 
 
 async def test_nobody_lets_go_without_being_asked(world: World) -> None:

@@ -127,6 +127,7 @@ async def _serve(
             announcer=announcer,
             underlays=parts.underlays,
             networks=networks,
+            sockets=settings.switch_sockets,
             ovn_run_dir=settings.ovn_run_dir,
         )
         group.create_task(parts.underlays.run(), name="conflicts")

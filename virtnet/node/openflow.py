@@ -1,11 +1,12 @@
-"""As much OpenFlow 1.3 as it takes to hand frames to a bridge as if they came in by one of its ports, and to drop some.
+"""As much OpenFlow 1.3 as it takes to hand frames to a bridge as if they came in by one of its ports, to drop some, and
+to copy a flow that is there.
 
 A bridge is known by its management socket, ``/run/openvswitch/BRIDGE.mgmt``.
 """
 
 import asyncio
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from virtnet.node.frames import ICMPV6, IPV6, octets
 
 _VERSION = 4
 _HELLO, _ERROR, _PACKET_OUT, _FLOW_MOD, _BARRIER_REQUEST, _BARRIER_REPLY = 0, 1, 13, 14, 20, 21
+_MULTIPART_REQUEST, _MULTIPART_REPLY, _FLOW_STATS = 18, 19, 1
 _ADD, _DELETE, _DELETE_STRICT = 0, 3, 4
 _ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
 _IN_PORT, _ETH_DST, _ETH_SRC, _ETH_TYPE, _IP_PROTO, _ICMPV6_TYPE = 0, 3, 4, 5, 10, 29
@@ -40,6 +42,16 @@ class Flow:
     drop: bool = True
 
 
+@dataclass(frozen=True)
+class Installed:
+    """A flow of a bridge. Its fields and instructions are as OpenFlow has them."""
+
+    table: int
+    priority: int
+    fields: bytes
+    instructions: bytes
+
+
 def life(management: Path) -> int:
     """Another number after each start of a bridge's switch, which makes the socket anew; 0 without one."""
     try:
@@ -65,24 +77,46 @@ async def put(management: Path, cookie: int, flows: Collection[Flow], instead_of
     await _told(management, [*gone, *(_add(cookie, flow) for flow in flows)])
 
 
-async def _told(management: Path, messages: Iterable[bytes]) -> None:
+async def installed(management: Path, fields: bytes) -> list[Installed]:
+    """A bridge's flows of packets with these fields, in all tables, also those that ask for more fields.
+
+    Raises OSError and TimeoutError.
+    """
+    replies = await _told(management, [_flows_of(fields)])
+    return [flow for body in replies for flow in _flows(body)]
+
+
+async def install(management: Path, cookie: int, flows: Iterable[Installed], *, seconds: int) -> None:
+    """Have a bridge follow flows for so long. Raises OSError and TimeoutError."""
+    additions = [
+        _flow_mod(cookie, _ADD, flow.priority, flow.fields, flow.instructions, table=flow.table, hard_timeout=seconds)
+        for flow in flows
+    ]
+    await _told(management, additions)
+
+
+async def _told(management: Path, messages: Iterable[bytes]) -> list[bytes]:
+    """Returns what was asked for."""
     async with asyncio.timeout(_SECONDS):
         reader, writer = await asyncio.open_unix_connection(management)
         try:
             writer.write(_message(_HELLO) + b"".join(messages) + _message(_BARRIER_REQUEST))
-            await _until_done(reader)
+            return await _until_done(reader)
         finally:
             writer.close()
 
 
-async def _until_done(reader: asyncio.StreamReader) -> None:
+async def _until_done(reader: asyncio.StreamReader) -> list[bytes]:
+    replies = []
     while True:
         _, kind, length, _ = struct.unpack("!BBHI", await reader.readexactly(8))
         body = await reader.readexactly(length - 8)
         if kind == _ERROR:
             raise OSError(f"the bridge refuses: OpenFlow error {body[:4].hex()}")
+        if kind == _MULTIPART_REPLY:
+            replies.append(body)
         if kind == _BARRIER_REPLY:
-            return
+            return replies
 
 
 def _message(kind: int, body: bytes = b"") -> bytes:
@@ -107,6 +141,23 @@ def _delete_all(cookie: int) -> bytes:
     return _flow_mod(cookie, _DELETE, 0, b"", table=_ALL_TABLES, mask=0xFFFFFFFFFFFFFFFF)
 
 
+def _flows_of(fields: bytes) -> bytes:
+    head = struct.pack("!HH4x", _FLOW_STATS, 0)
+    return _message(
+        _MULTIPART_REQUEST, head + struct.pack("!B3xII4xQQ", _ALL_TABLES, _ANY, _ANY, 0, 0) + _framed(fields)
+    )
+
+
+def _flows(reply: bytes) -> Iterator[Installed]:
+    """Those in one part of an answer."""
+    rest = reply[8:]
+    while rest:
+        length, table, priority = struct.unpack_from("!HBx8xH", rest)
+        entry, rest = rest[48:length], rest[length:]
+        (match_length,) = struct.unpack_from("!2xH", entry)
+        yield Installed(table, priority, entry[4:match_length], entry[match_length + -match_length % 8 :])
+
+
 def _match(flow: Flow) -> bytes:
     """Its fields, each after those it depends on."""
     fields: list[tuple[int, bytes]] = []
@@ -125,11 +176,23 @@ def _match(flow: Flow) -> bytes:
     return b"".join(struct.pack("!HBB", 0x8000, field << 1, len(value)) + value for field, value in fields)
 
 
-def _flow_mod(
-    cookie: int, command: int, priority: int, fields: bytes, instructions: bytes = b"", *, table: int = 0, mask: int = 0
-) -> bytes:
+def _framed(fields: bytes) -> bytes:
+    """Fields as a match."""
     match = struct.pack("!HH", 1, 4 + len(fields)) + fields
-    match += bytes(-len(match) % 8)
-    timeouts = (0, 0)
+    return match + bytes(-len(match) % 8)
+
+
+def _flow_mod(
+    cookie: int,
+    command: int,
+    priority: int,
+    fields: bytes,
+    instructions: bytes = b"",
+    *,
+    table: int = 0,
+    mask: int = 0,
+    hard_timeout: int = 0,
+) -> bytes:
+    timeouts = (0, hard_timeout)
     head = struct.pack("!QQBBHHHIIIH2x", cookie, mask, table, command, *timeouts, priority, _NO_BUFFER, _ANY, _ANY, 0)
-    return _message(_FLOW_MOD, head + match + instructions)
+    return _message(_FLOW_MOD, head + _framed(fields) + instructions)

@@ -55,13 +55,14 @@ class OwnNodeNetwork:
         announcer: Announcer,
         underlays: Underlays,
         networks: ProviderNetworks | None = None,
+        sockets: Path | None,
         ovn_run_dir: Path,
     ) -> None:
         self._cluster = cluster
         self._node = node
         self._attacher = attacher
         self._asked = asked
-        self._releases = Releases(attacher)
+        self._releases = Releases(attacher, lambda: sockets and sockets / f"{vswitch.bridge}.mgmt")
         self._gates = gates
         self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
         self._drains = Drains(gates.here, attacher.journal, self._local, self._look_later)

@@ -8,6 +8,7 @@ stream that the guest sends back. Parts:
 - ways: what virtnet does, beside OVN's rarp strategy as Kube-OVN and Neutron use it, and beside one chassis that is
   switched when the migration is reported done. In these two virtnet's controller is stopped: this program writes.
 - underlay: a VM on a VLAN of the physical network.
+- near: peers on the node that the guest leaves, on the one that it goes to, and on a third, on both networks.
 - rate: 1,000 and 5,000 datagrams a second, which the guest only counts, and as many as it can read at most.
 - ports: 2,000 more Ports in OVN.
 - crowd: 20 VMs at the same moment.
@@ -31,6 +32,7 @@ from tests.bench.handoff.arena import Arena
 from tests.bench.handoff.crowd import crowd
 from tests.bench.handoff.drain import drain
 from tests.bench.handoff.flood import flood, line_rate
+from tests.bench.handoff.near import near
 from tests.bench.handoff.rounds import Round, summary
 from tests.bench.handoff.ways import WAYS
 from virtnet.api import Port
@@ -63,6 +65,14 @@ class Run:
 
     def underlay(self) -> Found:
         return {"underlay": self._arena("lan").run("underlay", WAYS["virtnet"], self._rounds)}
+
+    def near(self) -> Found:
+        networks = {"overlay": "blue", "underlay": "lan"}
+        return {
+            f"near.{name}.{place}": found
+            for name, network in networks.items()
+            for place, found in near(self._arena(network), self._few).items()
+        }
 
     def rate(self) -> Found:
         line = line_rate(self._arena("blue"))
@@ -97,6 +107,7 @@ class Run:
 PARTS: dict[str, Callable[[Run], Found]] = {
     "ways": Run.ways,
     "underlay": Run.underlay,
+    "near": Run.near,
     "rate": Run.rate,
     "crowd": Run.crowd,
     "ports": Run.ports,

@@ -1,0 +1,73 @@
+"""The way from a guest's old node to its new one, for what the old node's own pods send.
+
+As long as a port belongs to two chassis, each sends what is for it on to the other. When its NIC lets go of the port,
+ovn-controller takes that flow out, and makes it anew when the southbound database has confirmed: meanwhile, for some
+milliseconds, nothing on this node reaches the guest. So a copy of that very flow is put above it first, and goes by
+itself: nobody has to find it, be it after a crash or when the guest is back.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from virtnet.api import HandoffPath
+from virtnet.node import openflow
+
+SECONDS = 1
+"""How long the copy stays; OpenFlow knows nothing shorter. A guest that goes on to a third node takes longer."""
+
+COOKIE = 0x7669_7274_6F6E
+_METADATA, _REG15 = 0x8000_0408, 0x0001_1E04
+"""Headers of the fields in which OVN has the keys of a datapath and of the port that a packet leaves it by."""
+_APPLY_ACTIONS, _OUTPUT, _VENDOR = 4, 0, 0xFFFF
+_RESUBMIT_TABLE = struct.pack("!IH", 0x2320, 14)
+"""How that action of Nicira's begins."""
+
+
+async def keep(bridge: Path, path: HandoffPath) -> int:
+    """For a port that is about to be let go, by the management socket of OVN's bridge. How many flows that were.
+
+    Raises OSError and TimeoutError.
+    """
+    fields = {struct.pack("!IQ", _METADATA, path.datapath), struct.pack("!II", _REG15, path.port)}
+    copies = [
+        replace(flow, priority=flow.priority + 1, instructions=onward)
+        for flow in await openflow.installed(bridge, b"".join(fields))
+        if set(_fields(flow.fields)) == fields and (onward := _onward(flow.instructions))
+    ]
+    await openflow.install(bridge, COOKIE, copies, seconds=SECONDS)
+    return len(copies)
+
+
+def _onward(instructions: bytes) -> bytes:
+    """What sends to the other chassis; empty where a flow does not.
+
+    Whatever its table: no other flow of a port alone sends and then goes on to another table. There is the way to the
+    port's NIC here, or to a physical network, by which the guest would have all of it twice.
+    """
+    actions = [action for one in _parts(instructions) if _kind(one) == _APPLY_ACTIONS for action in _parts(one[8:])]
+    goes_on = [one for one in actions if _kind(one) == _VENDOR and one[4:].startswith(_RESUBMIT_TABLE)]
+    if not goes_on or not any(_kind(one) == _OUTPUT for one in actions):
+        return b""
+    rest = b"".join(one for one in actions if one not in goes_on)
+    return struct.pack("!HH4x", _APPLY_ACTIONS, 8 + len(rest)) + rest
+
+
+def _fields(match: bytes) -> Iterator[bytes]:
+    while match:
+        end = 4 + match[3]
+        yield match[:end]
+        match = match[end:]
+
+
+def _parts(data: bytes) -> Iterator[bytes]:
+    """Each instruction, or each action."""
+    while data:
+        (length,) = struct.unpack_from("!2xH", data)
+        yield data[:length]
+        data = data[length:]
+
+
+def _kind(part: bytes) -> int:
+    return int.from_bytes(part[:2])
