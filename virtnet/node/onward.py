@@ -34,7 +34,7 @@ async def keep(bridge: Path, path: HandoffPath) -> int:
     copies = [
         replace(flow, priority=flow.priority + 1, instructions=onward)
         for flow in await openflow.installed(bridge, b"".join(fields))
-        if set(_fields(flow.fields)) == fields and (onward := _onward(flow.instructions))
+        if fields <= set(_fields(flow.fields)) and (onward := _onward(flow.instructions))
     ]
     await openflow.install(bridge, COOKIE, copies, seconds=SECONDS)
     return len(copies)
@@ -43,8 +43,9 @@ async def keep(bridge: Path, path: HandoffPath) -> int:
 def _onward(instructions: bytes) -> bytes:
     """What sends to the other chassis; empty where a flow does not.
 
-    Whatever its table: no other flow of a port alone sends and then goes on to another table. There is the way to the
-    port's NIC here, or to a physical network, by which the guest would have all of it twice.
+    Whatever its table, and its further fields (OVN 26.03 has one): no other flow of a port sends and then goes on to
+    another table. There is the way to the port's NIC here, or to a physical network, by which the guest would have all
+    of it twice.
     """
     actions = [action for one in _parts(instructions) if _kind(one) == _APPLY_ACTIONS for action in _parts(one[8:])]
     goes_on = [one for one in actions if _kind(one) == _VENDOR and one[4:].startswith(_RESUBMIT_TABLE)]
