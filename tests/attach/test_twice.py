@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,8 @@ class Both:
     """Of the tunnels of both."""
     got: socket.socket
     """What has reached the guest on the target."""
+    guest: Guest
+    """The one on the source."""
 
     def deliver(self, *frames: bytes) -> None:
         """To both, and nothing else runs here meanwhile."""
@@ -54,11 +56,16 @@ class Both:
         """The guest's first frame on the target; nothing else runs here meanwhile."""
         self._put(self.pod, "pod1", FIRST)
 
-    async def word(self) -> None:
-        """From the target to the source."""
+    async def word(self, *, read_ahead: bool = False, then: Sequence[bytes] = ()) -> None:
+        """From the target to the source, whose QEMU may have read one frame ahead."""
         async with asyncio.timeout(SECONDS):
             said = (await asyncio.get_running_loop().sock_recv(self.far, 2048))[16:]
+            again = [one[16:] for one in received(self.far)]
             self._put(self.node.name, AttachmentId("c1", "pod1").host_name, said)
+            if read_ahead:
+                assert self.guest.read() == 1
+            self._put(self.node.name, AttachmentId("c1", "pod1").host_name, *again)
+            self.deliver(*then)
             await self.over.wait()
 
     def carried(self) -> list[bytes]:
@@ -104,13 +111,13 @@ async def both(node: Node, tmp_path: Any) -> AsyncIterator[Both]:
     over = asyncio.Event()
     drains, gates = Drains(here, journal, lambda: "127.0.0.1", over.set), Gates(here)
     with (
-        Guest.running(leaves),
+        Guest.running(leaves) as guest,
         netns.inside(node.name, far_end) as far,
         netns.inside(name, lambda: listener("pod1", kind=0x88B6)) as got,
     ):
         await drains.follow({PORT: SOURCE})
         await gates.shut(target())
-        yield Both(node, name, drains, gates, over, far, got)
+        yield Both(node, name, drains, gates, over, far, got, guest)
         await drains.follow({})
         await gates.forget(target().id)
     journal.close()
@@ -127,6 +134,16 @@ async def test_while_the_daemon_waits_for_a_processor(both: Both, meanwhile: int
     await both.word()
     assert received(both.got) == later
     assert both.carried() == paused
+
+
+async def test_qemu_reads_the_word_ahead(both: Both) -> None:
+    """As it does where no other frame comes in the pause: what comes after the word is not for the source to send on."""
+    await both.gates.follow({PORT: TARGET}, "127.0.0.1")
+    both.come()
+    later = [frame(n) for n in range(5)]
+    await both.word(read_ahead=True, then=later)
+    assert received(both.got) == later
+    assert both.carried() == []
 
 
 async def test_more_than_a_word_can_name(both: Both) -> None:
