@@ -158,6 +158,17 @@ def test_a_guest_that_certainly_went_on_is_followed(state: State, given: dict[st
     assert decision.ended is not None
 
 
+@pytest.mark.parametrize("state", list(State))
+def test_a_guest_that_a_later_post_copy_took_back_is_followed(state: State) -> None:
+    """To the node that it came from, into another pod, before this handoff has ended."""
+    held = replace(options(state), journal={**options(state).journal, "pod": SOURCE.name})
+    back = LauncherPod(name="back", node="node1", migration="m2")
+    instance = replace(RUNNING, node="node2", state=replace(LEFT, uid="m2"))
+    decision = decide(facts(options=held, instance=instance, pods=(TARGET, back)))
+    assert decision.options == ChassisOptions(requested=("ch1",))
+    assert decision.ended is not None
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from virtnet.handoff.facts import Facts, Told
+from virtnet.handoff.facts import Facts, LauncherPod, Told
 from virtnet.handoff.guest import cannot_arrive, gone_for_good, home_of, no_way_back, runs_on_target, target_of
 from virtnet.handoff.journal import Journal, State
 from virtnet.handoff.options import ChassisOptions
@@ -99,13 +99,18 @@ def _went_on(facts: Facts, journal: Journal) -> bool:
     Neither end of this handoff will ever have the port again.
     """
     gone = gone_for_good(facts)
-    if gone is not None and gone.node not in {journal.source, journal.target}:  # a later migration's
+    if gone is not None and gone.node != journal.target and not _left(journal, gone):  # a later migration's
         return True
     target = facts.target_pod(journal.migration)
     home = home_of(facts.instance, facts.pods, facts.migrations)
     if home is None or home == target or home.name == journal.pod or not journal.pod:
         return False
     return target is None or target.terminal or facts.state(home.migration).domain_ready
+
+
+def _left(journal: Journal, pod: LauncherPod) -> bool:
+    """Whether the handoff is from this pod; from its node, where the journal does not say from which."""
+    return pod.name == journal.pod if journal.pod else pod.node == journal.source
 
 
 def _single(facts: Facts) -> Decision:
