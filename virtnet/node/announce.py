@@ -12,7 +12,7 @@ import structlog
 from virtnet.api import NodeHandoff
 from virtnet.node.frames import announcements
 from virtnet.node.journal import Entry, Journal
-from virtnet.node.openflow import inject
+from virtnet.node.openflow import inject, socket_of
 from virtnet.node.request import AttachmentId
 from virtnet.ovn.vswitch import VSwitch
 from virtnet.topology.names import localnet_name
@@ -89,4 +89,4 @@ class Announcer:
                 f"no way to {attachment.underlay.provider_network}: bridge {bridge!r}, port {patch}"
             )
         frames = announcements(attachment.mac, attachment.bare_addresses, attachment.underlay.vlan)
-        await inject(self._sockets / f"{bridge}.mgmt", port, frames)
+        await inject(socket_of(self._sockets, bridge), port, frames)

@@ -21,7 +21,7 @@ import structlog
 
 from virtnet.node.frames import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_ADVERTISEMENT
 from virtnet.node.journal import Journal
-from virtnet.node.openflow import Flow, life, put
+from virtnet.node.openflow import Flow, life, put, socket_of
 from virtnet.ovn.mappings import MACS, entries
 from virtnet.ovn.vswitch import VSwitch
 from virtnet.topology.names import localnet_name
@@ -101,7 +101,7 @@ class Egress:
         }
 
     def _socket(self, bridge: str) -> Path:
-        return self._sockets / f"{bridge}.mgmt"
+        return socket_of(self._sockets, bridge)
 
     def _here(self) -> set[Guest]:
         """All NICs of physical networks on this node."""

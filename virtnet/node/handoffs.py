@@ -5,7 +5,6 @@ guest that comes back to this node while the answer still stands there must not 
 that came too late for the source belongs beside it.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def leaves(entry: Entry, part: NodeHandoff) -> bool:
 class Releases:
     """Ports that this node was asked to let go of."""
 
-    def __init__(self, attacher: Attacher, bridge: Callable[[], Path | None]) -> None:
+    def __init__(self, attacher: Attacher, bridge: Path | None) -> None:
         """``bridge``: the management socket of OVN's bridge; None where it cannot be reached."""
         self._attacher = attacher
         self._bridge = bridge
@@ -55,11 +54,10 @@ class Releases:
             self._done[port, part.migration] = max(moments, default=datetime.now(UTC))
 
     async def _keep_the_way(self, entry: Entry, part: NodeHandoff) -> None:
-        bridge = self._bridge()
-        if bridge is None or part.path is None or entry.released_at is not None:
+        if self._bridge is None or part.path is None or entry.released_at is not None:
             return
         try:
-            kept = await keep(bridge, part.path)
+            kept = await keep(self._bridge, part.path)
         except (OSError, TimeoutError) as error:
             log.warning(
                 "this node's pods may miss the guest for a moment", port=entry.attachment.port, error=str(error)

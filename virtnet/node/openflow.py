@@ -52,6 +52,11 @@ class Installed:
     instructions: bytes
 
 
+def socket_of(sockets: Path, bridge: str) -> Path:
+    """A bridge's socket, among those of its switch."""
+    return sockets / f"{bridge}.mgmt"
+
+
 def life(management: Path) -> int:
     """Another number after each start of a bridge's switch, which makes the socket anew; 0 without one."""
     try:
@@ -142,10 +147,8 @@ def _delete_all(cookie: int) -> bytes:
 
 
 def _flows_of(fields: bytes) -> bytes:
-    head = struct.pack("!HH4x", _FLOW_STATS, 0)
-    return _message(
-        _MULTIPART_REQUEST, head + struct.pack("!B3xII4xQQ", _ALL_TABLES, _ANY, _ANY, 0, 0) + _framed(fields)
-    )
+    head = struct.pack("!HH4xB3xII4xQQ", _FLOW_STATS, 0, _ALL_TABLES, _ANY, _ANY, 0, 0)
+    return _message(_MULTIPART_REQUEST, head + _framed(fields))
 
 
 def _flows(reply: bytes) -> Iterator[Installed]:

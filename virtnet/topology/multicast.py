@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 
 from virtnet.api import ClusterSubnet, Subnet
+from virtnet.api.addresses import family
 
 _UNIVERSAL = 0x02
 
@@ -19,10 +20,9 @@ def multicast_config(
     multicast = subnet.spec.multicast
     if not multicast.snooping:
         return {}
-    asked = multicast.querier_address or ""
-    if ":" in asked:  # stored before it was refused; northd would read it as no address, and nobody would be asked
-        asked = ""
-    v4 = asked or next((str(one.ip) for one in routers if one.version == 4), "")
+    # One in IPv6 may have been stored before it was refused; northd would read it as no address, and nobody be asked.
+    addresses = (multicast.querier_address, *(str(one.ip) for one in routers))
+    v4 = next((one for one in addresses if one and family(one) == "IPv4"), "")
     has_v4 = any(network.version == 4 for network in subnet.spec.networks)
     if not multicast.querier or (has_v4 and not v4):
         return {"mcast_snoop": "true", "mcast_querier": "false"}
