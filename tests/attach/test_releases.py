@@ -15,6 +15,10 @@ from virtnet.kube import kinds
 from virtnet.lab import netns
 from virtnet.node.word import say
 
+GOES_ON = "table=40,priority=100,reg15=3,metadata=7,actions=load:7->NXM_NX_TUN_ID[],output:LOCAL,resubmit(,41)"
+"""The flow of OVN's that sends what is for the port on to its other chassis."""
+WAY = {"remote": "127.0.0.1", "datapath": 7, "port": 3, "token": "t"}
+
 
 async def test_the_source_lets_go_when_asked(world: World) -> None:
     node = world.node
@@ -32,25 +36,31 @@ async def test_the_source_lets_go_when_asked(world: World) -> None:
     assert node.claims() == {"source": None}, "for good"
 
 
-async def test_the_way_to_the_target_is_kept_before_the_source_lets_go(world: World) -> None:
+@pytest.mark.parametrize("kept", [1, 0], ids=["OVN sends on", "it does not"])
+@pytest.mark.parametrize("by", ["request", "DEL"])
+async def test_the_way_to_the_target_is_kept_before_the_source_lets_go(world: World, by: str, kept: int) -> None:
     """Where OVN has none, the port is let go all the same."""
-    node, path = world.node, {"remote": "127.0.0.1", "datapath": 7, "port": 3, "token": "t"}
-    goes_on = "table=40,priority=100,reg15=3,metadata=7,actions=load:7->NXM_NX_TUN_ID[],output:LOCAL,resubmit(,41)"
+    node, before = world.node, len(ways_kept(world))
     bridge = f"unix:{node.state}/br-int.mgmt"
-    for number, flow in enumerate((goes_on, "")):
-        run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", bridge, "table=40")
-        if flow:
-            run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", bridge, flow)
-        name = f"source{number}"
-        await world.add(name)
-        await world.ask(migration=name, role="Source", pod=name, path=path, release=True)
-        await world.until(
-            lambda own, name=name: (told := own.status.handoffs.get(PORT)) and told.migration == name, "answered"
-        )
-        assert node.claims()[name] is None
-        kept = re.findall(r"way kept +flows=(\d)", node.daemon.log.read_text())
-        assert int(kept[number]) == (1 if flow else 0)
-        assert node.cni("DEL", container=name) == (0, None)
+    run("ovs-ofctl", "-O", "OpenFlow13", "del-flows", bridge, "table=40")
+    if kept:
+        run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", bridge, GOES_ON)
+    pod = f"source-{by.lower()}-{kept}"
+    await world.add(pod)
+    await world.ask(migration=pod, role="Source", pod=pod, path=WAY, release=by == "request")
+    await world.until(
+        lambda own: (told := own.status.handoffs.get(PORT)) and told.migration == pod, "the daemon has heard of it"
+    )
+    if by == "DEL":
+        assert node.cni("DEL", container=pod) == (0, None)
+    assert PORT not in node.claims().values()
+    assert ways_kept(world)[before:] == [kept]
+    assert node.cni("DEL", container=pod) == (0, None)
+
+
+def ways_kept(world: World) -> list[int]:
+    """How many flows that were, each time."""
+    return [int(flows) for flows in re.findall(r"way kept +flows=(\d)", world.node.daemon.log.read_text())]
 
 
 async def test_nobody_lets_go_without_being_asked(world: World) -> None:

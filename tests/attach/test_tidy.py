@@ -7,6 +7,7 @@ from tests.attach.rig import journaled
 from virtnet.node.asked import Asked
 from virtnet.node.attach import Attacher, Parts
 from virtnet.node.journal import Entry, Journal
+from virtnet.node.onward import Onward
 from virtnet.node.tidy import tidy
 
 
@@ -40,7 +41,8 @@ async def test_what_cannot_be_tidied_holds_up_nothing(tmp_path: Path) -> None:
     for container in ("c1", "c2", "c3"):
         await journal.write(journaled(container=container))
     node: Any = Refusing()
-    parts = Parts(journal, node, node, {"veth": node}, node, node, Asked(), 0)
+    asked = Asked()
+    parts = Parts(journal, node, node, {"veth": node}, node, node, asked, Onward(asked, None), 0)
     await tidy(Attacher(parts), parts)
     assert {entry.container: entry.state for entry in journal} == {"c1": "Attached", "c2": "Detaching"}
     journal.close()

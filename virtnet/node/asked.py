@@ -1,4 +1,4 @@
-"""What the controller asks of this node, for ADD to wait for.
+"""What the controller asks of this node, as ADD and DEL need to know it.
 
 A guest may come back to a node before OVN has heard that it had left: the port is still requested there, and a new NIC
 would be bound at once, on the strength of the handoff before. So the NIC of a migration's target claims its port only
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
-from virtnet.api import NodeHandoff
+from virtnet.api import HandoffPath, NodeHandoff
 from virtnet.node.journal import Entry
 
 
@@ -29,6 +29,11 @@ class Asked:
         """Whether the port is being handed over to this NIC."""
         part = self._handoffs.get(entry.attachment.port)
         return part is not None and (part.role, part.migration) == ("Target", entry.migration)
+
+    def way(self, entry: Entry) -> HandoffPath | None:
+        """Where the guest of this NIC goes to, if it leaves the node."""
+        part = self._handoffs.get(entry.attachment.port)
+        return part.path if part is not None and (part.role, part.pod) == ("Source", entry.pod_name) else None
 
     async def armed(self, entry: Entry, patience: float) -> bool:
         """Whether it is, at the latest after so many seconds."""

@@ -13,6 +13,7 @@ from virtnet.node.asked import Asked
 from virtnet.node.journal import Entry, Journal
 from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics import Driver
+from virtnet.node.onward import Onward
 from virtnet.node.pods import Pods, over, wanted
 from virtnet.node.request import AttachmentId, CniError, Request
 from virtnet.node.results import result
@@ -36,6 +37,7 @@ class Parts:
     leftovers: Leftovers
     underlays: Underlays
     asked: Asked
+    onward: Onward
     patience: float
     """Seconds that ADD waits for the controller, and for OVN."""
 
@@ -95,6 +97,7 @@ class Attacher:
     async def release(self, entry: Entry) -> Entry | None:
         """Let go of the port for good, but leave the interface. Returns the entry as it is then. Raises OvnError."""
         if entry.released_at is None:
+            await self._parts.onward.keep(entry)
             log.info("port released", port=entry.attachment.port, nic=str(entry.id))
             changed = await self.journal.change(entry.id, released_at=datetime.now(UTC))
         else:
@@ -215,6 +218,7 @@ class Attacher:
         if entry is None:
             await self._parts.leftovers.remove(id_)
             return
+        await self._parts.onward.keep(entry)
         await self._port.undo(id_)
         for step in reversed(self._driver(entry).plan(entry)):
             await step.undo(entry)

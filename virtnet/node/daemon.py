@@ -20,6 +20,8 @@ from virtnet.node.gates import Gates
 from virtnet.node.journal import Journal
 from virtnet.node.leftovers import Leftovers
 from virtnet.node.nics.veth import Veth
+from virtnet.node.onward import Onward
+from virtnet.node.openflow import socket_of
 from virtnet.node.pods import ClusterPods, Pods
 from virtnet.node.providers.guard import guarded
 from virtnet.node.providers.hearing import Hearing
@@ -95,7 +97,7 @@ async def run(settings: Settings, seam: Seam = Seam()) -> None:
         async with await Cluster.connect(agent="virtnet-node") as cluster:
             gates = Gates(settings.here)
             pods = ClusterPods(cluster)
-            parts = seam.parts(_parts(vswitch, journal, pods, gates, patience=settings.patience))
+            parts = seam.parts(_parts(settings, vswitch, journal, pods, gates))
             await _serve(settings, cluster, vswitch, parts, gates=gates, plugging=plugging)
     finally:
         await vswitch.close()
@@ -127,7 +129,6 @@ async def _serve(
             announcer=announcer,
             underlays=parts.underlays,
             networks=networks,
-            sockets=settings.switch_sockets,
             ovn_run_dir=settings.ovn_run_dir,
         )
         group.create_task(parts.underlays.run(), name="conflicts")
@@ -140,9 +141,10 @@ async def _serve(
         log.info("serving", socket=str(settings.socket), attached=len(journal))
 
 
-def _parts(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, patience: float) -> Parts:
+def _parts(settings: Settings, vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates) -> Parts:
     """What the attacher works with."""
-    port, here = SwitchPort(vswitch), gates.here
+    port, here, asked = SwitchPort(vswitch), settings.here, Asked()
+    sockets = settings.switch_sockets
     return Parts(
         journal=journal,
         pods=pods,
@@ -152,8 +154,9 @@ def _parts(vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates, *, pati
         },
         leftovers=Leftovers(port, here),
         underlays=Underlays(here, vswitch),
-        asked=Asked(),
-        patience=patience,
+        asked=asked,
+        onward=Onward(asked, socket_of(sockets, vswitch.bridge) if sockets else None),
+        patience=settings.patience,
     )
 
 

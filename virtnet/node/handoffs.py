@@ -6,16 +6,10 @@ that came too late for the source belongs beside it.
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
-
-import structlog
 
 from virtnet.api import NodeHandoff, NodeHandoffStatus, NodeNetwork
 from virtnet.node.attach import Attacher
 from virtnet.node.journal import Entry
-from virtnet.node.onward import keep
-
-log = structlog.get_logger()
 
 
 def leaves(entry: Entry, part: NodeHandoff) -> bool:
@@ -26,10 +20,8 @@ def leaves(entry: Entry, part: NodeHandoff) -> bool:
 class Releases:
     """Ports that this node was asked to let go of."""
 
-    def __init__(self, attacher: Attacher, bridge: Path | None) -> None:
-        """``bridge``: the management socket of OVN's bridge; None where it cannot be reached."""
+    def __init__(self, attacher: Attacher) -> None:
         self._attacher = attacher
-        self._bridge = bridge
         self._done: dict[tuple[str, str], datetime] = {}
         """By port and migration."""
 
@@ -48,22 +40,9 @@ class Releases:
             moments = []
             for entry in self._attacher.journal.of_port(port):
                 if leaves(entry, part):
-                    await self._keep_the_way(entry, part)
                     released = await self._attacher.release(entry)
                     moments += [released.released_at] if released and released.released_at else []
             self._done[port, part.migration] = max(moments, default=datetime.now(UTC))
-
-    async def _keep_the_way(self, entry: Entry, part: NodeHandoff) -> None:
-        if self._bridge is None or part.path is None or entry.released_at is not None:
-            return
-        try:
-            kept = await keep(self._bridge, part.path)
-        except (OSError, TimeoutError) as error:
-            log.warning(
-                "this node's pods may miss the guest for a moment", port=entry.attachment.port, error=str(error)
-            )
-        else:
-            log.info("way kept", port=entry.attachment.port, flows=kept)
 
     def answers(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
         """What the controller is to be told: entries of handoffs that are over are not among it."""

@@ -4,15 +4,23 @@ As long as a port belongs to two chassis, each sends what is for it on to the ot
 ovn-controller takes that flow out, and makes it anew when the southbound database has confirmed: meanwhile, for some
 milliseconds, nothing on this node reaches the guest. So a copy of that very flow is put above it first, and goes by
 itself: nobody has to find it, be it after a crash or when the guest is back.
+
+A NIC lets go when the controller asks, or by its DEL: the runtime may be faster where the controller has much to do.
 """
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import structlog
 
 from virtnet.api import HandoffPath
 from virtnet.node import openflow
+from virtnet.node.asked import Asked
+from virtnet.node.journal import Entry
+
+log = structlog.get_logger()
 
 SECONDS = 1
 """How long the copy stays; OpenFlow knows nothing shorter. A guest that goes on to a third node takes longer."""
@@ -23,6 +31,28 @@ _METADATA, _REG15 = 0x8000_0408, 0x0001_1E04
 _APPLY_ACTIONS, _OUTPUT, _VENDOR = 4, 0, 0xFFFF
 _RESUBMIT_TABLE = struct.pack("!IH", 0x2320, 14)
 """How that action of Nicira's begins."""
+
+
+@dataclass(frozen=True)
+class Onward:
+    """The ways of this node's guests."""
+
+    asked: Asked
+    bridge: Path | None
+    """The management socket of OVN's bridge; None where it cannot be reached."""
+
+    async def keep(self, entry: Entry) -> None:
+        """Before a NIC lets go of its port. Without a way the port is let go all the same."""
+        path = self.asked.way(entry)
+        if self.bridge is None or path is None or entry.released_at is not None:
+            return
+        try:
+            kept = await keep(self.bridge, path)
+        except (OSError, TimeoutError) as error:
+            port = entry.attachment.port
+            log.warning("this node's pods may miss the guest for a moment", port=port, error=str(error))
+        else:
+            log.info("way kept", port=entry.attachment.port, flows=kept)
 
 
 async def keep(bridge: Path, path: HandoffPath) -> int:

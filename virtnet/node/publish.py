@@ -23,7 +23,6 @@ from virtnet.node.gates import Gates
 from virtnet.node.handoffs import Releases
 from virtnet.node.links import mtu_at
 from virtnet.node.netns import inside
-from virtnet.node.openflow import socket_of
 from virtnet.node.providers.networks import ProviderNetworks
 from virtnet.node.tunnel import Tunnel
 from virtnet.node.underlays import Underlays
@@ -56,14 +55,13 @@ class OwnNodeNetwork:
         announcer: Announcer,
         underlays: Underlays,
         networks: ProviderNetworks | None = None,
-        sockets: Path | None,
         ovn_run_dir: Path,
     ) -> None:
         self._cluster = cluster
         self._node = node
         self._attacher = attacher
         self._asked = asked
-        self._releases = Releases(attacher, socket_of(sockets, vswitch.bridge) if sockets else None)
+        self._releases = Releases(attacher)
         self._gates = gates
         self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
         self._drains = Drains(gates.here, attacher.journal, self._local, self._look_later)
