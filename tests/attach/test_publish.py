@@ -52,7 +52,6 @@ def own_of(cluster: Any, gates: Gates | None = None) -> OwnNodeNetwork:
         tunnel=part,  # type: ignore[arg-type]
         announcer=part,  # type: ignore[arg-type]
         underlays=part,  # type: ignore[arg-type]
-        sockets=None,
         ovn_run_dir=Path("/nowhere"),
     )
 
