@@ -69,6 +69,9 @@ NICS = Section(
         Told("a switch that has died", "BridgeFailed",
              "Open vSwitch does not drive br-blue; is ovs-vswitchd running? Until it does, the node's own traffic goes over "
              "eth1 itself, and guests have no physical network"),
+        Told("a switch in the kernel whose process has died", "BridgeFailed",
+             "ovs-vswitchd does not answer for br-blue; does it run? Until then the kernel goes on with what was under way, "
+             "and knows no machine that is new"),
         Told("a NIC that cannot be taken out", "UnplugFailed",
              "eth1 cannot be taken out of br-blue yet: [Errno 16] busy; it is tried again until it can"),
         Told("a switch that does not do as it is told", "PlugFailed",

@@ -1,6 +1,7 @@
 """A node as a network namespace with a real Open vSwitch, and a daemon beside it that works in that namespace."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from tests.attach import away
 from virtnet.api import SubnetRef
@@ -22,7 +25,13 @@ from virtnet.node.journal import Entry
 
 REPOSITORY = Path(__file__).parents[2]
 MAC = "02:76:6e:00:00:05"
-SECONDS = 20.0
+DATAPATH = os.environ.get("DATAPATH", "netdev")
+"""Where Open vSwitch forwards: in userspace, or, for ``system``, in the kernel, where that can (tests/kernel)."""
+KERNEL = DATAPATH == "system"
+SECONDS = 120.0 if KERNEL else 20.0
+"""How long is waited for what has to come; an emulated machine takes a multiple of the time."""
+in_kernel = pytest.mark.skipif(not KERNEL, reason="is about a switch in the kernel, and run in tests/kernel")
+in_userspace = pytest.mark.skipif(KERNEL, reason="is about a switch in userspace")
 SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 Answer = tuple[int, Any]
@@ -30,7 +39,7 @@ Answer = tuple[int, Any]
 
 
 def run(*command: str, **more: Any) -> str:
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, **more)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS + 10, **more)
     return str(done.stdout)
 
 
@@ -154,7 +163,7 @@ class Node:
         self.vsctl(
             "set", "Open_vSwitch", ".", "external_ids:system-id=chassis-x", "external_ids:ovn-encap-ip=127.0.0.1"
         )
-        self.vsctl("--may-exist", "add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+        self.vsctl("--may-exist", "add-br", "br-int", "--", "set", "Bridge", "br-int", f"datapath_type={DATAPATH}")
         self.background(
             "vswitchd",
             "ip",
@@ -163,7 +172,7 @@ class Node:
             self.name,
             "ovs-vswitchd",
             self.ovsdb,
-            "--disable-system",
+            *(() if KERNEL else ("--disable-system",)),
             "-vconsole:warn",
         )
 
@@ -257,7 +266,7 @@ class Node:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=3 * SECONDS,
             check=False,
         )
         assert done.stderr == ""

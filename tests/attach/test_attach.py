@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import MAC, Node, attachment, inside, run
+from tests.attach.rig import DATAPATH, MAC, Node, attachment, in_userspace, inside, run
 from virtnet.api.names import ATTACHMENTS
 
 ALL_VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
@@ -61,6 +61,7 @@ def test_a_vm_nic_says_nothing_before_its_guest(node: Node) -> None:
         assert link["stats64"]["tx"]["packets"] == 0
 
 
+@in_userspace
 def test_checksums_are_software_on_both_ends(node: Node) -> None:
     node.pod()
     netns = node.sandbox()
@@ -206,7 +207,7 @@ def test_status(node: Node) -> None:
         node.pod()
         assert node.refused("ADD", netns=node.sandbox())["code"] == 11
     finally:
-        node.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+        node.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", f"datapath_type={DATAPATH}")
 
 
 def test_a_port_that_ovn_does_not_bind_is_taken_back(node: Node) -> None:

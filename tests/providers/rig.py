@@ -143,7 +143,9 @@ class Machines:
         database = await SwitchDatabase.connect(self.node.ovsdb)
         records, hearing = Records(self.records), Hearing(self.here)
         try:
-            yield ProviderNetworks(Plugging(ProviderBridges(database, "br-int"), records, hearing), unguarded)
+            yield ProviderNetworks(
+                Plugging(ProviderBridges(database, "br-int"), records, hearing, self.node.state), unguarded
+            )
         finally:
             records.close()
             await hearing.close()

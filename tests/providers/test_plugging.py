@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.attach.rig import in_userspace
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines, Questions, Session
 from virtnet.lab import netns
 
@@ -35,6 +36,7 @@ async def test_what_the_node_has_moves_to_the_bridge_and_back(world: Machines) -
     assert not list(world.records.iterdir())
 
 
+@in_userspace
 @pytest.mark.parametrize("address", ["10.7.0.5", "fd07::5"])
 async def test_no_frame_is_lost_while_the_nic_changes_hands(world: Machines, address: str) -> None:
     """One that is lost costs a TCP session 200 ms, the shortest time after which a sender tries again."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.attach.rig import SECONDS
+from tests.attach.rig import SECONDS, in_kernel, in_userspace
 from tests.providers.rig import BRIDGE, NIC, Machines, Session
 from virtnet.api import NodeProviderNetwork
 from virtnet.node.providers.hearing import Hearing
@@ -59,6 +59,7 @@ def carrier(networks: ProviderNetworks) -> int:
     return record.bridge_index if record else 0
 
 
+@in_userspace
 async def test_a_switch_that_is_killed_and_started_again(world: Machines) -> None:
     before = world.whole
     async with plugged(world) as networks:
@@ -81,6 +82,25 @@ async def test_a_switch_that_is_killed_and_started_again(world: Machines) -> Non
     assert world.whole == before
 
 
+@in_kernel
+async def test_a_switch_in_the_kernel_goes_on_while_its_process_is_away(world: Machines) -> None:
+    async with plugged(world) as networks:
+        session, entries = Session(world), world.on(BRIDGE)["entries"]
+        world.node.daemons["vswitchd"].kill()
+        networks.look.set()
+        await until(lambda: blue(networks).reason == "BridgeFailed", "it is told of")
+        turns = session.turns
+        await until(lambda: session.turns > turns, "the session goes on without the process")
+        world.node.daemons["vswitchd"].start()
+        await until(lambda: blue(networks).ready, "the process is there again")
+        assert world.on(BRIDGE)["entries"] == entries
+        turns = session.turns
+        await until(lambda: session.turns > turns, "the session goes on")
+        await asyncio.to_thread(session.end)
+        await speaks(world)
+
+
+@in_userspace
 async def test_a_database_that_is_killed_and_started_again_with_its_switch(world: Machines) -> None:
     before = world.whole
     async with plugged(world) as networks:
@@ -143,6 +163,7 @@ async def test_a_nic_that_vanishes_and_comes_back(world: Machines) -> None:
         await speaks(world)
 
 
+@in_userspace
 async def test_a_daemon_that_starts_without_a_switch(world: Machines) -> None:
     before = world.whole
     async with plugged(world):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.attach.rig import SECONDS
+from tests.attach.rig import SECONDS, in_kernel, in_userspace
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines
 from tests.providers.test_suitable import KINDS
 from tests.told import NICS, Told
@@ -125,12 +125,26 @@ WAYS: dict[str, Bring] = {
     "an OVS bridge of that name": foreign_bridge,
     "a bridge mapping of that name": foreign_mapping,
     "a switch that has died": switch_dies,
+    "a switch in the kernel whose process has died": switch_dies,
     "a NIC that cannot be taken out": stuck,
     "a switch that does not do as it is told": switch_is_idle,
 }
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.given) for row in NICS.rows if row.given not in KINDS])
+DATAPATHS = {
+    "a switch that has died": in_userspace,
+    "a switch in the kernel whose process has died": in_kernel,
+}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row.given, marks=DATAPATHS.get(row.given, ()))
+        for row in NICS.rows
+        if row.given not in KINDS
+    ],
+)
 async def test_people_are_told(world: Machines, monkeypatch: pytest.MonkeyPatch, row: Told) -> None:
     async with world.networks() as networks:
         looked_at, nic = "blue", await WAYS[row.given](world, networks, monkeypatch)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import Node, attachment, run
+from tests.attach.rig import DATAPATH, Node, attachment, run
 from virtnet.lab import netns
 from virtnet.node.journal import Entry, Journal
 from virtnet.ovn.vswitch import VSwitch
@@ -57,7 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         run(
             *("ovs-vsctl", "--timeout=20", f"--db={node.ovsdb}"),
             *("set", "Open_vSwitch", ".", f"external_ids:ovn-bridge-mappings=other:br-x,{NETWORK}:{BRIDGE}"),
-            *("--", "add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev"),
+            *("--", "add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, f"datapath_type={DATAPATH}"),
             *("--", "add-port", BRIDGE, NIC, "--", "add-port", BRIDGE, PATCH),
             *("--", "set", "Interface", PATCH, "type=patch", f"options:peer=patch-br-int-to-{LOCALNET}"),
             *("--", "add-port", "br-int", f"patch-br-int-to-{LOCALNET}"),

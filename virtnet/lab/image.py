@@ -1,7 +1,7 @@
 """The guest of the lab: Debian's kernel for clouds and an initramfs of busybox, small enough to boot without KVM.
 
-The kernel is not installed: its package is fetched by apt and taken apart. Both parts are kept in the cache, each under
-a name that says what it was made of. DHCPv6 is dhcpcd's, as on a machine of Debian's: busybox has no client for it.
+The kernel is not installed: its package is fetched by apt and taken apart. What comes of it is kept in the cache, under
+names that say what it was made of. DHCPv6 is dhcpcd's, as on a machine of Debian's: busybox has no client for it.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ BUSYBOX, DHCPCD = "/bin/busybox", "/usr/sbin/dhcpcd"
 SCRIPTS = ("init", "dhcp", "dhcp6", "pinger", "caller", "server")
 DIRECTORIES = ("dev", "etc", "proc", "run", "run/nics", "sys", "tmp", "var", "var/lib", "var/lib/dhcpcd")
 
-# With what they depend on. What a kernel has built in, or has no more, is not among its files.
 MODULES = ("virtio_pci", "virtio_net", "af_packet", "button", "evdev")
 
 CMDLINE = "console=ttyS0 quiet panic=-1 random.trust_cpu=on"
@@ -44,7 +43,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Kernel:
-    """An unpacked kernel: ``vmlinuz``, and its modules in one directory."""
+    """An unpacked kernel: ``vmlinuz``, and all of its modules in one directory."""
 
     directory: Path
 
@@ -52,10 +51,13 @@ class Kernel:
     def image(self) -> Path:
         return self.directory / "vmlinuz"
 
-    def modules(self) -> dict[str, bytes]:
-        """Names and contents of those that the guest needs and that are there, in the order to load them."""
+    def modules(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Names and contents of these, and of what they depend on, as far as they are there, in the order to load them.
+
+        What a kernel has built in, or has no more, is not among its files.
+        """
         found: dict[str, bytes] = {}
-        for name in MODULES:
+        for name in names:
             self._add(name, found)
         return found
 
@@ -82,6 +84,12 @@ def guest_image() -> Image:
         kernel = _kernel()
         initrd = _initrd(kernel)
     return Image(kernel.image, initrd)
+
+
+def debian_kernel() -> Kernel:
+    """Debian's kernel for clouds, fetched when it is first asked for. Raises ImageError."""
+    with _alone():
+        return _kernel()
 
 
 @contextmanager
@@ -113,7 +121,7 @@ def _entries(kernel: Kernel) -> Iterator[Entry]:
         Entry.file("etc/dhcpcd.conf", (GUEST / "dhcpcd.conf").read_bytes()),
         *(Entry.file(script, (GUEST / script).read_bytes(), executable=True) for script in SCRIPTS),
     ]
-    for number, (name, content) in enumerate(kernel.modules().items()):
+    for number, (name, content) in enumerate(kernel.modules(MODULES).items()):
         files.append(Entry.file(f"modules/{number:02}-{name}.ko", content))
     parents = {str(parent) for one in files for parent in Path(one.path).parents} - {"."}
     for directory in sorted(parents.union(DIRECTORIES)):
@@ -136,7 +144,7 @@ def _loaded_by(program: str) -> list[str]:
 
 def _kernel() -> Kernel:
     """The newest one in the cache, else the one that Debian has now."""
-    kept = sorted(cache().glob("kernel-*/vmlinuz"), key=lambda path: path.stat().st_mtime)
+    kept = sorted(cache().glob("linux-*/vmlinuz"), key=lambda path: path.stat().st_mtime)
     return Kernel(kept[-1].parent) if kept else _fetch()
 
 
@@ -150,16 +158,13 @@ def _fetch() -> Kernel:
             _run("dpkg-deb", "-x", deb.name, "root", cwd=work)
         made = work / "made"
         (made / "modules").mkdir(parents=True)
-        (work / "modules").mkdir()
         for path in (work / "root").glob("**/*.ko*"):
-            path.rename(work / "modules" / path.name.replace("-", "_"))
-        for name, content in Kernel(work).modules().items():  # a twentieth of all
-            (made / "modules" / f"{name}.ko").write_bytes(content)
+            path.rename(made / "modules" / path.name.replace("-", "_"))
         for path in (work / "root" / "boot").glob("vmlinuz-*"):
             path.rename(made / "vmlinuz")
         if not (made / "vmlinuz").exists():
             raise ImageError(f"the package {package} has no boot/vmlinuz-*")
-        target = cache() / package.replace("linux-image", "kernel")
+        target = cache() / package.replace("linux-image", "linux")
         made.rename(target)
     return Kernel(target)
 

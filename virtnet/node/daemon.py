@@ -92,7 +92,7 @@ async def run(settings: Settings, seam: Seam = Seam()) -> None:
     _serve_metrics(settings.metrics_port)
     await rescue(records, hearing)  # what fails is tried again, and told of
     vswitch = await _vswitch(settings)
-    plugging = Plugging(ProviderBridges(vswitch.database, settings.bridge), records, hearing)
+    plugging = Plugging(ProviderBridges(vswitch.database, settings.bridge), records, hearing, settings.switch_sockets)
     try:
         async with await Cluster.connect(agent="virtnet-node") as cluster:
             gates = Gates(settings.here)

@@ -65,6 +65,17 @@ def life(management: Path) -> int:
         return 0
 
 
+async def answers(management: Path) -> bool:
+    """Whether a bridge's switch is at work: the kernel's datapath goes on without it, and shows nothing of that."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            _, writer = await asyncio.open_unix_connection(management)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
 async def inject(management: Path, in_port: int, frames: Iterable[bytes]) -> None:
     """Let a bridge switch frames that seem to come in by a port: it learns from them, and sends them on.
 

@@ -81,7 +81,8 @@ async def _work(directory: Path, ovsdb: str, bridge: str, here: str) -> None:
         try:
             database = await SwitchDatabase.connect(ovsdb)
             try:
-                half = await take_back(records, Plugging(ProviderBridges(database, bridge), records, Hearing(here)))
+                plugging = Plugging(ProviderBridges(database, bridge), records, Hearing(here), sockets=None)
+                half = await take_back(records, plugging)
             finally:
                 await database.close()
             if not half:

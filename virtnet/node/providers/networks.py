@@ -255,6 +255,11 @@ class ProviderNetworks:
                 f"Open vSwitch does not drive {record.bridge}; is ovs-vswitchd running? Until it does, the node's own "
                 f"traffic goes over {record.nic} itself, and guests have no physical network"
             )
+        if bridges.owner(record.bridge) is not None and not await plugging.driven(record.bridge):
+            raise BridgeFailed(
+                f"ovs-vswitchd does not answer for {record.bridge}; does it run? Until then the kernel goes on with "
+                "what was under way, and knows no machine that is new"
+            )
         if nic.index != record.nic_index:  # a switch in userspace goes on listening to the one that has gone
             await bridges.unplug(record.bridge, record.nic)
         on_nic, on_bridge = await plugging.read(record.nic), await plugging.read(record.bridge)

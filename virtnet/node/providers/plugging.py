@@ -9,12 +9,13 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
 from pyroute2 import IPRoute
 
-from virtnet.node import links
+from virtnet.node import links, openflow
 from virtnet.node.netns import inside
 from virtnet.node.providers import configuration, sysctls
 from virtnet.node.providers import nic as nics
@@ -40,6 +41,8 @@ class Plugging:
     bridges: ProviderBridges
     records: Records
     hearing: Hearing
+    sockets: Path | None
+    """Where Open vSwitch has its sockets; None where they cannot be reached."""
 
     @property
     def plug_steps(self) -> tuple[Step, ...]:
@@ -98,6 +101,10 @@ class Plugging:
     async def answers(self, gateways: Sequence[str], interface: str) -> str:
         """The first gateway that does not answer ARP or ND on an interface within a second; empty when all do."""
         return await self._inside(lambda _: configuration.first_silent(gateways, interface))
+
+    async def driven(self, bridge: str) -> bool:
+        """Whether a bridge's switch is at work, which its link does not show where the kernel forwards."""
+        return self.sockets is None or await openflow.answers(openflow.socket_of(self.sockets, bridge))
 
     async def _make_bridge(self, record: Record) -> Record:
         await self.bridges.make(record.bridge, record.provider_network, record.mac, record.mtu)

@@ -1,0 +1,36 @@
+"""What a node does is the same where Open vSwitch forwards in the kernel, as on most nodes: some of its tests run there."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.attach.rig import REPOSITORY
+from tests.kernel import machine
+
+pytestmark = pytest.mark.lab
+
+SECONDS = 1200
+TESTS = (
+    "tests/attach/test_gates.py",
+    "tests/attach/test_drains.py",
+    "tests/attach/test_twice.py",
+    "tests/attach/test_onward.py",
+    "tests/providers/test_devices.py",
+    "tests/providers/test_plugging.py",
+    "tests/providers/test_restarts.py::test_a_switch_in_the_kernel_goes_on_while_its_process_is_away",
+    "tests/providers/test_restarts.py::test_a_bridge_that_somebody_sets_down_or_deletes",
+    "tests/providers/test_told.py::test_people_are_told[a switch in the kernel whose process has died]",
+)
+
+
+def test_tests_of_nodes_pass_with_the_kernels_datapath(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", *TESTS]
+    ended = machine.run(tmp_path, command, directory=REPOSITORY, seconds=SECONDS, DATAPATH="system")
+    assert ended.status == 0, ended.output
+
+
+def test_a_machine_says_how_its_command_ended(tmp_path: Path) -> None:
+    ended = machine.run(tmp_path, ["sh", "-c", "uname -r; exit 3"], directory=tmp_path, seconds=120)
+    assert ended.status == 3
+    assert "-cloud-" in ended.output
