@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.pinning.conftest import Admission, Tenant, macs, pinned
-from tests.pinning.inputs import PAGE, SCHEMA, TABLE, WARNING, Body, Change, Row, page, vm
+from tests.pinning.errors_page import PAGE, TABLE, page
+from tests.pinning.inputs import SCHEMA, WARNING, Body, Change, Row, vm
 from virtnet.api import ClusterSubnet, ClusterVpc, ProviderNetwork, Subnet, Vpc
 from virtnet.api.names import ADDRESSES
 from virtnet.kube import kinds
@@ -98,4 +99,4 @@ async def test_an_update_that_is_refused_changes_nothing(tenant: Tenant) -> None
 
 
 def test_the_page_for_people_says_the_same() -> None:
-    assert PAGE.read_text() == page(), "run: python -m tests.pinning.inputs"
+    assert PAGE.read_text() == page(), "run: python -m tests.pinning.errors_page"

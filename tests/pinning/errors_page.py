@@ -1,0 +1,44 @@
+"""docs/errors.md, made of the tables of what is refused and told: ``python -m tests.pinning.errors_page``."""
+
+import re
+from pathlib import Path
+
+from tests.pinning.inputs import Row
+from tests.pinning.refused_networks import NETWORKS
+from tests.pinning.refused_workloads import WORKLOADS
+from tests.told import CNI, NICS, NODES, PORTS, PROVIDERS, SUBNETS, Section
+
+PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
+BEGIN = "<!-- What follows is generated: python -m tests.pinning.errors_page -->"
+TABLE = {**WORKLOADS, **NETWORKS}
+
+
+def page() -> str:
+    """docs/errors.md."""
+    head = PAGE.read_text().partition(BEGIN)[0]
+    later = [_told(section) for section in (NICS, PROVIDERS, SUBNETS, PORTS, NODES, CNI)]
+    sections = ["## What only a node or a later moment can know", "", *later]
+    return head + BEGIN + "\n" + "\n".join([*sections, *(_section(name, rows) for name, rows in TABLE.items())])
+
+
+def _told(section: Section) -> str:
+    lines = [f"| {row.given} | `{row.reason}` | {_quoted(row.message)} |" for row in section.rows]
+    return "\n".join((section.where, "", "| what is there | reason | message |", "|---|---|---|", *lines, ""))
+
+
+def _section(name: str, rows: tuple[Row, ...]) -> str:
+    lines = [f"| {row.given} | {row.by} | {_shown(row)} |" for row in rows]
+    return "\n".join((f"## {name}", "", "| what is written | refused by | with |", "|---|---|---|", *lines, ""))
+
+
+def _shown(row: Row) -> str:
+    return _quoted(re.sub("9{9,}", "999...", row.says.replace("<nil>: ", "")))
+
+
+def _quoted(text: str) -> str:
+    text = text.replace("NS", "demo")
+    return f"`` {text} ``" if "`" in text else f"`{text}`".replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
