@@ -2,12 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 
-from virtnet.api import NodeFailure, NodeNetwork, ProviderNetwork, set_condition
+from virtnet.api import (
+    NodeFailure,
+    NodeNetwork,
+    NodeProviderNetwork,
+    ProviderNetwork,
+    ProviderNetworkStatus,
+    set_condition,
+)
 from virtnet.controllers.store import Store
 from virtnet.controllers.worker import each
 from virtnet.kube import kinds
@@ -24,6 +31,7 @@ LOOK_SECONDS = 60.0
 COALESCE_SECONDS, RETRY_SECONDS = 0.1, 1.0
 ABSENT_SECONDS = 5.0
 KEPT_FAILURES = 256
+WAITING = "Waiting"
 COMPONENT = "virtnet-controller"
 
 
@@ -102,53 +110,71 @@ class ProviderNetworks:
         self._store.nodes.put(body)
 
     async def _sum_up(
-        self, network: ProviderNetwork, nics: Mapping[str, Mapping[str, str]], clashes: list[NodeFailure]
+        self, network: ProviderNetwork, nics: Mapping[str, Mapping[str, str]], clashes: Sequence[NodeFailure]
     ) -> None:
-        ready, failures = [], list(clashes)
-        for node, wanted in sorted(nics.items()):
-            if network.name not in wanted:
-                continue
-            known = self._store.nodes.get(node)
-            said = known.status.provider_networks.get(network.name) if known else None
-            if said is not None and said.ready and said.nic == wanted[network.name]:
-                ready.append(node)
-                continue
-            reason = said.reason if said and not said.ready else "Waiting"
-            silent = f"virtnet-node on {node} has not answered yet; does its pod run there?"
-            message = said.message if said and not said.ready else silent
-            failures.append(NodeFailure(node=node, nic=wanted[network.name], reason=reason, message=message))
-        total = len(ready) + len(failures)
-        first = f"{failures[0].node}: {failures[0].message}" if failures else ""
-        more = f"; and on {len(failures) - 1} more" if len(failures) > 1 else ""
-        nobody = "no node has this network: see nodeSelector and excludeNodes"
-        conditions = set_condition(
-            network.status.conditions,
-            "Ready",
-            status=bool(ready) and not failures,
-            reason=failures[0].reason if failures else "Plugged" if ready else "NoNodes",
-            message=f"{first}{more}" if failures else "" if ready else nobody,
-            generation=network.metadata.generation,
-        )
-        status = network.status.model_copy(
-            update={
-                "nodes": total,
-                "ready": len(ready),
-                "ready_nodes": tuple(ready),
-                "failures": tuple(failures[:KEPT_FAILURES]),
-                "conditions": conditions,
-                "observed_generation": network.metadata.generation,
-            }
-        )
+        name = network.name
+        said = {
+            node.name: node.status.provider_networks[name]
+            for node in self._store.nodes
+            if name in node.status.provider_networks
+        }
+        wanted = {node: by_network[name] for node, by_network in nics.items() if name in by_network}
+        status = summary(network, wanted, said, clashes)
         if status == network.status:
             return
         kind = kinds.of(ProviderNetwork)
         patch = {"status": status.model_dump(mode="json", by_alias=True)}
-        body = await self._cluster.patch(kind, network.name, patch, subresource="status")
+        body = await self._cluster.patch(kind, name, patch, subresource="status")
         self._store.provider_networks.put(body)
         before = {(failure.node, failure.reason) for failure in network.status.failures}
-        for failure in failures:
-            if failure.reason != "Waiting" and (failure.node, failure.reason) not in before:
+        for failure in status.failures:
+            if failure.reason != WAITING and (failure.node, failure.reason) not in before:
                 message = f"{failure.node}: {failure.message}"
                 await self._cluster.event(
                     body, reason=failure.reason, message=message, warning=True, component=COMPONENT
                 )
+
+
+def summary(
+    network: ProviderNetwork,
+    nics: Mapping[str, str],
+    said: Mapping[str, NodeProviderNetwork],
+    clashes: Sequence[NodeFailure],
+) -> ProviderNetworkStatus:
+    """How a ProviderNetwork is doing. By node: the NIC that it is to use, and what it has answered."""
+    answers = {node: _failure(node, nic, said.get(node)) for node, nic in sorted(nics.items())}
+    ready = tuple(node for node, failure in answers.items() if failure is None)
+    failures = (*clashes, *filter(None, answers.values()))
+    if failures:
+        more = f"; and on {len(failures) - 1} more" if len(failures) > 1 else ""
+        reason, message = failures[0].reason, f"{failures[0].node}: {failures[0].message}{more}"
+    elif ready:
+        reason, message = "Plugged", ""
+    else:
+        reason, message = "NoNodes", "no node has this network: see nodeSelector and excludeNodes"
+    generation = network.metadata.generation
+    return network.status.model_copy(
+        update={
+            "nodes": len(ready) + len(failures),
+            "ready": len(ready),
+            "ready_nodes": ready,
+            "failures": failures[:KEPT_FAILURES],
+            "conditions": set_condition(
+                network.status.conditions,
+                "Ready",
+                status=reason == "Plugged",
+                reason=reason,
+                message=message,
+                generation=generation,
+            ),
+            "observed_generation": generation,
+        }
+    )
+
+
+def _failure(node: str, nic: str, said: NodeProviderNetwork | None) -> NodeFailure | None:
+    """Why a node does not have the network on the NIC that it is to use; None where it has."""
+    if said is None or (said.ready and said.nic != nic):
+        message = f"virtnet-node on {node} has not answered yet; does its pod run there?"
+        return NodeFailure(node=node, nic=nic, reason=WAITING, message=message)
+    return None if said.ready else NodeFailure(node=node, nic=nic, reason=said.reason, message=said.message)
