@@ -122,7 +122,7 @@ def test_binaries_of_another_version_are_passed_over(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.system
 async def test_it_is_taken_over_with_its_identities(tmp_path: Path) -> None:
-    somebody = Identity.service_account("virtnet", "virtnet-node", token="secret", name="node1")
+    somebody = Identity("node1", user="somebody", uid="somebody", token="secret", groups=("system:authenticated",))
     first = ControlPlane.local(tmp_path, identities=(somebody,))
     try:
         first.start()
@@ -131,7 +131,7 @@ async def test_it_is_taken_over_with_its_identities(tmp_path: Path) -> None:
         )
         assert second.apiserver.pid == first.apiserver.pid
         async with await Cluster.connect(str(second.kubeconfig_of("node1"))) as node:
-            with pytest.raises(Rejected, match='User "system:serviceaccount:virtnet:virtnet-node" cannot list'):
+            with pytest.raises(Rejected, match='User "somebody" cannot list'):
                 await node.list(NODES)
         second.stop()
         assert (first.etcd.pid, first.apiserver.pid) == (None, None)

@@ -6,13 +6,11 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, closing
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from virtnet.kube import client
 from virtnet.kube.client import Cluster, Kind, Unavailable
-from virtnet.kube.kinds import NAMESPACES
 from virtnet.kube.table import object_key
 from virtnet.kube.transport import Transport, configuration
 from virtnet.kube.watching import Selection, follow
@@ -26,13 +24,6 @@ async def cluster(own_api_server: ControlPlane) -> AsyncIterator[Cluster]:
     """Of the server that is killed here, not of the one that all tests share."""
     async with await Cluster.connect(str(own_api_server.kubeconfig)) as connected:
         yield connected
-
-
-@pytest.fixture
-async def namespace(cluster: Cluster) -> str:
-    name = f"test-{uuid4().hex[:8]}"
-    await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    return name
 
 
 def config_map(name: str) -> dict[str, Any]:

@@ -33,7 +33,6 @@ class Metadata(Spec):
     """The part of ObjectMeta that virtnet reads."""
 
     name: str = ""
-    generate_name: str = ""
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""

@@ -37,17 +37,6 @@ class Identity:
     token: str
     groups: tuple[str, ...] = ()
 
-    @classmethod
-    def service_account(cls, namespace: str, account: str, *, token: str, name: str = "") -> "Identity":
-        """A service account as RBAC sees it. Other than a pod's own token, it says nothing about pod and node."""
-        return cls(
-            name=name or account,
-            user=f"system:serviceaccount:{namespace}:{account}",
-            uid=f"{namespace}-{account}",
-            token=token,
-            groups=("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"),
-        )
-
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody uses, below those that outgoing connections take while a server restarts."""
