@@ -3,9 +3,9 @@
 import pytest
 
 from tests.pinning.conftest import Tenant, macs, pinned
-from tests.pinning.inputs import LONG, asking, lan, nad, network, pod, subnet, vm
+from tests.pinning.inputs import LONG, Body, Change, asking, lan, nad, network, pod, subnet, vm
 from tests.pinning.pods import attachments, launcher
-from tests.pinning.test_refusals import Body, Change, write
+from tests.pinning.test_refusals import write
 from virtnet.api.names import ADDRESSES, pod_interface, port_name
 
 VM, NETWORK, NAD, SUBNET = "v" * 253, "n" * 63, "d" * 253, "s" * 63
