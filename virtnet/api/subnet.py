@@ -160,7 +160,7 @@ class SubnetStatus(Spec):
         default=0, description="How many addresses can be handed out, in the family that has fewest; at most 2^63-1."
     )
     used: int = Field(default=0, description="How many addresses are leased, in the family that has most.")
-    available: int = Field(default=0, description="How many NICs can still get their addresses.")
+    available: int = Field(default=0, description="How many more NICs without a reservation can get their addresses.")
     cooling: tuple[Cooling, ...] = Field(default=(), description="Addresses freed lately, at most 256.")
     conditions: tuple[Condition, ...] = Field(
         default=(),

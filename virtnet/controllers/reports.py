@@ -127,7 +127,8 @@ class Reports:
         addresses = [lease.spec.address for lease in self._store.leases.of(id_)]
         leased = Counter(map(family, addresses))
         narrow = too_narrow(subnet, self._store.nodes)
-        left = [pool.capacity - leased[pool.family] for pool in pools]
+        kept = [len(pool.reservations.keys() - addresses) if pool.reservations else 0 for pool in pools]
+        left = [pool.capacity - leased[pool.family] - others for pool, others in zip(pools, kept, strict=True)]
         generation = subnet.metadata.generation
         conditions = widths_conditions(subnet.status.conditions, narrow, generation)
         conditions = fullness_conditions(conditions, full(pools, addresses), generation)
