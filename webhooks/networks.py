@@ -7,6 +7,7 @@ from virtnet.addressing.pools import InvalidSubnet, home, pools_of
 from virtnet.addressing.wants import Refused
 from virtnet.api import ClusterSubnet, Route, Subnet, SubnetRef, SubnetSpec
 from virtnet.api.multus import InvalidNetwork, NadNetwork, Selection
+from virtnet.api.names import is_name
 from virtnet.api.records import Attachment, PinnedNic, Underlay
 from virtnet.api.routes import told
 from virtnet.kube import kinds
@@ -92,7 +93,7 @@ class Networks:
             found = self._cache.nads[nad]
         else:
             namespace, _, name = nad.partition("/")
-            if not namespace or not name or "/" in name:
+            if not is_name(namespace) or not is_name(name):
                 raise Refused(f"{nad} is no name of a NetworkAttachmentDefinition; write name, or namespace/name")
             try:
                 found = nad_network(await self._cluster.get(kinds.NADS, name, namespace))

@@ -8,7 +8,7 @@ from virtnet.addressing.routes import resolved, wants_default
 from virtnet.addressing.wants import Refused
 from virtnet.api import Route
 from virtnet.api.kubevirt import InvalidRequest, Nic, has_pod_network, requested_routes, routes_in
-from virtnet.api.multus import InvalidNetwork
+from virtnet.api.multus import NETWORKS, InvalidNetwork
 from virtnet.api.names import ROUTES
 from virtnet.api.routes import DEFAULT_BYTES, OPTION_BYTES, RouteRequest, option_bytes
 from webhooks.cache import nad_network
@@ -51,6 +51,7 @@ def vm_routes(
 
 def pod_routes(pod: Body, members: Mapping[str, Member]) -> dict[str, tuple[Route, ...]]:
     """The routes of each NIC of an ordinary pod, by interface. Raises Refused."""
+    _one_default_route(members)
     try:
         asked = routes_in(ROUTES, (pod["metadata"].get("annotations") or {}).get(ROUTES))
     except InvalidRequest as error:
@@ -68,6 +69,19 @@ def pod_routes(pod: Body, members: Mapping[str, Member]) -> dict[str, tuple[Rout
         interface: _routes(f"interface {interface}", asked.get(interface, ()), member.network, for_guest=False)
         for interface, member in members.items()
     }
+
+
+def _one_default_route(members: Mapping[str, Member]) -> None:
+    """Of two in one family a pod would have the one whose NIC came last. Raises Refused."""
+    first: dict[str, str] = {}
+    for interface, member in members.items():
+        for pool in member.pools if member.selection.default_route else ():
+            other = first.setdefault(pool.family, interface)
+            if other != interface:
+                raise Refused(
+                    f"annotation {NETWORKS}: interfaces {other} and {interface} both have a default-route of "
+                    f"{pool.family}; keep one"
+                )
 
 
 async def check_nad(body: Body, networks: Networks) -> None:

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from virtnet.addressing.wants import Asked, Past, Refused, port_of, want, without_twins
 from virtnet.api import Owner
-from virtnet.api.kubevirt import InvalidRequest, interfaces, nics, requested_addresses
-from virtnet.api.names import PINNED
+from virtnet.api.kubevirt import InvalidRequest, asked_of_virtnet, interfaces, nics, requested_addresses
+from virtnet.api.names import ADDRESSES, PINNED
 from virtnet.api.records import PinnedNic, PinnedRecord
 from virtnet.kube.client import Cluster
 from webhooks.cache import Cache
@@ -68,6 +68,9 @@ class VmPinner:
         networks = {name: network for name, network in reached.items() if network is not None}
         if not networks:
             return {}
+        unheard = sorted(_asked_of_virtnet(vm, stored) - networks.keys())
+        if unheard:
+            raise Refused(f"annotation {ADDRESSES}: NIC {unheard[0]} is on no network of virtnet; remove it there")
         pools = {network.subnet.ref: network.pools for network in networks.values()}
         routes, requests = vm_routes(vm, own, networks, stored), _requests(vm, stored)
         wants = without_twins(
@@ -92,6 +95,14 @@ def _requests(vm: Body, stored: Body | None) -> Requests:
     """The addresses that a manifest asks for. Raises Refused."""
     try:
         return requested_addresses(vm, stored)
+    except InvalidRequest as error:
+        raise Refused(str(error)) from error
+
+
+def _asked_of_virtnet(vm: Body, stored: Body | None) -> frozenset[str]:
+    """The NICs that virtnet alone is asked about. Raises Refused."""
+    try:
+        return asked_of_virtnet(vm, stored)
     except InvalidRequest as error:
         raise Refused(str(error)) from error
 

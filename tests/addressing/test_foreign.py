@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtnet.api import SubnetRef
-from virtnet.api.kubevirt import InvalidRequest, Nic, as_vm, nics, owning_instance, requested_addresses
+from virtnet.api.kubevirt import (
+    InvalidRequest,
+    Nic,
+    as_vm,
+    asked_of_virtnet,
+    nics,
+    owning_instance,
+    requested_addresses,
+)
 from virtnet.api.multus import InvalidNetwork, Selection, chosen, network_of_nad, selections
 
 anything = st.recursive(
@@ -42,6 +50,30 @@ def test_the_subnet_of_a_nad(config: Any, subnet: SubnetRef | None) -> None:
     assert (found and found.subnet) == subnet
 
 
+@pytest.mark.parametrize("name", ["Blue", "a.b", "..", "../pods", " blue", "blue\n", "b/c", "-blue", "s" * 64, 5])
+@pytest.mark.parametrize("key", ["subnet", "clusterSubnet"])
+def test_what_cannot_be_a_subnets_name(key: str, name: Any) -> None:
+    with pytest.raises(InvalidNetwork, match="cannot be a Subnet's name"):
+        network_of_nad(nad(json.dumps({"type": "virtnet-cni", key: name})))
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("10.0.0.5/24", "10.0.0.5"),
+        ("10.0.0.5", "10.0.0.5"),
+        ("fd00::5/64", "fd00::5"),
+        ("10.0.0.5/99", "10.0.0.5/99"),
+        ("10.0.0.5/x", "10.0.0.5/x"),
+        ("10.0.0.5/", "10.0.0.5/"),
+        ("10.0.0.5/24/7", "10.0.0.5/24/7"),
+        ("/24", "/24"),
+    ],
+)
+def test_a_prefix_length_is_taken_off_only_where_it_is_one(text: str, bare: str) -> None:
+    assert Selection("demo/blue-net", "net1", addresses=(text,)).bare_addresses == (bare,)
+
+
 @given(anything.map(json.dumps) | st.text() | st.just("[" * 10_000) | st.just('{"virtnet-cni":' * 10_000))
 def test_no_nad_breaks_the_reading(config: str) -> None:
     with suppress(InvalidNetwork):
@@ -67,6 +99,24 @@ def test_a_request_outlives_the_network_that_it_was_admitted_for() -> None:
     for before in (None, silent):
         with pytest.raises(InvalidRequest, match="has no network red; it has blue"):
             requested_addresses(without, before)
+
+
+def test_what_only_virtnet_is_asked_for() -> None:
+    """What was admitted once is not asked again: KubeVirt itself changes the VM, and cannot change the annotation."""
+
+    def vm(text: str, **interface: str) -> dict[str, Any]:
+        devices = {"interfaces": [{"name": "red", **interface}]}
+        template = {"metadata": {"annotations": {"network.kubevirt.io/addresses": '{"blue": ["10.0.0.5"]}'}}}
+        spec = {"networks": [{"name": "red"}], "domain": {"devices": devices}}
+        return {
+            "metadata": {"annotations": {"virtnet.dev/addresses": text}},
+            "spec": {"template": {**template, "spec": spec}},
+        }
+
+    one, other = vm('{"red": ["10.20.0.7"]}'), vm('{"red": ["10.20.0.8"]}')
+    assert asked_of_virtnet(one) == asked_of_virtnet(one, other) == asked_of_virtnet(one, vm("")) == {"red"}
+    assert asked_of_virtnet(one, one) == frozenset()
+    assert asked_of_virtnet(vm('{"red": ["10.20.0.7"]}', state="absent")) == frozenset()
 
 
 def test_the_networks_of_a_launcher_pod() -> None:

@@ -117,6 +117,19 @@ def requested_addresses(vm: Body, stored: Body | None = None) -> dict[str, tuple
     return _requested(vm, stored, (ADDRESSES, KUBEVIRT_ADDRESSES), _addresses)
 
 
+def asked_of_virtnet(vm: Body, stored: Body | None = None) -> frozenset[str]:
+    """The NICs that something is newly asked for by virtnet's own annotation, which no other plugin hears.
+
+    What was admitted once may stay, as above; so may what is asked for a NIC that is to be unplugged. Raises
+    InvalidRequest.
+    """
+    there = {one.get("name") for one in interfaces(vm) if one.get("state") != "absent"}
+    own = _texts(vm, (ADDRESSES,))
+    before = _texts(stored, (ADDRESSES,)) if stored else {}
+    fresh = (network for key, text in own.items() if text != before.get(key) for network in _addresses(key, text))
+    return frozenset(network for network in fresh if network in there)
+
+
 def requested_routes(vm: Body, stored: Body | None = None) -> dict[str, tuple[RouteRequest, ...]]:
     """Network name -> routes that the manifest asks for. As with addresses. Raises InvalidRequest."""
     return _requested(vm, stored, (ROUTES,), routes_in)

@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_interface
 from typing import Any
 
 from pydantic import ValidationError
 
-from virtnet.api.names import CNI_TYPE, ROUTES
+from virtnet.api.names import CNI_TYPE, ROUTES, is_name
 from virtnet.api.references import SubnetRef
 from virtnet.api.routes import DEFAULTS, RouteRequest, read_requests
 
@@ -55,8 +56,16 @@ class Selection:
 
     @property
     def bare_addresses(self) -> tuple[str, ...]:
-        """The requested addresses without the prefix length that Multus' form has."""
-        return tuple(address.split("/")[0] for address in self.addresses)
+        """The requested addresses without the prefix length that Multus' form has; one of another form as it is."""
+        return tuple(map(_bare, self.addresses))
+
+
+def _bare(text: str) -> str:
+    try:
+        ip_interface(text)
+    except ValueError:
+        return text
+    return text.partition("/")[0]
 
 
 def qualified(name: str, namespace: str) -> str:
@@ -86,10 +95,13 @@ def network_of_nad(body: Mapping[str, Any]) -> NadNetwork | None:
         raise InvalidNetwork(f'{where}: spec.config must name one Subnet, as "subnet" or "clusterSubnet"')
     ((key, name),) = named.items()
     namespace = metadata["namespace"] if key == "subnet" else ""
+    nameless = InvalidNetwork(f"{where}: spec.config: {key} {name!r} cannot be a Subnet's name")
     try:
         subnet = SubnetRef(kind="Subnet" if key == "subnet" else "ClusterSubnet", namespace=namespace, name=name)
     except ValidationError as error:
-        raise InvalidNetwork(f"{where}: spec.config: {key} {name!r} cannot be a Subnet's name") from error
+        raise nameless from error
+    if "." in name or not is_name(name):
+        raise nameless
     try:
         routes = read_requests(ours.get("routes") or [], destination="dst", gateway="gw")
     except ValueError as error:

@@ -55,6 +55,15 @@ def is_interface(name: str) -> bool:
     return bool(_INTERFACE.fullmatch(name)) and len(name.encode(errors="replace")) <= 15 and name not in (".", "..")
 
 
+def is_name(text: str) -> bool:
+    """Whether an object of the API server may have it.
+
+    >>> is_name("blue"), is_name("a.b"), is_name("Blue"), is_name(".."), is_name(" blue")
+    (True, True, False, False, False)
+    """
+    return all(_LABEL.fullmatch(label) for label in text.split("."))
+
+
 def pod_interface(network: str) -> str:
     """The pod's interface for a VM network, as KubeVirt names secondary NICs (pkg/network/namescheme).
 

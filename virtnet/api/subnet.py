@@ -185,17 +185,17 @@ RULES = (
     ("self.spec.cidrs == oldSelf.spec.cidrs", "cidrs are immutable: create another Subnet and move the VMs"),
     ("self.spec.vpc == oldSelf.spec.vpc", "vpc is immutable: create another Subnet and move the VMs"),
     (
-        "size(self.spec.cidrs) == 1"
+        "size(self.spec.cidrs) < 2 || !self.spec.cidrs.all(c, isCIDR(c))"
         " || cidr(self.spec.cidrs[0]).ip().family() != cidr(self.spec.cidrs[1]).ip().family()",
         "cidrs must be of different families: one of IPv4, one of IPv6, or one of each",
     ),
     (
-        "!has(self.spec.gateways) || size(self.spec.gateways) < 2"
+        "!has(self.spec.gateways) || size(self.spec.gateways) < 2 || !self.spec.gateways.all(g, isIP(g))"
         " || ip(self.spec.gateways[0]).family() != ip(self.spec.gateways[1]).family()",
         "gateways must be of different families: one for each of cidrs",
     ),
     (
-        "!has(self.spec.gateways) || self.spec.gateways.all(g,"
+        "!has(self.spec.gateways) || !self.spec.cidrs.all(c, isCIDR(c)) || self.spec.gateways.all(g, !isIP(g) ||"
         " self.spec.cidrs.exists(c, cidr(c).containsIP(g) && c.split('/')[0] != g))",
         "each of gateways must be a host address of one of cidrs",
     ),
