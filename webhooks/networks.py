@@ -79,7 +79,12 @@ class Networks:
         if found is None:
             raise Refused(f"NetworkAttachmentDefinition {nad} names {ref}, which does not exist; create it first")
         allowed = found.spec.allowed_namespaces
-        if (ref.namespace and ref.namespace != namespace) or (allowed and namespace not in allowed):
+        if ref.namespace and ref.namespace != namespace:
+            raise Refused(
+                f"{ref} serves namespace {ref.namespace} only; use a Subnet of {namespace}, or a ClusterSubnet",
+                code=403,
+            )
+        if allowed and namespace not in allowed:
             raise Refused(f"{ref} may not be used from namespace {namespace}; ask its owner to allow it", code=403)
         return Network(says, found, usable_pools(found))
 

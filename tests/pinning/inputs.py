@@ -127,6 +127,11 @@ def subnet(name: str = "odd", cidrs: str = "10.5.0.0/24", **spec: Any) -> Body:
     return {"apiVersion": API_VERSION, "kind": "Subnet", "metadata": {"name": name}, "spec": whole}
 
 
+def elsewhere(body: Body) -> Body:
+    """In a namespace that is not the tenant's."""
+    return {**body, "metadata": {**body["metadata"], "namespace": "default"}}
+
+
 def lan(cidrs: str = "10.5.0.0/24", name: str = "NS", **spec: Any) -> Body:
     """A ClusterSubnet, in a ClusterVpc of its own."""
     whole = {"vpc": {"kind": "ClusterVpc", "name": name}, "cidrs": cidrs.split(), **spec}

@@ -37,7 +37,7 @@ async def write(tenant: Tenant, what: Body | Change) -> None:
     kind = KINDS[name]
     namespace = tenant.namespace if kind.namespaced else ""
     if not isinstance(what, Change):
-        await tenant.cluster.create(kind, here(tenant, what), namespace)
+        await tenant.cluster.create(kind, here(tenant, what), what["metadata"].get("namespace", namespace))
     elif what.patch is None:
         await tenant.cluster.delete(kind, here(tenant, what.name), namespace)
     else:
