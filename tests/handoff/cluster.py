@@ -225,12 +225,13 @@ class Cluster:
             chassis=chassis,
             additional=((additional & able) | (old.additional & dead)) - {chassis},
             requested_additional=additional,
-            activated=old.activated if additional else frozenset(),
+            activated=old.activated if additional or not old.requested_additional else frozenset(),
         )
 
     def announce(self) -> None:
+        """The target's chassis says that it has heard the guest; perhaps when OVN has taken that back already."""
         target = self.underway
-        if self.on_target and target and CHASSIS[target.node] in self.binding.additional:
+        if self.on_target and target and CHASSIS[target.node] in {*self.binding.additional, self.binding.chassis}:
             self.binding = replace(self.binding, activated=frozenset({CHASSIS[target.node]}))
 
     def ask(self) -> None:

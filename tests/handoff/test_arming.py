@@ -164,3 +164,10 @@ def test_a_node_that_lost_its_chassis_name_keeps_what_stands() -> None:
 def test_a_guest_that_left_for_good_is_where_it_went_should_the_database_be_lost_then() -> None:
     lost = {"options": ChassisOptions(), "binding": Binding(), "instance": replace(RUNNING, state=LEFT)}
     assert decide(facts(**lost)).options == ChassisOptions(requested=("ch2",))
+
+
+def test_a_flag_that_is_left_does_not_keep_the_next_migration_from_arming_for_ever() -> None:
+    flagged = replace(BOUND, activated=frozenset({"ch2"}))
+    assert decide(facts(binding=flagged)).evict == {"ch2"}
+    assert decide(facts(binding=flagged, pods=(SOURCE,), migrations=())).evict == {"ch2"}
+    assert decide(facts(binding=flagged, options=ChassisOptions())).evict == frozenset()

@@ -69,6 +69,17 @@ def test_a_dead_chassis_that_never_leaves_is_not_waited_for_for_ever(
     assert late.ended.outcome is outcome
 
 
+@pytest.mark.parametrize("state", [State.COMMITTING, State.ROLLING_BACK])
+def test_a_flag_that_came_late_is_taken_off_once_ovn_has_followed(state: State) -> None:
+    chassis = "ch2" if state is State.COMMITTING else "ch1"
+    flagged = Binding(chassis=chassis, activated=frozenset({"ch2"}))
+    assert decide(facts(options=options(state), binding=flagged)).evict == {"ch2"}
+    early = replace(flagged, requested_additional=frozenset({"ch2"}))
+    assert decide(facts(options=options(state), binding=early)).evict == frozenset()
+    unwritten = replace(options(state), requested=("ch1", "ch2"))
+    assert decide(facts(options=unwritten, binding=flagged)).evict == frozenset()
+
+
 OPENED = Told(opened=NOW, asked=NOW, answered=NOW)
 
 

@@ -96,7 +96,9 @@ class World(Cluster):
         self.options = decision.options
         if decision.release and journal is not None:
             self.asked = decision.release, journal.pod
-        self.binding = replace(self.binding, additional=self.binding.additional - decision.evict)
+        gone = decision.evict
+        if gone and not self.binding.requested_additional:
+            self.binding = replace(self.binding, additional=self.binding.additional - gone, activated=frozenset())
 
     def judge(self, ending: Ending) -> None:
         """Whether people are told the truth."""

@@ -227,3 +227,16 @@ async def test_the_northbound_comes_back_under_a_running_northd(databases, ovn):
     await until(lambda: southbound.binding(BLUE_PORT))
     ovn.nbctl("--wait=sb", "sync")
     assert BLUE_PORT in ovn.sbctl("--bare", "--columns=logical_port", "list", "Port_Binding")
+
+
+async def test_what_says_that_a_chassis_is_activated_is_taken_off_a_binding_that_has_no_other(databases, ovn):
+    """OVN 25.03 leaves it there where a chassis says so late; 23.03 takes it off, so northd is dead here."""
+    northbound, southbound = databases
+    add_chassis(ovn, "chassis-1", "chassis-2")
+    await northbound.commit(difference(rows(), northbound.observed()))
+    ovn.nbctl("--wait=sb", "sync")
+    ovn.kill("northd")
+    ovn.sbctl("set", "Port_Binding", BLUE_PORT, "options:additional-chassis-activated=chassis-2")
+    await until(lambda: southbound.binding(BLUE_PORT).activated)
+    await southbound.evict(BLUE_PORT, frozenset({"chassis-2"}))
+    await until(lambda: not southbound.binding(BLUE_PORT).activated)

@@ -67,7 +67,9 @@ class Decision:
     again: timedelta | None = None
     """Look again after this time even if nothing happens."""
     evict: frozenset[str] = frozenset()
-    """Chassis that have the port though nobody wants them to, and that OVN does not take off by itself."""
+    """Chassis that have the port, or are said to be activated for it, though nobody wants them to, and that OVN does
+    not take off by itself.
+    """
     ended: Ending | None = None
     """A handoff that ends with this decision; to be reported before the options are written and the journal is gone."""
 
@@ -128,13 +130,17 @@ def _single(facts: Facts) -> Decision:
     if target is None or facts.instance is None or facts.instance.final:
         # One that died while it was additional is not taken off, not even by itself when it comes back.
         quiet = facts.options == here and not facts.binding.requested_additional
-        return Decision(options=here, evict=facts.binding.additional if quiet else frozenset())
+        return Decision(
+            options=here, evict=facts.binding.additional | facts.binding.activated if quiet else frozenset()
+        )
     if target.node not in facts.chassis:
         return Decision(options=here, wait=f"node {target.node} has no chassis; is virtnet-node running there?")
     binding = facts.binding
     if facts.options != here or binding.requested_additional or binding.activated:
         # Arming over the remains of an earlier handoff would start the target unblocked (northd keeps the flag).
-        return Decision(options=here, wait="OVN to finish the previous handoff")
+        return Decision(
+            options=here, wait="OVN to finish the previous handoff", evict=facts.said_late(facts.chassis[home.node])
+        )
     gateless = facts.gateless.get(target.node, "")
     journal = Journal(
         instance=facts.instance.uid,
@@ -234,14 +240,14 @@ def _settled(facts: Facts, journal: Journal, chassis: str) -> bool:
 
 
 def _committing(facts: Facts, journal: Journal) -> Decision:
-    alone = (journal.target_chassis,)
     if _settled(facts, journal, journal.target_chassis):
         return _arrived(facts, replace(journal, settled=journal.settled or facts.now))
     return Decision(
-        options=ChassisOptions(requested=alone, journal=journal.entries()),
+        options=ChassisOptions(requested=(journal.target_chassis,), journal=journal.entries()),
         release=journal.source,
         wait=f"OVN to bind the port on {journal.target} alone",
         again=SETTLE_TIMEOUT,
+        evict=facts.said_late(journal.target_chassis),
     )
 
 
@@ -281,6 +287,7 @@ def _rolling_back(facts: Facts, journal: Journal) -> Decision:
         options=ChassisOptions(requested=alone, journal=journal.entries()),
         wait=f"OVN to leave {journal.target}, because {journal.reason}",
         again=SETTLE_TIMEOUT,
+        evict=facts.said_late(journal.source_chassis),
     )
 
 

@@ -98,11 +98,15 @@ class Southbound:
     async def evict(self, port: str, chassis: frozenset[str]) -> None:
         """Take additional chassis off a port for which none is requested by now; raises Stale where one is.
 
-        Raises OvnError's other subclasses.
+        With them goes what says that any is activated. Raises OvnError's other subclasses.
         """
         rows = {uuid: row for uuid, row in self._chassis.items() if row["name"] in chassis}
         encaps = frozenset().union(*(row.get("encaps") or () for row in rows.values()))
-        gone = [["additional_chassis", "delete", _uuids(rows)], ["additional_encap", "delete", _uuids(encaps)]]
+        gone = [
+            ["additional_chassis", "delete", _uuids(rows)],
+            ["additional_encap", "delete", _uuids(encaps)],
+            ["options", "delete", ["set", [_ACTIVATED]]],
+        ]
         at: dict[str, Any] = {"table": _PORTS, "where": [["logical_port", "==", port]]}
         none = {"columns": [_REQUESTED], "until": "==", "rows": [{_REQUESTED: _uuids(())}], "timeout": 0}
         await self._connection.transact([{"op": "wait", **at, **none}, {"op": "mutate", **at, "mutations": gone}])
