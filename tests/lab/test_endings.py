@@ -46,7 +46,8 @@ def test_a_target_without_a_gate(lab: Endings, way: str) -> None:
         record = lab.ended("Committed", node=to)
         assert record.gateless
         assert record.strategy == strongest(lab.said(to).ovn_version)
-        assert (record.activated_at is None) == (way == "unannounced")
+        if way == "unannounced":  # else KubeVirt's word may be faster than OVN's
+            assert record.activated_at is None
 
 
 @pytest.mark.parametrize("way", ["fails", "fails-late"])

@@ -13,7 +13,7 @@ DOWNTIME_MS = 20
 
 UNLIMITED = 1 << 40
 SLOW = 2 << 20
-"""Bytes per second."""
+"""Bytes per second. A guest that is to go on in post-copy must not have arrived before that is asked for."""
 
 ANNOUNCED_SECONDS = 0.1
 """After so long, QEMU has announced a guest that runs."""
@@ -76,7 +76,7 @@ async def arrived(source: Qemu) -> None:
 async def _begin(source: Qemu, target: Qemu, way: Way) -> None:
     if await _begun(source):
         return
-    bandwidth = SLOW if way is Way.SLOW else UNLIMITED
+    bandwidth = SLOW if way in {Way.SLOW, Way.POST_COPY} else UNLIMITED
     await source.qmp.execute("migrate-set-parameters", downtime_limit=DOWNTIME_MS, max_bandwidth=bandwidth)
     for one in (source, target):  # always: the source may have it from the way it came
         state = {"capability": "postcopy-ram", "state": way is Way.POST_COPY}
