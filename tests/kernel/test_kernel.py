@@ -13,13 +13,11 @@ pytestmark = pytest.mark.lab
 SECONDS = 1200
 TESTS = (
     "tests/attach/test_gates.py",
-    "tests/attach/test_drains.py",
     "tests/attach/test_twice.py",
     "tests/attach/test_onward.py",
     "tests/providers/test_devices.py",
-    "tests/providers/test_plugging.py",
+    "tests/providers/test_plugging.py::test_what_the_node_has_moves_to_the_bridge_and_back",
     "tests/providers/test_restarts.py::test_a_switch_in_the_kernel_goes_on_while_its_process_is_away",
-    "tests/providers/test_restarts.py::test_a_bridge_that_somebody_sets_down_or_deletes",
     "tests/providers/test_told.py::test_people_are_told[a switch in the kernel whose process has died]",
 )
 
