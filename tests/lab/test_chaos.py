@@ -2,12 +2,13 @@
 
 import io
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 
 from virtnet.lab.alone import alone
 from virtnet.lab.chaos import plan
-from virtnet.lab.chaos.__main__ import Options, main, run
+from virtnet.lab.chaos.__main__ import Options, _kept, main, run
 from virtnet.lab.lab import Lab
 
 
@@ -36,6 +37,18 @@ def test_a_second_run_of_one_name_leaves_the_firsts_lab_alone(
     said = capsys.readouterr()
     assert said.err == "chaos: another run has lab chaosalone; wait for its end, or choose another name with --lab\n"
     assert not said.out
+
+
+def test_the_logs_outlive_the_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, elsewhere = tmp_path / "lab", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (state / "pods/one").mkdir(parents=True)
+    (state / "pods/one/serial.log").write_text("ready")
+    (state / "pods/one/sandbox.json").write_text("{}")
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    for _ in range(2):
+        kept = _kept(state, 7)
+        assert [path for path in kept.rglob("*") if path.is_file()] == [kept / "pods/one/serial.log"]
 
 
 @pytest.mark.lab

@@ -1,15 +1,18 @@
 """``python -m virtnet.lab.chaos --seed N --faults N``: random faults, and what must hold after each batch.
 
-Exits 1 at the first batch after which something does not hold, with the line that plays the same plan again; 2 where
-another run has the lab.
+Exits 1 at the first batch after which something does not hold, with the line that plays the same plan again and the
+place where all logs are; 2 where another run has the lab.
 """
 
 import argparse
 import secrets
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from virtnet.lab.alone import InUse, alone
 from virtnet.lab.chaos import plan
@@ -51,9 +54,22 @@ def run(options: Options) -> int:
         try:
             failed = not _play(Arena(lab), options)
         finally:
+            if failed:
+                print(f"logs: {_kept(lab.names.state, options.seed)}", flush=True)
             if not (failed and options.keep):
                 lab.down()
         return 1 if failed else 0
+
+
+def _kept(state: Path, seed: int) -> Path:
+    """Where the logs of a lab are to be found when it is down: the same plan may end well the next time."""
+    kept = Path(tempfile.gettempdir()) / f"virtnet-chaos-{seed}"
+    shutil.rmtree(kept, ignore_errors=True)
+    for log in state.rglob("*.log"):
+        copy = kept / log.relative_to(state)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, copy)
+    return kept
 
 
 def _play(arena: Arena, options: Options) -> bool:
