@@ -109,7 +109,11 @@ async def _begun(source: Qemu) -> bool:
 
 async def _resumed(source: Qemu | None, target: Qemu, seen: int) -> Event | None:
     """The event of the target's start; None if it has run for longer than we know it. Raises Failure."""
-    if (await target.qmp.execute("query-status"))["running"]:
+    try:
+        running = (await target.qmp.execute("query-status"))["running"]
+    except QmpError as problem:
+        raise Failure(await _reason(source, target)) from problem
+    if running:
         return target.qmp.find(_is_resume)
     arrives = asyncio.create_task(target.qmp.wait(_is_resume))
     waits = {arrives}
