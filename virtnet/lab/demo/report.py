@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 LONGEST_GAP_MS = 500
 """What nobody notices. A handoff takes a tenth of it; the rest is for guests under software emulation on two cores."""
@@ -21,7 +21,9 @@ class Vm:
     ip_after: str = ""
     mac_after: str = ""
     addresses: list[str] = field(default_factory=list)
-    """All of them, one of each family."""
+    """All that it held before, one of each family."""
+    addresses_after: list[str] = field(default_factory=list)
+    """Those that it holds now, and answers at."""
 
 
 @dataclass
@@ -57,6 +59,11 @@ class Report:
             for vm in self.vms
             if (vm.ip_before, vm.mac_before) != (vm.ip_after, vm.mac_after)
         ]
+        found += [
+            f"{vm.name} had {' '.join(vm.addresses)} and now answers at {' '.join(vm.addresses_after) or 'none'}"
+            for vm in self.vms
+            if vm.addresses != vm.addresses_after
+        ]
         for migration in self.migrations:
             if not migration.tcp_survived:
                 found.append(f"the TCP stream into {migration.vm} did not survive its migration")
@@ -75,9 +82,10 @@ class Report:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     def show(self, console: Console) -> None:
-        vms = Table("VM", "ADDRESS BEFORE", "ADDRESS AFTER", "MAC", title="Addresses", title_justify="left")
+        before, after = Column("ADDRESSES BEFORE", overflow="fold"), Column("ANSWERS AFTER AT", overflow="fold")
+        vms = Table("VM", before, after, "MAC", title="Addresses", title_justify="left")
         for vm in self.vms:
-            vms.add_row(vm.name, vm.ip_before, "\n".join(vm.addresses) or vm.ip_after, vm.mac_after)
+            vms.add_row(vm.name, "\n".join(vm.addresses), "\n".join(vm.addresses_after), vm.mac_after)
         console.print(vms)
         title = "Live migration, seen by a peer on a third node that probes every millisecond"
         columns = ("VM", "NETWORK", "PAUSE", "GAP", "FIRST FRAME", "SENT", "LOST", "TWICE", "TCP")

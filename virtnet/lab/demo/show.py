@@ -25,6 +25,8 @@ from virtnet.lab.physical import VLAN
 LAB = "demo"
 PROBE = f"{NAMESPACE}/probe"
 SETTLE_SECONDS = 1.0
+LOOKS = 5
+"""Pings that a VM may leave unanswered before it is said to be silent."""
 """How long is probed before and after a migration."""
 
 
@@ -117,7 +119,13 @@ class Show:
             until(lambda: answers(self.lab, PROBE, ip), f"web answering at {ip} again")
             self.say(f"web on {self.demo.node_of('web')} answers at {ip}")
         for vm in self.report.vms:
-            vm.ip_after, vm.mac_after = self.demo.pinned(vm.name)[0], neighbour(self.lab, PROBE, vm.ip_before)
+            self.look_again(vm, PROBE)
+
+    def look_again(self, vm: Vm, pod: str) -> None:
+        """What a VM holds by now, and at which of its addresses it answers a pod."""
+        held = self.demo.addresses(vm.name)
+        vm.addresses_after = [one for one in held if any(answers(self.lab, pod, one) for _ in range(LOOKS))]
+        vm.ip_after, vm.mac_after = held[0], neighbour(self.lab, pod, held[0])
 
     def underlay(self) -> None:
         """A VM on VLAN 100 of the physical network, which machines outside reach as they reach each other."""
@@ -164,8 +172,7 @@ class Show:
                 )
             )
             self.say(f"{source} -> {self.demo.node_of(name)}; the stream carried {stream['lines']} lines")
-            answers(self.lab, pod, ip)
-            vm.ip_after, vm.mac_after = self.demo.pinned(name)[0], neighbour(self.lab, pod, ip)
+            self.look_again(vm, pod)
 
     def _migrate(self, vm: str, *, to: str, probe: str) -> tuple[str, Probe]:
         """Migrate, and watch the tap of the target from before the guest runs there."""
