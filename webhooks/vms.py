@@ -1,8 +1,8 @@
 """Pinning a VirtualMachine: its NICs on virtnet networks get addresses and MACs, or the manifest is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,8 +18,7 @@ from webhooks.networks import Networks
 from webhooks.routes import vm_routes
 
 Body = Mapping[str, Any]
-Requests = Mapping[str, tuple[str, ...]]
-"""Network name -> addresses that the manifest asks for."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,11 @@ class VmPinner:
         networks = {name: network for name, network in reached.items() if network is not None}
         if not networks:
             return {}
-        unheard = sorted(_asked_of_virtnet(vm, stored) - networks.keys())
+        unheard = sorted(_read(asked_of_virtnet, vm, stored) - networks.keys())
         if unheard:
             raise Refused(f"annotation {ADDRESSES}: NIC {unheard[0]} is on no network of virtnet; remove it there")
         pools = {network.subnet.ref: network.pools for network in networks.values()}
-        routes, requests = vm_routes(vm, own, networks, stored), _requests(vm, stored)
+        routes, requests = vm_routes(vm, own, networks, stored), _read(requested_addresses, vm, stored)
         wants = without_twins(
             want(
                 Asked(nic.network, nic.nad, nic.mac, requests.get(nic.network, ())),
@@ -91,18 +90,10 @@ class VmPinner:
         return {name: nic.model_copy(update=routes[name]) for name, nic in found.items()}
 
 
-def _requests(vm: Body, stored: Body | None) -> Requests:
-    """The addresses that a manifest asks for. Raises Refused."""
+def _read(ask: Callable[[Body, Body | None], T], vm: Body, stored: Body | None) -> T:
+    """What a manifest asks for. Raises Refused where that cannot be read."""
     try:
-        return requested_addresses(vm, stored)
-    except InvalidRequest as error:
-        raise Refused(str(error)) from error
-
-
-def _asked_of_virtnet(vm: Body, stored: Body | None) -> frozenset[str]:
-    """The NICs that virtnet alone is asked about. Raises Refused."""
-    try:
-        return asked_of_virtnet(vm, stored)
+        return ask(vm, stored)
     except InvalidRequest as error:
         raise Refused(str(error)) from error
 

@@ -1,7 +1,6 @@
 """A node as a network namespace with a real Open vSwitch, and a daemon beside it that works in that namespace."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,9 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from tests.attach import away
+from tests.attach.datapath import DATAPATH, KERNEL
 from virtnet.api import SubnetRef
 from virtnet.api.kubevirt import MIGRATION_JOB_UID
 from virtnet.api.names import ATTACHMENTS
@@ -25,13 +23,8 @@ from virtnet.node.journal import Entry
 
 REPOSITORY = Path(__file__).parents[2]
 MAC = "02:76:6e:00:00:05"
-DATAPATH = os.environ.get("DATAPATH", "netdev")
-"""Where Open vSwitch forwards: in userspace, or, for ``system``, in the kernel, where that can (tests/kernel)."""
-KERNEL = DATAPATH == "system"
 SECONDS = 120.0 if KERNEL else 20.0
 """How long is waited for what has to come; an emulated machine takes a multiple of the time."""
-in_kernel = pytest.mark.skipif(not KERNEL, reason="is about a switch in the kernel, and run in tests/kernel")
-in_userspace = pytest.mark.skipif(KERNEL, reason="is about a switch in userspace")
 SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 Answer = tuple[int, Any]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import DATAPATH, MAC, Node, attachment, in_userspace, inside, run
+from tests.attach.datapath import DATAPATH, in_userspace
+from tests.attach.rig import MAC, Node, attachment, inside, run
 from virtnet.api.names import ATTACHMENTS
 
 ALL_VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]

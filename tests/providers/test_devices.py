@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.attach.rig import eventually, in_kernel
-from tests.providers.rig import NIC, SECOND, Machines, Session
+from tests.attach.datapath import in_kernel
+from tests.attach.rig import eventually
+from tests.providers.rig import BRIDGE, NIC, SECOND, Machines, Session
 from virtnet.lab import netns
 
 pytestmark = [pytest.mark.system, in_kernel]
 
 OWN, OTHER = "10.8.0.5", "10.8.0.1"
-BRIDGE = "br-blue"
 
 
 def one_switch_outside(world: Machines) -> None:
@@ -21,6 +21,11 @@ def one_switch_outside(world: Machines) -> None:
         f"address add {OTHER}/24 dev switch",
         "link set switch up",
     )
+
+
+def vlan_on_both_ends(world: Machines) -> None:
+    for name, link, address in ((world.outside, f"o-{NIC}", OTHER), (world.node.name, NIC, OWN)):
+        netns.ip(name, f"link add v7 link {link} type vlan id 7", f"address add {address}/24 dev v7", "link set v7 up")
 
 
 async def test_a_bond_whose_link_fails_while_it_is_plugged_in(world: Machines) -> None:
@@ -56,8 +61,7 @@ def active_of(world: Machines) -> str:
 
 
 async def test_a_vlan_interface_is_a_nic_of_its_own(world: Machines) -> None:
-    for name, link, address in ((world.outside, f"o-{NIC}", OTHER), (world.node.name, NIC, OWN)):
-        netns.ip(name, f"link add v7 link {link} type vlan id 7", f"address add {address}/24 dev v7", "link set v7 up")
+    vlan_on_both_ends(world)
     before = world.on("v7")
     session, below = Session(world, OWN), Session(world)
     async with world.networks() as networks:
@@ -77,10 +81,7 @@ async def test_a_vlan_interface_that_comes_upon_a_plugged_in_nic_keeps_its_traff
     async with world.networks() as networks:
         networks.want({"blue": NIC})
         await networks.reconcile()
-        for name, link, address in ((world.outside, f"o-{NIC}", OTHER), (world.node.name, NIC, OWN)):
-            netns.ip(
-                name, f"link add v7 link {link} type vlan id 7", f"address add {address}/24 dev v7", "link set v7 up"
-            )
+        vlan_on_both_ends(world)
         await networks.reconcile()
         Session(world, OWN).end()
         Session(world).end()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.attach.rig import in_userspace
+from tests.attach.datapath import in_userspace
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines, Questions, Session
 from virtnet.lab import netns
 

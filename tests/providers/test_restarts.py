@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.attach.rig import SECONDS, in_kernel, in_userspace
+from tests.attach.datapath import in_kernel, in_userspace
+from tests.attach.rig import SECONDS
 from tests.providers.rig import BRIDGE, NIC, Machines, Session
 from virtnet.api import NodeProviderNetwork
 from virtnet.node.providers.hearing import Hearing

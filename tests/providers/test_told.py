@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.attach.rig import SECONDS, in_kernel, in_userspace
+from tests.attach.datapath import in_kernel, in_userspace
+from tests.attach.rig import SECONDS
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines
 from tests.providers.test_suitable import KINDS
 from tests.told import NICS, Told

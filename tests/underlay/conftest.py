@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attach.rig import DATAPATH, Node, attachment, run
+from tests.attach.datapath import DATAPATH
+from tests.attach.rig import Node, attachment, run
 from virtnet.lab import netns
 from virtnet.node.journal import Entry, Journal
 from virtnet.ovn.vswitch import VSwitch
