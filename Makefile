@@ -16,7 +16,8 @@ help: ## Show this.
 setup: ## Install what virtnet needs: Debian packages, .venv, kube-apiserver, kubectl. Repeatable.
 	@.ci/setup
 
-check: lint drift unit ## All checks that take less than a minute together: style, types, layers, unit tests.
+check: setup ## All checks that take about a minute together: style, types, layers, generated files, unit tests.
+	@$(MAKE) -j2 --output-sync=target lint drift unit
 
 lint: setup
 	@ruff check .
@@ -26,11 +27,10 @@ lint: setup
 
 drift: setup
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT; \
-	$(PYTHON) -m virtnet.api.crds "$$work" && $(PYTHON) -m webhooks.manifests "$$work"; \
-	for file in "$$work"/*.yaml; do \
-		name=$$(basename "$$file"); \
-		[ "$$name" = configurations.yaml ] && there=manifests/webhook || there=crds; \
-		diff -u "$$there/$$name" "$$file" || { echo "$$there/$$name is out of date: run 'make generate'"; exit 1; }; \
+	mkdir -p "$$work"/crds "$$work"/manifests/{webhook,rbac}; \
+	$(PYTHON) -m virtnet.features "$$work/crds" && $(PYTHON) -m webhooks.manifests "$$work/manifests"; \
+	cd "$$work" && for file in $$(find . -name '*.yaml'); do \
+		diff -u "$(CURDIR)/$$file" "$$file" || { echo "$$file is out of date: run 'make generate'"; exit 1; }; \
 	done
 
 unit: setup
@@ -48,15 +48,15 @@ chaos: setup ## Random faults in a lab, and what must hold after them. SEED=... 
 lab: setup ## Leave a lab up to play with. Needs root.
 	@virtnet lab up
 
-bench: setup ## Measure the control plane and CNI, in about seven minutes. Needs root; writes $BENCH_JSON.
-	@for part in northbound controller admission cni; do BENCH_JSON="$(BENCH_JSON)" $(PYTHON) tests/bench/$$part.py; done
+bench: setup ## Measure the control plane and CNI, in about fifteen minutes. Needs root; writes $BENCH_JSON.
+	@for part in northbound controller scale admission cni nics vhostuser; do BENCH_JSON="$(BENCH_JSON)" $(PYTHON) tests/bench/$$part.py; done
 
 bench-handoff: setup ## Measure what migrations cost, in about twenty minutes. Needs root; writes $BENCH_JSON; $BENCH_ROUNDS of each network.
 	@BENCH_JSON="$(BENCH_JSON)" $(PYTHON) -m tests.bench.handoff
 
 generate: setup ## Write the generated manifests anew.
-	@$(PYTHON) -m virtnet.api.crds crds
-	@$(PYTHON) -m webhooks.manifests manifests/webhook
+	@$(PYTHON) -m virtnet.features crds
+	@$(PYTHON) -m webhooks.manifests manifests
 
 constraints: ## Pin the newest versions of all Python packages that pyproject.toml allows.
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT; \

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +10,15 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from virtnet.kube.client import Cluster
 from virtnet.kube.kinds import NAMESPACES
 from virtnet.lab import manifests
-from virtnet.lab.binaries import Missing
+from virtnet.lab.binaries import MissingProgram
 from virtnet.lab.control_plane import ControlPlane, Identity
 
+LABS, EMULATED = "tests/lab/", ("tests/kernel/", "tests/hardware/")
 REPOSITORY = Path(__file__).parents[1]
 
 # Properties hold or do not; how long an example takes says only how busy the machine is.
@@ -26,11 +29,32 @@ NOBODY = Identity("nobody", user="nobody", uid="nobody", token="nobody")
 """Has a kubeconfig, and no rights at all."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure() -> None:
+    """A run that is told to end (by ``timeout``, or a CI that is out of time) takes down what it has made."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whatever asks for an API server starts real daemons, however deep in its fixtures it asks."""
     for item in items:
         if {"api_server", "own_api_server"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.system)
+    if hasattr(config, "workerinput"):  # one of several processes: what takes longest is begun with
+        items.sort(key=lambda item: (not item.nodeid.startswith(LABS), not item.nodeid.startswith(EMULATED)))
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Of several processes one has all labs, and then all emulated machines: no two of them fit on two cores.
+
+    The rest is shared out by modules.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "machines" if nodeid.startswith((LABS, *EMULATED)) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    return Scheduling(config, log)
 
 
 async def load_definitions(server: ControlPlane) -> None:
@@ -47,7 +71,7 @@ def running_server(state: Path) -> Iterator[ControlPlane]:
         server.start()
         asyncio.run(load_definitions(server))
         yield server
-    except Missing as problem:
+    except MissingProgram as problem:
         pytest.fail(str(problem), pytrace=False)
     finally:
         server.stop()

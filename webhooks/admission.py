@@ -1,6 +1,5 @@
 """The admission handlers: between kopf's requests and what decides, measured and logged."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -8,20 +7,26 @@ from typing import Any, TypeVar
 
 import kopf
 import structlog
-from prometheus_client import CollectorRegistry, Histogram
+from pydantic import ValidationError
 
-from virtnet.addressing.wants import Refused
-from virtnet.api.kubevirt import interfaces
+from virtnet.addressing.requests import Refused
+from virtnet.api.fields import WrongType
+from virtnet.api.kubevirt import INTERFACES, interfaces_of
+from virtnet.api.meta import annotations_of, labels_of
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED
+from virtnet.api.nic_kinds import VHOSTUSER_BINDING
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError
 from webhooks import paths
 from webhooks.cache import Cache
+from webhooks.checks import Checker, refuse_deletion
+from webhooks.current_request import current_request, deadline
+from webhooks.measured import DURATION
+from webhooks.nads import NadChecker
 from webhooks.networks import Networks
+from webhooks.patch import Patch
 from webhooks.pods import PodMarker
-from webhooks.provider_networks import ProviderNetworkChecker
-from webhooks.routes import check_nad
-from webhooks.subnets import SubnetChecker
+from webhooks.refused_launchers import RefusedLaunchers
 from webhooks.vms import Pinning, VmPinner
 
 log = structlog.get_logger()
@@ -29,19 +34,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Body = dict[str, Any]
 
-DECISION_SECONDS = 4.5
-"""How long a decision may take. The API server waits for five seconds; a refusal of ours says more than its own."""
-
 LONGEST_MESSAGE = 1024
-
-registry = CollectorRegistry()
-DURATION = Histogram(
-    "virtnet_webhook_request_duration_seconds",
-    "Admission requests.",
-    ["webhook", "allowed"],
-    registry=registry,
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0),
-)
 
 
 class Handlers:
@@ -51,52 +44,63 @@ class Handlers:
         self._networks = Networks(cluster, cache, pod_network)
         self._vms = VmPinner(cluster, cache, self._networks)
         self._pods = PodMarker(cluster, cache, self._networks)
-        self._subnets = SubnetChecker(cache)
-        self._providers = ProviderNetworkChecker(cluster)
+        self._checker = Checker(cluster, cache)
+        self._nads = NadChecker(cluster, cache, self._networks)
+        self._refused = RefusedLaunchers(cluster)
 
-    async def pin_vm(self, *, body: kopf.Body, patch: kopf.Patch, dryrun: bool, old: Any = None, **_: Any) -> None:
-        vm = named(dict(body), patch)
-        pinning = await decided(
-            paths.PIN_VM, vm, lambda: self._vms.pin(vm, old and dict(old), dry_run=dryrun), dry_run=dryrun
-        )
+    async def pin_vm(self, *, dryrun: bool, warnings: list[str], **_: Any) -> None:
+        request = current_request()
+        vm, before = named(request.body, request.patch), request.stored
+
+        async def pin() -> Pinning | None:
+            warnings.extend(await self._checker.check_vm(vm, before))  # first: it claims nothing
+            return await self._vms.pin(vm, before, dry_run=dryrun, warnings=warnings)
+
+        pinning = await decided(paths.PIN_VM, vm, pin, dry_run=dryrun)
         if pinning is not None:
-            write_pinning(patch, vm, pinning)
+            write_pinning(request.patch, vm, pinning)
 
-    async def mark_pod(self, *, body: kopf.Body, patch: kopf.Patch, dryrun: bool, old: Any = None, **_: Any) -> None:
-        pod = named(dict(body), patch)
-        mark = await decided(
-            paths.MARK_POD, pod, lambda: self._pods.mark(pod, old and dict(old), dry_run=dryrun), dry_run=dryrun
+    async def mark_pod(self, *, dryrun: bool, warnings: list[str], **_: Any) -> None:
+        request = current_request()
+        pod = named(request.body, request.patch)
+        try:
+            mark = await decided(
+                paths.MARK_POD,
+                pod,
+                lambda: self._pods.mark(pod, request.stored, dry_run=dryrun, warnings=warnings),
+                dry_run=dryrun,
+            )
+        except kopf.AdmissionError as refusal:
+            if not dryrun:
+                self._refused.tell(pod, str(refusal))
+            raise
+        write_mark(request.patch, pod, mark)
+
+    async def check(self, *, resource: kopf.Resource, warnings: list[str], **_: Any) -> None:
+        request = current_request()
+        found = await decided(
+            paths.CHECK,
+            request.body,
+            lambda: self._checker.check(resource.plural, request.body, request.stored),
         )
-        write_mark(patch, pod, mark)
+        warnings.extend(found)
 
-    async def check_subnet(
-        self, *, body: kopf.Body, warnings: list[str], operation: str = "", old: Any = None, **_: Any
-    ) -> None:
-        subnet = dict(body)
-
-        async def verdict() -> None:
-            if operation == "DELETE":
-                self._subnets.check_deletion(subnet)
-            else:
-                warnings.extend(self._subnets.check(subnet, old and dict(old)))
-
-        await decided(paths.CHECK_SUBNET, subnet, verdict)
-
-    async def check_provider_network(self, *, body: kopf.Body, operation: str = "", old: Any = None, **_: Any) -> None:
-        network = dict(body)
+    async def keep_default(self, **_: Any) -> None:
+        """The configuration asks about the deletion of no other object than those that exist always."""
+        found = current_request().body
 
         async def verdict() -> None:
-            if operation == "DELETE":
-                await self._providers.check_deletion(network)
-            else:
-                await self._providers.check(network, old and dict(old))
+            refuse_deletion(found)
 
-        await decided(paths.CHECK_PROVIDER_NETWORK, network, verdict)
+        await decided(paths.KEEP_DEFAULT, found, verdict)
 
-    async def check_nad(self, *, body: kopf.Body, **_: Any) -> None:
-        nad = dict(body)
+    async def check_nad(self, **_: Any) -> None:
+        request = current_request()
+        await decided(paths.CHECK_NAD, request.body, lambda: self._nads.check(request.body, request.stored))
 
-        await decided(paths.CHECK_NAD, nad, lambda: check_nad(nad, self._networks))
+    async def tell_nad_users(self, *, warnings: list[str], **_: Any) -> None:
+        nad = current_request().body
+        warnings.extend(await decided(paths.TELL_NAD_USERS, nad, lambda: self._nads.deleted(nad)))
 
 
 async def decided(
@@ -108,10 +112,18 @@ async def decided(
     began = time.perf_counter()
     refusal = None
     try:
-        async with asyncio.timeout(DECISION_SECONDS):
+        async with deadline():  # a refusal of ours says more than the API server's own
             return await decide()
     except Refused as error:
         refusal = kopf.AdmissionError(cut(str(error)), code=error.code)
+        raise refusal from error
+    except WrongType as error:
+        refusal = kopf.AdmissionError(cut(str(error)), code=422)
+        raise refusal from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        refusal = kopf.AdmissionError(cut(f"{problem}; write it as its kind's schema says"), code=422)
         raise refusal from error
     except TimeoutError as error:
         refusal = kopf.AdmissionError("virtnet had no answer from the API server in time; try again", code=503)
@@ -135,7 +147,7 @@ def cut(message: str) -> str:
     return message if len(message) <= LONGEST_MESSAGE else f"{message[:500]} ... {message[-500:]}"
 
 
-def named(body: Body, patch: kopf.Patch) -> Body:
+def named(body: Body, patch: Patch) -> Body:
     """The object with its name. Where it has a generateName only, it is named here, as the API server would later.
 
     Addresses are held under the name, so that it has to be known now.
@@ -146,27 +158,29 @@ def named(body: Body, patch: kopf.Patch) -> Body:
     # The API server's own form: a base of at most 58 characters, and 5 that make no words and no mistakes.
     suffix = "".join(secrets.choice("bcdfghjklmnpqrstvwxz2456789") for _ in range(5))
     name = f"{metadata['generateName'][:58]}{suffix}"
-    patch.metadata["name"] = name
+    patch.set(name, "metadata", "name")
     return {**body, "metadata": {**metadata, "name": name}}
 
 
-def write_pinning(patch: kopf.Patch, vm: Body, pinning: Pinning) -> None:
+def write_pinning(patch: Patch, vm: Body, pinning: Pinning) -> None:
     """Only what differs: a manifest that already says it all gets no patch."""
-    if (vm["metadata"].get("annotations") or {}).get(PINNED) != pinning.annotation:
-        patch.metadata.annotations[PINNED] = pinning.annotation
-    present = interfaces(vm)
-    wanted = [
-        {**one, **({"macAddress": pinning.macs[n]} if n in pinning.macs else {})} for n, one in enumerate(present)
-    ]
-    if wanted != present:
-        patch.spec["template"] = {"spec": {"domain": {"devices": {"interfaces": wanted}}}}
+    if annotations_of(vm).get(PINNED) != pinning.annotation:
+        patch.set(pinning.annotation, "metadata", "annotations", PINNED)
+    for name, text in pinning.requests.own.items():
+        patch.set(text or None, "metadata", "annotations", name)
+    for name, text in pinning.requests.template.items():
+        patch.set(text or None, "spec", "template", "metadata", "annotations", name)
+    for index, mac in pinning.macs.items():
+        if interfaces_of(vm)[index].get("macAddress") != mac:
+            patch.set(mac, *INTERFACES, index, "macAddress")
+    for index in pinning.vhost_user:
+        patch.set({"name": VHOSTUSER_BINDING}, *INTERFACES, index, "binding")
 
 
-def write_mark(patch: kopf.Patch, pod: Body, mark: str | None) -> None:
+def write_mark(patch: Patch, pod: Body, mark: str | None) -> None:
     """The annotation, and the label by which the controller finds the pod; neither where it is not virtnet's."""
-    metadata = pod["metadata"]
     label = "true" if mark else None
-    if (metadata.get("annotations") or {}).get(ATTACHMENTS) != mark:
-        patch.metadata.annotations[ATTACHMENTS] = mark
-    if (metadata.get("labels") or {}).get(ATTACHED_LABEL) != label:
-        patch.metadata.labels[ATTACHED_LABEL] = label
+    if annotations_of(pod).get(ATTACHMENTS) != mark:
+        patch.set(mark, "metadata", "annotations", ATTACHMENTS)
+    if labels_of(pod).get(ATTACHED_LABEL) != label:
+        patch.set(label, "metadata", "labels", ATTACHED_LABEL)

@@ -1,4 +1,4 @@
-"""The webhook configurations, from the table of the handlers: ``python -m webhooks.manifests manifests/webhook``."""
+"""The webhook configurations and rights, from the handlers and features: ``python -m webhooks.manifests manifests``."""
 
 import base64
 import sys
@@ -8,16 +8,21 @@ from typing import Any
 import yaml
 
 from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS
-from virtnet.api.names import ADDRESSES, ATTACHED_LABEL, ATTACHMENTS, CNI_TYPE, PINNED, ROUTES
+from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, CNI_TYPE, PINNED
+from virtnet.api.vm_requests import OWN
+from virtnet.features import FEATURES
 from webhooks import paths
 from webhooks.paths import Webhook
+from webhooks.rights import rights
 
-HEADER = "# Generated from webhooks/manifests.py by `make generate`. Do not edit.\n"
+HEADER = "# Generated from webhooks/{} by `make generate`. Do not edit.\n"
 NAME = "virtnet"
 SERVICE = {"namespace": "virtnet", "name": "virtnet-webhook", "port": 443}
-TIMEOUT_SECONDS = 5
+TIMEOUT_SECONDS = 10
+"""For a VM of 32 NICs, whose hundred leases a busy API server takes seconds for."""
 
-# What is not changed by an update is not asked about: VMs start, stop and move while every virtnet process is dead.
+# What is not changed by an update is not asked about: with every virtnet process dead VMs are written, stop and are
+# deleted. A start or a migration is begun; its pod is refused, and KubeVirt makes it anew until a process is back.
 _ANNOTATION = "{0}.metadata.?annotations[?'{1}'].orValue('')"
 
 
@@ -31,18 +36,25 @@ def _annotation(name: str) -> str:
     return _ANNOTATION.replace("{1}", name)
 
 
+EMPTY = "''"
+_RECORD = _annotation(PINNED).replace("{0}", "object")
 VM_CONDITIONS = {
-    "is-not-being-deleted": "!has(object.metadata.deletionTimestamp)",
+    # A deletion never waits for us. Whether it is one, only the stored object says: a create may claim it, too.
+    "is-not-being-deleted-or-gets-another-record": " ||\n".join(
+        (
+            "oldObject == null",
+            "!has(oldObject.metadata.deletionTimestamp)",
+            f"{_RECORD} != '' && {_differs(_annotation(PINNED), EMPTY)}",
+        )
+    ),
     "uses-multus-or-has-a-record": (
-        "object.spec.template.?spec.?networks.orValue([]).exists(n, has(n.multus))"
-        f" || {_annotation(PINNED).replace('{0}', 'object')} != ''"
+        f"object.spec.template.?spec.?networks.orValue([]).exists(n, has(n.multus)) || {_RECORD} != ''"
     ),
     "is-not-pinned-or-changes": " ||\n".join(
         (
-            f"{_annotation(PINNED).replace('{0}', 'object')} == ''",
-            _differs(_annotation(PINNED), "''"),
-            _differs(_annotation(ADDRESSES), "''"),
-            _differs(_annotation(ROUTES), "''"),
+            f"{_RECORD} == ''",
+            _differs(_annotation(PINNED), EMPTY),
+            *(_differs(_annotation(name), EMPTY) for name in OWN),
             _differs("{0}.spec.template.?metadata.?annotations.orValue({})", "{}"),
             _differs("{0}.spec.template.?spec.?networks.orValue([])", "[]"),
             _differs("{0}.spec.template.?spec.?domain.?devices.?interfaces.orValue([])", "[]"),
@@ -70,11 +82,22 @@ DEFAULT_POD_CONDITIONS = {
     + POD_CONDITIONS["networks-or-attachments-change"]
 }
 SPEC_CONDITIONS = {"spec-changes": "request.operation != 'UPDATE' || object.spec != oldObject.spec"}
+DEFAULT_CONDITIONS = {
+    "is-a-default": " ||\n".join(
+        f"request.resource.resource == '{feature.model.crd.plural}' && request.name == '{one.name}'"
+        for feature in FEATURES
+        for one in feature.defaults
+    )
+}
 _CONFIG = "{0}.?spec.?config.orValue('')"
+_WAS_OURS = f"{_CONFIG.replace('{0}', 'oldObject')}.contains('{CNI_TYPE}')"
 NAD_CONDITIONS = {
-    "is-virtnets": f"{_CONFIG.replace('{0}', 'object')}.contains('{CNI_TYPE}')",
+    "is-or-was-virtnets": (
+        f"{_CONFIG.replace('{0}', 'object')}.contains('{CNI_TYPE}') || (oldObject != null && {_WAS_OURS})"
+    ),
     "config-changes": _differs(_CONFIG, "''"),
 }
+GONE_NAD_CONDITIONS = {"was-virtnets": _WAS_OURS}
 
 NOT_THE_SYSTEM = {
     "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]
@@ -123,9 +146,10 @@ def configurations(*, url: str = "", ca_bundle: bytes = b"", pod_network: bool =
         _configuration(
             "ValidatingWebhookConfiguration",
             [
-                entry(paths.CHECK_SUBNET, SPEC_CONDITIONS, sideEffects="None"),
-                entry(paths.CHECK_PROVIDER_NETWORK, SPEC_CONDITIONS, sideEffects="None"),
+                entry(paths.CHECK, SPEC_CONDITIONS, sideEffects="None"),
+                entry(paths.KEEP_DEFAULT, DEFAULT_CONDITIONS, sideEffects="None"),
                 entry(paths.CHECK_NAD, NAD_CONDITIONS, sideEffects="None"),
+                entry(paths.TELL_NAD_USERS, GONE_NAD_CONDITIONS, sideEffects="None", failurePolicy="Ignore"),
             ],
             injected=injected,
         ),
@@ -166,10 +190,17 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def content() -> str:
-    """The file ``configurations.yaml``."""
-    return HEADER + yaml.dump_all(configurations(), Dumper=_Dumper, sort_keys=False, width=120)
+def files() -> dict[str, str]:
+    """Path below ``manifests`` -> content."""
+    return {
+        path: HEADER.format(source) + yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=120)
+        for path, source, documents in (
+            ("webhook/configurations.yaml", "manifests.py", configurations()),
+            ("rbac/webhook.yaml", "rights.py", rights()),
+        )
+    }
 
 
 if __name__ == "__main__":
-    (Path(sys.argv[1]) / "configurations.yaml").write_text(content())
+    for name, content in files().items():
+        (Path(sys.argv[1]) / name).write_text(content)

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 
+from virtnet.addressing.permissions import forbidden
 from virtnet.addressing.pool import Pool
-from virtnet.addressing.pools import InvalidSubnet, home, pools_of
-from virtnet.addressing.wants import Refused
+from virtnet.addressing.pools import InvalidSubnet, home
+from virtnet.addressing.requests import Missing, Refused
 from virtnet.api import ClusterSubnet, Route, Subnet, SubnetRef, SubnetSpec
+from virtnet.api.guest import GuestDhcp
 from virtnet.api.multus import InvalidNetwork, NadNetwork, Selection
 from virtnet.api.names import is_name
+from virtnet.api.nic_kinds import SRIOV
 from virtnet.api.records import Attachment, PinnedNic, Underlay
-from virtnet.api.routes import told
+from virtnet.api.routes import effective_routes
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
@@ -17,7 +20,7 @@ from webhooks.cache import Cache, nad_network, own_pod_network
 
 
 @dataclass(frozen=True)
-class Network:
+class AdmittedNetwork:
     """What a NAD leads to."""
 
     nad: NadNetwork
@@ -30,7 +33,7 @@ class Member:
     """One of a pod's networks that is virtnet's."""
 
     selection: Selection
-    network: Network
+    network: AdmittedNetwork
     routes: tuple[Route, ...] = ()
     """What its Subnet tells guests."""
 
@@ -69,24 +72,25 @@ class Networks:
             own = own_pod_network(await self._cluster.get(kinds.NAMESPACES, namespace))
         return own or self._pod_network
 
-    async def network(self, nad: str, namespace: str) -> Network | None:
-        """The network of a NAD; None where it is another plugin's. Raises Refused, and ApiError."""
+    async def network(self, nad: str, namespace: str) -> AdmittedNetwork | None:
+        """The network of a NAD; None where it is another plugin's. Raises Refused, Missing and ApiError."""
         says = await self._nad(nad)
         if says is None:
             return None
         ref = says.subnet
         found = await self.subnet(ref)
         if found is None:
-            raise Refused(f"NetworkAttachmentDefinition {nad} names {ref}, which does not exist; create it first")
-        allowed = found.spec.allowed_namespaces
-        if ref.namespace and ref.namespace != namespace:
-            raise Refused(
-                f"{ref} serves namespace {ref.namespace} only; use a Subnet of {namespace}, or a ClusterSubnet",
-                code=403,
-            )
-        if allowed and namespace not in allowed:
-            raise Refused(f"{ref} may not be used from namespace {namespace}; ask its owner to allow it", code=403)
-        return Network(says, found, usable_pools(found))
+            raise Missing(f"NetworkAttachmentDefinition {nad} names {ref}, which does not exist; create it first")
+        if problem := forbidden(namespace, found):
+            raise Refused(problem, code=403)
+        return AdmittedNetwork(says, found, self.pools(found))
+
+    def pools(self, subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
+        """The Subnet's pools. Raises Refused."""
+        try:
+            return self._cache.pools(subnet)
+        except InvalidSubnet as error:
+            raise Refused(f"{subnet.ref} cannot be used: {error}") from error
 
     async def subnet(self, ref: SubnetRef) -> Subnet | ClusterSubnet | None:
         """The Subnet; None where there is none. Raises ApiError."""
@@ -103,7 +107,7 @@ class Networks:
             try:
                 found = nad_network(await self._cluster.get(kinds.NADS, name, namespace))
             except NotFound as error:
-                raise Refused(f"NetworkAttachmentDefinition {nad} does not exist; create it first") from error
+                raise Missing(f"NetworkAttachmentDefinition {nad} does not exist; create it first") from error
         if isinstance(found, InvalidNetwork):
             raise Refused(str(found))
         return found
@@ -118,10 +122,19 @@ class Networks:
         (self._cache.subnets if ref.kind == "Subnet" else self._cache.cluster_subnets).put(body)
         return self._cache.subnet(ref)
 
-    def member(self, selection: Selection, network: Network) -> Member:
+    def member(self, selection: Selection, network: AdmittedNetwork) -> Member:
         """One of a pod's networks, with the routes that its Subnet tells guests."""
         subnet = network.subnet
-        return Member(selection, network, subnet.spec.guest_routes(self._cache.networks_beside(subnet)))
+        return Member(selection, network, subnet.spec.guest_routes(self._cache.routed_networks(subnet)))
+
+
+def require_addresses(network: AdmittedNetwork) -> None:
+    """Of a pod network: no container runtime takes a pod without an address. Raises Refused."""
+    if not network.pools:
+        raise Refused(
+            f"{network.subnet.ref} has no cidrs and gives no addresses, and a pod network needs one; name a Subnet "
+            "with cidrs there"
+        )
 
 
 def underlay_of(spec: SubnetSpec) -> Underlay | None:
@@ -130,23 +143,28 @@ def underlay_of(spec: SubnetSpec) -> Underlay | None:
     return Underlay(provider_network=spec.provider_network, vlan=spec.vlan, conflict_detection=spec.conflict_detection)
 
 
-def usable_pools(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
-    """The Subnet's pools. Raises Refused."""
-    try:
-        return pools_of(subnet)
-    except InvalidSubnet as error:
-        raise Refused(f"{subnet.ref} cannot be used: {error}") from error
-
-
-def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, configure: bool) -> Attachment:
+def attachment(
+    port: str,
+    network: str,
+    nic: PinnedNic,
+    member: Member,
+    *,
+    configure: bool,
+    socket_directory: str = "",
+    mtu: int = 0,
+    dhcp: GuestDhcp | None = None,
+) -> Attachment:
     """What a pod's node is told of one NIC. ``port``: ``namespace/name``.
 
-    A pod's default route is another network's, unless the pod asks for it; for a VM's NIC that was decided with its VM.
+    ``mtu``: what its running guest was given; 0: what its Subnet says now. ``dhcp``: what its guest is told where its
+    VM does not say it. A pod's default route is another
+    network's, unless the pod asks for it; for a VM's NIC that was decided with its VM.
     """
     spec, pools = member.subnet.spec, member.pools
     default_route = member.selection.default_route if configure else nic.default_route
     own, every = (
-        told(nic.routes, routes, addresses=nic.addresses, default_route=default_route) for routes in ((), member.routes)
+        effective_routes(nic.routes, routes, addresses=nic.addresses, default_route=default_route)
+        for routes in ((), member.routes)
     )
     return Attachment(
         port=port,
@@ -158,8 +176,13 @@ def attachment(port: str, network: str, nic: PinnedNic, member: Member, *, confi
         gateways=tuple(str(pool.gateway) for pool in pools) if default_route else (),
         routes=every,
         own_routes=own,
-        mtu=spec.guest_mtu,
+        mtu=mtu or spec.guest_mtu,
         underlay=underlay_of(spec),
-        ipam_claim=member.ipam_claim,
+        virtual_function=spec.virtual_functions if nic.nic == SRIOV else None,
+        nic=nic.nic,
+        ipam_claim=member.ipam_claim if nic.addresses else "",
         configure=configure,
+        socket_directory=socket_directory,
+        claim=nic.claim,
+        dhcp=dhcp or GuestDhcp(),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtnet.api import GROUP, VERSION
+from virtnet.features import FEATURES
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,15 @@ class Webhook:
 
 PIN_VM = Webhook("pin-vm", "kubevirt.io", "v1", ("virtualmachines",), ("CREATE", "UPDATE"))
 MARK_POD = Webhook("mark-pod", "", "v1", ("pods",), ("CREATE", "UPDATE"), ("status",))
-CHECK_SUBNET = Webhook("check-subnet", GROUP, VERSION, ("subnets", "clustersubnets"), ("CREATE", "UPDATE", "DELETE"))
-CHECK_PROVIDER_NETWORK = Webhook(
-    "check-provider-network", GROUP, VERSION, ("providernetworks",), ("CREATE", "UPDATE", "DELETE")
+CHECK = Webhook(
+    "check", GROUP, VERSION, tuple(one.model.crd.plural for one in FEATURES if one.check), ("CREATE", "UPDATE")
 )
+KEEP_DEFAULT = Webhook(
+    "keep-default", GROUP, VERSION, tuple(one.model.crd.plural for one in FEATURES if one.defaults), ("DELETE",)
+)
+"""The deletion of any other object asks nobody: it is taken, and waits for those who use it."""
 CHECK_NAD = Webhook("check-nad", "k8s.cni.cncf.io", "v1", ("network-attachment-definitions",), ("CREATE", "UPDATE"))
+TELL_NAD_USERS = Webhook("tell-nad-users", CHECK_NAD.group, CHECK_NAD.version, CHECK_NAD.plurals, ("DELETE",))
+"""Only warns, and so nothing waits for it."""
 
-ALL = {webhook.path: webhook for webhook in (PIN_VM, MARK_POD, CHECK_SUBNET, CHECK_PROVIDER_NETWORK, CHECK_NAD)}
+ALL = {webhook.path: webhook for webhook in (PIN_VM, MARK_POD, CHECK, KEEP_DEFAULT, CHECK_NAD, TELL_NAD_USERS)}

@@ -3,29 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from virtnet.addressing.wants import Asked, Past, Refused, port_of, want, without_twins
+from virtnet.addressing.requests import Past, Refused, RequestedNic, nic_request, port_of, without_duplicates
 from virtnet.api import Owner
+from virtnet.api.addresses import MOST_ADDRESSES
+from virtnet.api.ipam_claims import claimed_addresses
 from virtnet.api.kubevirt import owning_instance
-from virtnet.api.multus import DEFAULT_NETWORK, NETWORKS, InvalidNetwork, chosen
-from virtnet.api.names import ATTACHMENTS, is_interface
-from virtnet.api.records import Attachment
+from virtnet.api.meta import annotations_of, is_deleting
+from virtnet.api.multus import NETWORKS, POD_INTERFACE, InvalidNetwork, Selection, chosen, networks_of
+from virtnet.api.names import ATTACHMENTS, MOST_NICS, is_interface, is_name
+from virtnet.api.nic_kinds import VETH
+from virtnet.api.records import Attachments, attachments_annotation, read_attachments
 from virtnet.api.workloads import owning_stateful_set
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from webhooks.cache import Cache
 from webhooks.claims import Claims
-from webhooks.launchers import Launchers
-from webhooks.networks import Member, Networks, attachment
+from webhooks.launchers import LauncherMarker
+from webhooks.networks import AdmittedNetwork, Member, Networks, attachment, require_addresses
+from webhooks.nic_kinds import reaching, served, socket_directory_of, with_device
 from webhooks.routes import pod_routes
+from webhooks.tolerance import Tolerance
 
 Body = Mapping[str, Any]
-Attachments = dict[str, Attachment]
-"""By the pod's interface."""
-
-_ATTACHMENTS = TypeAdapter(Attachments)
 
 
 class PodMarker:
@@ -35,22 +37,30 @@ class PodMarker:
         self._cluster = cluster
         self._cache = cache
         self._networks = networks
-        self._launchers = Launchers(cluster, cache, networks)
+        self._launchers = LauncherMarker(cluster, cache, networks)
 
-    async def mark(self, pod: Body, old: Body | None, *, dry_run: bool) -> str | None:
+    async def mark(
+        self, pod: Body, old: Body | None, *, dry_run: bool, warnings: list[str] | None = None
+    ) -> str | None:
         """The value of the attachments annotation; None: the pod is to have none. Raises Refused and ApiError.
 
         A NIC that the pod already has keeps what it has, whatever its VM's manifest says by now: it is in use.
         """
-        if old is not None and (_networks(old) == _networks(pod) or pod["metadata"].get("deletionTimestamp")):
-            return _annotation(old, ATTACHMENTS) or None
-        members = await self._members(pod)
+        if old is not None and (networks_of(old) == networks_of(pod) or is_deleting(old)):
+            return annotations_of(old).get(ATTACHMENTS) or None
+        selections = await self._selections(pod)
+        if len(selections) > MOST_NICS:
+            raise Refused(f"annotation {NETWORKS}: {len(selections)} networks; choose at most {MOST_NICS}")
         before = attachments_of(old)
         kept = {
-            interface: before[interface]
-            for interface, member in members.items()
-            if interface in before and before[interface].network_attachment_definition == member.selection.nad
+            one.interface: before[one.interface]
+            for one in selections
+            if one.interface in before and before[one.interface].network_attachment_definition == one.nad
         }
+        tolerance = Tolerance(
+            warnings if warnings is not None else [], unchanged=frozenset(kept), held={}, dry_run=dry_run
+        )
+        members = await self._members(pod["metadata"]["namespace"], selections, tolerance)
         fresh = {interface: member for interface, member in members.items() if interface not in kept}
         instance = owning_instance(pod)
         if not fresh:
@@ -59,36 +69,43 @@ class PodMarker:
             made = await self._launchers.attachments(pod, instance, fresh, dry_run=dry_run)
         else:
             made = await self._ordinary(pod, fresh, every=members, dry_run=dry_run)
-        found = {interface: (kept | made)[interface] for interface in members}
-        return _ATTACHMENTS.dump_json(found, by_alias=True, exclude_defaults=True).decode() if found else None
+        every = kept | made
+        found = {one.interface: every[one.interface] for one in selections if one.interface in every}
+        return attachments_annotation(found) if found else None
 
-    async def _members(self, pod: Body) -> dict[str, Member]:
-        """The pod's networks that are virtnet's, by interface."""
+    async def _selections(self, pod: Body) -> tuple[Selection, ...]:
+        """The networks that the pod has through Multus."""
         namespace = pod["metadata"]["namespace"]
         instance = owning_instance(pod)
+        if instance and not is_name(instance):
+            raise Refused(f"{instance} cannot be the name of a VMI; write its name into metadata.ownerReferences")
         if instance:
             pod_network = await self._launchers.pod_network(namespace, instance)
         else:
             pod_network = await self._networks.pod_network(namespace)
         try:
-            selections = chosen(pod, pod_network)
+            return chosen(pod, pod_network)
         except InvalidNetwork as error:
             raise Refused(str(error)) from error
+
+    async def _members(
+        self, namespace: str, selections: tuple[Selection, ...], tolerance: Tolerance
+    ) -> dict[str, Member]:
+        """Those of a pod's networks that are virtnet's, by interface."""
         members: dict[str, Member] = {}
         for selection in selections:
-            network = await self._networks.network(selection.nad, namespace)
-            if network is None:
-                continue
-            if not is_interface(selection.interface):
-                raise Refused(
-                    f"annotation {NETWORKS}: {selection.interface} is no name for an interface; use at most "
-                    "15 bytes, and no slash, colon or space"
-                )
-            if selection.interface in members:
-                raise Refused(
-                    f"annotation {NETWORKS}: two networks on interface {selection.interface}; name different ones"
-                )
-            members[selection.interface] = self._networks.member(selection, network)
+            with tolerance.of(selection.interface):
+                network = await self._networks.network(selection.nad, namespace)
+                if network is None:
+                    continue
+                _check(selection, network)
+                if selection.interface == POD_INTERFACE:
+                    require_addresses(network)
+                if selection.interface in members:
+                    raise Refused(
+                        f"annotation {NETWORKS}: two networks on interface {selection.interface}; name different ones"
+                    )
+                members[selection.interface] = self._networks.member(selection, network)
         return members
 
     async def _ordinary(
@@ -99,10 +116,17 @@ class PodMarker:
         owner = Owner(kind="Pod", name=pod["metadata"]["name"], stateful_set=owning_stateful_set(pod))
         pools = {member.subnet.ref: member.pools for member in members.values()}
         routes = pod_routes(pod, every)
-        asked = {interface: await self._asked(member, namespace) for interface, member in members.items()}
-        wants = without_twins(
-            want(
-                Asked(interface, member.selection.nad, member.selection.mac, asked[interface]),
+        nic_kinds = {interface: _kind_of(interface, member) for interface, member in members.items()}
+        sockets = {
+            interface: socket_directory_of(kind, pod, _source(interface, members[interface]))
+            for interface, kind in nic_kinds.items()
+        }
+        addresses = {
+            interface: await self._requested_addresses(member, namespace) for interface, member in members.items()
+        }
+        requests = without_duplicates(
+            nic_request(
+                RequestedNic(interface, member.selection.nad, member.selection.mac, addresses[interface]),
                 namespace=namespace,
                 owner=owner,
                 subnet=member.subnet.ref,
@@ -112,19 +136,20 @@ class PodMarker:
             )
             for interface, member in members.items()
         )
-        nics = await Claims(self._cluster, self._cache, dry_run=dry_run).fulfil(wants, lambda one: pools[one.subnet])
+        nics = await Claims(self._cluster, self._cache, dry_run=dry_run).fulfil(requests, lambda one: pools[one.subnet])
         return {
             interface: attachment(
                 f"{namespace}/{port_of(owner, interface)}",
                 interface,
-                nics[interface].model_copy(update={"routes": routes[interface]}),
+                nics[interface].model_copy(update={"routes": routes[interface], "nic": nic_kinds[interface]}),
                 member,
                 configure=True,
+                socket_directory=sockets[interface],
             )
             for interface, member in members.items()
         }
 
-    async def _asked(self, member: Member, namespace: str) -> tuple[str, ...]:
+    async def _requested_addresses(self, member: Member, namespace: str) -> tuple[str, ...]:
         """The addresses that a selection asks for: by itself, or by an IPAMClaim that has them already."""
         selection = member.selection
         if selection.addresses or not member.ipam_claim:
@@ -136,21 +161,40 @@ class PodMarker:
                 f"IPAMClaim {namespace}/{selection.ipam_claim}, which is to be used on {selection.nad}, does not exist",
                 code=409,
             ) from error
-        return tuple(address.split("/")[0] for address in (claim.get("status") or {}).get("ips") or ())
+        ips = claimed_addresses(claim)
+        if len(ips) > MOST_ADDRESSES:
+            raise Refused(
+                f"IPAMClaim {namespace}/{selection.ipam_claim}: status.ips has {len(ips)} addresses; a NIC has one of "
+                "each family"
+            )
+        return tuple(address.split("/")[0] for address in ips)
+
+
+def _kind_of(interface: str, member: Member) -> str:
+    """The kind of an ordinary pod's NIC, as its NAD says. Raises Refused."""
+    nad, where = member.network.nad, _source(interface, member)
+    kind = with_device(served(nad.nic or VETH, where), nad, where)
+    return reaching(kind, member.subnet.spec, where)
+
+
+def _source(interface: str, member: Member) -> str:
+    return f"interface {interface}, by {member.selection.nad}"
 
 
 def attachments_of(pod: Body | None) -> Attachments:
     """What a stored pod was marked with; nothing where that cannot be read, because virtnet did not write it."""
-    text = _annotation(pod, ATTACHMENTS) if pod is not None else ""
     try:
-        return _ATTACHMENTS.validate_json(text) if text else {}
+        return read_attachments(annotations_of(pod).get(ATTACHMENTS)) if pod is not None else {}
     except ValidationError:
         return {}
 
 
-def _networks(pod: Body) -> tuple[str, str]:
-    return _annotation(pod, NETWORKS), _annotation(pod, DEFAULT_NETWORK)
-
-
-def _annotation(pod: Body, name: str) -> str:
-    return (pod["metadata"].get("annotations") or {}).get(name) or ""
+def _check(selection: Selection, network: AdmittedNetwork) -> None:
+    """Refuses names in a selection of virtnet's that are none. Raises Refused."""
+    if not is_interface(selection.interface):
+        raise Refused(
+            f"annotation {NETWORKS}: {selection.interface} is no name for an interface; use at most "
+            "15 bytes, and no slash, colon, percent sign or space"
+        )
+    if network.nad.persistent and selection.ipam_claim and not is_name(selection.ipam_claim):
+        raise Refused(f"annotation {NETWORKS}: {selection.ipam_claim} cannot be the name of an IPAMClaim")

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from virtnet.addressing.occupied import Occupied
 from virtnet.addressing.pool import Pool
 from virtnet.addressing.pools import LARGEST_COUNT, InvalidSubnet, capacity, home, pools_of
-from virtnet.addressing.wants import Asked, Past, Refused, Want, Wish, want
+from virtnet.addressing.requests import AddressRequest, NicRequest, Past, Refused, RequestedNic, nic_request
 from virtnet.api import Owner, Subnet, SubnetRef
 from virtnet.api.lease import lease_name
 from virtnet.api.records import PinnedNic, PinnedRecord
@@ -36,13 +37,15 @@ def wanted(
     brought: tuple[str, ...] = (),
     held: tuple[str, ...] = (),
     of: tuple[Pool, ...] = DUAL,
-) -> Want:
+) -> NicRequest:
     def record(held: tuple[str, ...]) -> PinnedRecord | None:
+        if not held:
+            return None
         nic = PinnedNic(network_attachment_definition="demo/n", subnet=BLUE, mac=MAC, addresses=held)
-        return PinnedRecord(vm="demo/db", nics={"blue": nic}) if held else None
+        return PinnedRecord(vm="demo/db", nics={"blue": nic})
 
-    return want(
-        Asked("blue", "demo/n", "", addresses), namespace="demo", owner=Owner(kind="VirtualMachine", name="db"),
+    return nic_request(
+        RequestedNic("blue", "demo/n", "", addresses), namespace="demo", owner=Owner(kind="VirtualMachine", name="db"),
         subnet=BLUE, pools=of, past=Past.of("demo/db", record(brought), record(stored)), held=held,
     )  # fmt: skip
 
@@ -55,7 +58,7 @@ def wanted(
         pytest.param({"addresses": ("FD00:0:0::5",)}, ("", "fd00::5"), id="IPv6, in canonical form"),
         pytest.param({"addresses": ("fd00::5", "10.0.0.5")}, ("10.0.0.5", "fd00::5"), id="both, in any order"),
         pytest.param({"stored": ("10.0.0.9", "fd00::9")}, ("10.0.0.9", "fd00::9"), id="stored"),
-        pytest.param({"brought": ("fd00:0::9", "10.0.0.9")}, ("10.0.0.9", "fd00::9"), id="brought"),
+        pytest.param({"brought": ("fd00::9", "10.0.0.9")}, ("10.0.0.9", "fd00::9"), id="brought"),
         pytest.param({"stored": ("10.0.0.9",)}, ("10.0.0.9", ""), id="stored before there was IPv6"),
         pytest.param(
             {"stored": ("10.0.0.9", "fd00::9"), "addresses": ("fd00::7",)}, ("10.0.0.9", "fd00::7"),
@@ -65,20 +68,20 @@ def wanted(
 )  # fmt: skip
 def test_a_nic_insists_for_each_family(said: dict[str, Any], exactly: tuple[str, str]) -> None:
     found = wanted(*said.pop("addresses", ()), **said)
-    assert tuple(wish.exactly for wish in found.addresses) == exactly
+    assert tuple(request.required for request in found.addresses) == exactly
 
 
 def test_a_nic_would_rather_have_its_own_of_each_family() -> None:
     found = wanted(held=("fd00::30", MAC, "10.0.0.30"))
     assert found.addresses == (
-        Wish(rather=("10.0.0.30", "10.0.0.40")),
-        Wish(rather=("fd00::30", "fd00::40")),
+        AddressRequest(preferred=("10.0.0.30", "10.0.0.40")),
+        AddressRequest(preferred=("fd00::30", "fd00::40")),
     )
-    assert found.mac == Wish(rather=(MAC,))
+    assert found.mac == AddressRequest(preferred=(MAC,))
 
 
 @pytest.mark.parametrize(
-    ("asked", "of", "message"),
+    ("requested", "of", "message"),
     [
         pytest.param(("fd00::5",), pools("10.0.0.0/24"), "fd00::5 is not an IPv4 address; write it like 10.0.0.10", id="IPv6 of IPv4"),
         pytest.param(("10.0.0.5",), pools("fd00::/64"), "10.0.0.5 is not an IPv6 address; write it like fd00::10", id="IPv4 of IPv6"),
@@ -92,9 +95,9 @@ def test_a_nic_would_rather_have_its_own_of_each_family() -> None:
         pytest.param(("fd00::5", "fd00::6"), DUAL, "fd00::5 and fd00::6 are both IPv6; a NIC has one address of each family", id="twice"),
     ],
 )  # fmt: skip
-def test_what_is_refused(asked: tuple[str, ...], of: tuple[Pool, ...], message: str) -> None:
+def test_what_is_refused(requested: tuple[str, ...], of: tuple[Pool, ...], message: str) -> None:
     with pytest.raises(Refused) as refusal:
-        wanted(*asked, of=of)
+        wanted(*requested, of=of)
     assert str(refusal.value).startswith(f"Subnet demo/blue: NIC blue: {message}")
 
 
@@ -129,7 +132,7 @@ def test_a_large_network_is_counted_and_not_enumerated(
 
     _, found = pools("10.0.0.0/24", "fd00::/64", ranges=[*map(text, ranges)], excludes=[*map(text, excludes)])
     base = int(IPv6Address("fd00::"))
-    for address in islice(found.candidates(seed, frozenset(), {}, NOW), 20):
+    for address in islice(found.candidates(seed, Occupied(), {}, NOW), 20):
         number = int(IPv6Address(address)) - base
         assert number > 1  # neither the anycast address nor the gateway
         assert not ranges or any(low <= number <= high for low, high in ranges)

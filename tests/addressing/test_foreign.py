@@ -1,6 +1,8 @@
 """What is read of KubeVirt's and Multus' objects, and that no content of theirs breaks the reading."""
 
 import json
+import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -9,16 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtnet.api import SubnetRef
-from virtnet.api.kubevirt import (
-    InvalidRequest,
-    Nic,
-    as_vm,
-    asked_of_virtnet,
-    nics,
-    owning_instance,
-    requested_addresses,
-)
+from virtnet.api.fields import WrongType
+from virtnet.api.kubevirt import VmManifest, VmNic, owning_instance
 from virtnet.api.multus import InvalidNetwork, Selection, chosen, network_of_nad, selections
+from virtnet.api.names import ADDRESSES
+from virtnet.api.vm_requests import InvalidRequest
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["virtnet-cni", "blue"]),
@@ -86,37 +83,7 @@ def test_no_annotation_breaks_the_reading(text: str) -> None:
         selections(text, "demo")
     body = {"metadata": {"annotations": {"virtnet.dev/addresses": text}}, "spec": {"template": {"spec": {}}}}
     with suppress(InvalidRequest):
-        requested_addresses(body)
-
-
-def test_a_request_outlives_the_network_that_it_was_admitted_for() -> None:
-    asking = {"annotations": {"virtnet.dev/addresses": '{"red": ["10.20.0.7"]}'}}
-    without: dict[str, Any] = {"metadata": asking, "spec": {"template": {"spec": {"networks": [{"name": "blue"}]}}}}
-    both = {"metadata": asking, "spec": {"template": {"spec": {"networks": [{"name": "blue"}, {"name": "red"}]}}}}
-    silent = {**both, "metadata": {}}
-    assert requested_addresses(both) == {"red": ("10.20.0.7",)}
-    assert requested_addresses(without, both) == requested_addresses(without, without) == {}
-    for before in (None, silent):
-        with pytest.raises(InvalidRequest, match="has no network red; it has blue"):
-            requested_addresses(without, before)
-
-
-def test_what_only_virtnet_is_asked_for() -> None:
-    """What was admitted once is not asked again: KubeVirt itself changes the VM, and cannot change the annotation."""
-
-    def vm(text: str, **interface: str) -> dict[str, Any]:
-        devices = {"interfaces": [{"name": "red", **interface}]}
-        template = {"metadata": {"annotations": {"network.kubevirt.io/addresses": '{"blue": ["10.0.0.5"]}'}}}
-        spec = {"networks": [{"name": "red"}], "domain": {"devices": devices}}
-        return {
-            "metadata": {"annotations": {"virtnet.dev/addresses": text}},
-            "spec": {"template": {**template, "spec": spec}},
-        }
-
-    one, other = vm('{"red": ["10.20.0.7"]}'), vm('{"red": ["10.20.0.8"]}')
-    assert asked_of_virtnet(one) == asked_of_virtnet(one, other) == asked_of_virtnet(one, vm("")) == {"red"}
-    assert asked_of_virtnet(one, one) == frozenset()
-    assert asked_of_virtnet(vm('{"red": ["10.20.0.7"]}', state="absent")) == frozenset()
+        VmManifest.parse(body).requests()
 
 
 def test_the_networks_of_a_launcher_pod() -> None:
@@ -172,18 +139,19 @@ def test_the_nics_of_a_vm() -> None:
         ],
     }
     body = {"metadata": {"namespace": "demo"}, "spec": {"template": {"spec": spec}}}
-    found = nics(body)
-    assert found == (Nic("blue", "demo/blue-net", "m"), Nic("lan", "infra/lan", "", default=True))
+    found = VmManifest.parse(body).nics()
+    assert found == (VmNic("blue", "demo/blue-net", "m"), VmNic("lan", "infra/lan", "", default=True))
     assert [nic.interface for nic in found] == ["pod16477688c0e", "eth0"]
-    assert nics(as_vm({"metadata": {"namespace": "demo"}, "spec": spec})) == found
-    assert nics(body, "infra/pods")[0] == Nic("default", "infra/pods", "", default=True)
+    assert VmManifest.of_instance({"metadata": {"namespace": "demo"}, "spec": spec}).nics() == found
+    assert VmManifest.parse(body).nics("infra/pods")[0] == VmNic("default", "infra/pods", "", default=True)
 
 
 @pytest.mark.parametrize(("binding", "translated"), [("bridge", False), ("masquerade", True), ("passtBinding", True)])
 def test_a_translated_nic_leaves_its_addresses_to_the_pod(binding: str, *, translated: bool) -> None:
     devices = {"interfaces": [{"name": "default", binding: {}}]}
     spec = {"domain": {"devices": devices}, "networks": [{"name": "default", "pod": {}}]}
-    (nic,) = nics({"metadata": {"namespace": "demo"}, "spec": {"template": {"spec": spec}}}, "infra/pods")
+    body = {"metadata": {"namespace": "demo"}, "spec": {"template": {"spec": spec}}}
+    (nic,) = VmManifest.parse(body).nics("infra/pods")
     assert nic.translated is translated
 
 
@@ -198,3 +166,52 @@ def test_a_translated_nic_leaves_its_addresses_to_the_pod(binding: str, *, trans
 )  # fmt: skip
 def test_whose_pod_it_is(owner: dict[str, Any], instance: str) -> None:
     assert owning_instance({"metadata": {"ownerReferences": [{**owner, "name": "db"}]}}) == instance
+
+
+def whole_vm() -> dict[str, Any]:
+    """Every field that is read of a VM, and of a type that its schema allows."""
+    interface = {
+        "name": "blue", "macAddress": "02:00:00:00:00:01", "state": "up", "binding": {"name": "l2bridge"},
+    }  # fmt: skip
+    devices = {"autoattachPodInterface": True, "interfaces": [interface]}
+    network = {"name": "blue", "multus": {"networkName": "blue-net", "default": False}}
+    template = {"metadata": {"annotations": {ADDRESSES: '{"blue": ["10.0.0.5"]}'}}}
+    spec = {"domain": {"devices": devices}, "networks": [network]}
+    return {"metadata": {"namespace": "demo", "name": "db"}, "spec": {"template": {**template, "spec": spec}}}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything below ``spec``."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield (*path, key)
+        yield from places(one, (*path, key))
+
+
+def written(path: tuple[Any, ...]) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)[1:]
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=written(path)) for path in places(whole_vm()["spec"])])
+def test_a_field_of_a_wrong_type_is_named(path: tuple[Any, ...]) -> None:
+    """Each field of each type: it is taken where that is its own, and else refused by its whole name."""
+    for value in (True, 100, 1.5, "y", ["y"], {"y": "z"}):
+        body = whole_vm()
+        place = body["spec"]
+        for key in path[:-1]:
+            place = place[key]
+        own, place[path[-1]] = place[path[-1]], value
+        if type(value) is type(own):
+            with suppress(WrongType):  # of what is in it
+                VmManifest.parse(body)
+        else:
+            with pytest.raises(WrongType, match=f"^{re.escape(written(('spec', *path)))} must be "):
+                VmManifest.parse(body)
+
+
+def test_what_yaml_makes_of_a_bare_word() -> None:
+    body = whole_vm()
+    body["spec"]["template"]["spec"]["networks"][0]["name"] = True
+    with pytest.raises(WrongType) as error:
+        VmManifest.parse(body)
+    assert str(error.value) == "spec.template.spec.networks[0].name must be a string and is true; put it into quotes"

@@ -1,13 +1,15 @@
 """Pools: what is never handed out, what is always found, and in which order."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from virtnet.addressing.occupied import Occupied
 from virtnet.addressing.pool import Pool
 from virtnet.addressing.pools import InvalidSubnet, pools_of
 from virtnet.api import ClusterSubnet, Subnet
@@ -25,10 +27,14 @@ def pools(*cidrs: str, **spec: Any) -> tuple[Pool, ...]:
     return pools_of(Subnet.parse(body))
 
 
+def occupied(addresses: Iterable[str]) -> Occupied:
+    return Occupied(int(ip_address(address)) for address in addresses)
+
+
 def offered(
     found: Pool, seed: str = "s", taken: frozenset[str] = frozenset(), cooling: dict[str, datetime] | None = None
 ) -> list[str]:
-    return list(found.candidates(seed, taken, cooling or {}, NOW))
+    return list(found.candidates(seed, occupied(taken), cooling or {}, NOW))
 
 
 def test_every_host_but_the_gateway_is_offered_once() -> None:
@@ -45,6 +51,12 @@ def test_the_seed_decides_the_first_and_loses_none(seed: str) -> None:
 def test_cooled_addresses_come_last_and_the_longest_cooled_first() -> None:
     cooling = {f"10.0.0.{n}": NOW + timedelta(seconds=n) for n in (2, 4, 6)} | {"10.0.0.5": NOW - timedelta(seconds=1)}
     assert offered(pool(), cooling=cooling)[-3:] == ["10.0.0.2", "10.0.0.4", "10.0.0.6"]
+    taken = frozenset({"10.0.0.4"})
+    again = list(
+        pool().candidates("s", occupied(taken), cooling, NOW, first=["10.0.0.6", "10.0.0.4", "10.9.9.9", "fd00::6"])
+    )
+    assert (again[0], again.count("10.0.0.6")) == ("10.0.0.6", 1)
+    assert not {"10.0.0.4", "10.9.9.9", "fd00::6"} & set(again)
 
 
 hosts = st.integers(min_value=0, max_value=255).map(lambda n: f"10.0.0.{n}")
@@ -82,7 +94,7 @@ def test_exactly_what_may_be_handed_out_is_offered(
 
 def test_a_large_network_is_not_enumerated() -> None:
     found = pool("10.0.0.0/8")
-    assert IPv4Address(next(found.candidates("x", frozenset(), {}, NOW))) in IPv4Network("10.0.0.0/8")
+    assert IPv4Address(next(found.candidates("x", Occupied(), {}, NOW))) in IPv4Network("10.0.0.0/8")
     assert found.capacity == 2**24 - 3
 
 

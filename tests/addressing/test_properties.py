@@ -1,4 +1,4 @@
-"""Pools of any Subnet, beside sets that are written down address by address; and what holds of all wants and leases."""
+"""Pools of any Subnet, beside sets that are written down address by address; and what holds of all requests and leases."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -7,9 +7,10 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from tests.addressing.specs import addresses, subnets
+from virtnet.addressing.occupied import Occupied
 from virtnet.addressing.pool import Pool
 from virtnet.addressing.pools import InvalidSubnet, pools_of
-from virtnet.addressing.wants import Asked, Past, Refused, Want, want
+from virtnet.addressing.requests import NicRequest, Past, Refused, RequestedNic, nic_request
 from virtnet.api import ClusterSubnet, Owner, SubnetRef
 from virtnet.api.addresses import Address, canonical
 from virtnet.api.lease import lease_name
@@ -75,8 +76,9 @@ def test_exactly_what_is_free_is_offered_and_full_is_full(subnet: ClusterSubnet,
         expected = automatic(subnet, pool)
         everything = sorted(map(str, pool.network))
         taken = data.draw(st.sets(st.sampled_from(everything), max_size=8))
+        occupied = Occupied(int(ip_address(address)) for address in taken)
         cooling = {address: NOW + timedelta(seconds=n - 2) for n, address in enumerate(everything[::3])}
-        offered = list(pool.candidates(data.draw(st.text(max_size=5)), taken, cooling, NOW))
+        offered = list(pool.candidates(data.draw(st.text(max_size=5)), occupied, cooling, NOW))
         assert len(offered) == len(set(offered))
         assert {ip_address(address) for address in offered} == expected - set(map(ip_address, taken))
         assert {address for address in everything if pool.offers(address)} == set(map(str, expected))
@@ -103,7 +105,7 @@ def test_what_may_be_asked_for(subnet: ClusterSubnet, vm: str) -> None:
             said = pool.refuse(str(address), vm)
             assert bool(said) == refused, said
             assert said is None or str(address) in said
-        assert all(pool.refuse(address, vm) is None for address in pool.candidates("s", frozenset(), {}, NOW))
+        assert all(pool.refuse(address, vm) is None for address in pool.candidates("s", Occupied(), {}, NOW))
         assert all(pool.refuse(address, vm) is None for address in pool.reserved_for(vm))
 
 
@@ -115,8 +117,8 @@ def test_more_ranges_take_nothing_away(subnet: ClusterSubnet, data: st.DataObjec
     ranges = (*subnet.spec.ranges, *more)
     after = pools_of(subnet.model_copy(update={"spec": subnet.spec.model_copy(update={"ranges": ranges})}))
     for small, large in zip(before, after, strict=True):
-        offers = set(large.candidates("s", frozenset(), {}, NOW))
-        assert set(small.candidates("s", frozenset(), {}, NOW)) <= offers
+        offers = set(large.candidates("s", Occupied(), {}, NOW))
+        assert set(small.candidates("s", Occupied(), {}, NOW)) <= offers
         assert offers <= {str(address) for address in automatic(subnet, small)} | set(more)
 
 
@@ -130,39 +132,43 @@ macs = st.sampled_from(["", "02:00:00:00:00:01", "02-00-00-00-00-01", "0200.0000
 @settings(max_examples=60)
 @given(subnets(), st.data())
 def test_a_want_is_granted_by_the_rules_or_refused(subnet: ClusterSubnet, data: st.DataObject) -> None:
-    """Whatever a manifest and an earlier record say: only what the stored record has may break the rules."""
+    """Whatever a manifest and an earlier record say: only what is both stored and leased may break the rules."""
     pools = served(subnet)
     address = st.one_of(texts, *(addresses(pool.network) for pool in pools))
     some = st.lists(address, max_size=3).map(tuple)
     vm = data.draw(VMS)
-    stored = record(subnet, data.draw(some), "02:00:00:00:00:07", vm)  # which admission wrote
-    brought, foreign = (record(subnet, data.draw(some), data.draw(macs), who) for who in (vm, "demo/origin"))
+    stored = record(subnet, data.draw(some), "02:00:00:00:00:07", vm)
+    brought, foreign = (record(subnet, data.draw(some), "02:00:00:00:00:01", who) for who in (vm, "demo/origin"))
     past = Past.of(vm, data.draw(st.sampled_from([None, brought, foreign])), data.draw(st.sampled_from([None, stored])))
-    kind = data.draw(st.sampled_from(["VirtualMachine", "Pod"]))
+    kind, held = data.draw(st.sampled_from(["VirtualMachine", "Pod"])), data.draw(some)
     try:
-        found = want(
-            Asked("blue", "demo/n", data.draw(macs), data.draw(some)), namespace="demo", subnet=subnet.ref, pools=pools,
-            owner=Owner(kind=kind, name=vm.partition("/")[2]), past=past, held=data.draw(some),
+        found = nic_request(
+            RequestedNic("blue", "demo/n", data.draw(macs), data.draw(some)), namespace="demo", subnet=subnet.ref, pools=pools,
+            owner=Owner(kind=kind, name=vm.partition("/")[2]), past=past, held=held,
         )  # fmt: skip
     except Refused:
         return
     holder = "" if kind == "Pod" else vm
-    granted(found, pools, holder, frozenset(stored.nics["blue"].addresses) if past.stored else frozenset())
+    had = {canonical(text) for text in stored.nics["blue"].addresses} if past.stored else set()
+    granted(found, pools, holder, frozenset(had & {*held}))
 
 
-def granted(found: Want, pools: tuple[Pool, ...], vm: str, had: frozenset[str]) -> None:
-    for wish, pool in zip(found.addresses, pools, strict=True):
-        for address in filter(None, (wish.exactly, *wish.rather)):
+def granted(found: NicRequest, pools: tuple[Pool, ...], vm: str, had: frozenset[str]) -> None:
+    for request, pool in zip(found.addresses, pools, strict=True):
+        for address in filter(None, (request.required, *request.preferred)):
             assert ip_address(address) in pool.network or canonical(address) in map(canonical, had)
             assert address == str(ip_address(address)), "in canonical form"
             if address not in map(canonical, had):
                 assert pool.refuse(address, vm) is None
-    assert not found.mac.exactly or int(found.mac.exactly[:2], 16) % 2 == 0
+    assert not found.mac.required or int(found.mac.required[:2], 16) % 2 == 0
 
 
 def record(subnet: ClusterSubnet, addresses: tuple[str, ...], mac: str, vm: str) -> PinnedRecord:
-    nic = PinnedNic(network_attachment_definition="demo/n", subnet=subnet.ref, mac=mac, addresses=addresses)
-    return PinnedRecord(vm=vm, nics={"blue": nic})
+    """What no annotation may say, too: the rules hold by themselves."""
+    nic = PinnedNic.model_construct(
+        network_attachment_definition="demo/n", subnet=subnet.ref, mac=mac, addresses=addresses
+    )
+    return PinnedRecord.model_construct(vm=vm, nics={"blue": nic})
 
 
 names = st.sampled_from(["a", "b", "5", "a-b", "0", "x" * 63])

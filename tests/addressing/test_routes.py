@@ -8,7 +8,7 @@ import pytest
 from virtnet.addressing.pools import InvalidSubnet, pools_of
 from virtnet.addressing.routes import resolved
 from virtnet.api import Route, Subnet
-from virtnet.api.routes import OPTION_BYTES, RouteRequest, option_bytes, read_requests, told
+from virtnet.api.routes import OPTION_BYTES, RouteRequest, effective_routes, option_bytes, read_requests
 
 
 def subnet(*cidrs: str, **spec: Any) -> Subnet:
@@ -23,7 +23,7 @@ def route(destination: str, gateway: str) -> Route:
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("requested", "expected"),
     [
         pytest.param([("192.168.0.0/16", "10.0.0.9")], [route("192.168.0.0/16", "10.0.0.9")], id="by a machine"),
         pytest.param([("192.168.0.0/16", "")], [route("192.168.0.0/16", "10.0.0.1")], id="by the gateway"),
@@ -34,12 +34,12 @@ def route(destination: str, gateway: str) -> Route:
         pytest.param([("10.8.0.0/16", ""), ("10.8.0.0/16", "10.0.0.1")], [route("10.8.0.0/16", "10.0.0.1")], id="twice"),
     ],
 )  # fmt: skip
-def test_routes_by_the_subnets_machines(asked: list[tuple[str, str]], expected: list[Route]) -> None:
-    assert list(resolved([RouteRequest(*one) for one in asked], BOTH)) == expected
+def test_routes_by_the_subnets_machines(requested: list[tuple[str, str]], expected: list[Route]) -> None:
+    assert list(resolved([RouteRequest(*one) for one in requested], BOTH)) == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested", "message"),
     [
         pytest.param([("192.168.0.0/16", "10.0.1.9")], "route 192.168.0.0/16 by 10.0.1.9: 10.0.1.9 is no host address of 10.0.0.0/24, so that the NIC cannot reach it; name a machine of this network, or none for its gateway 10.0.0.1", id="off the Subnet"),
         pytest.param([("192.168.0.0/16", "10.0.0.255")], "10.0.0.255 is no host address", id="broadcast"),
@@ -51,9 +51,9 @@ def test_routes_by_the_subnets_machines(asked: list[tuple[str, str]], expected: 
         pytest.param([("10.8.0.0/16", ""), ("10.8.0.0/16", "10.0.0.9")], "there is another to 10.8.0.0/16; keep one", id="two ways"),
     ],
 )  # fmt: skip
-def test_routes_that_cannot_be(asked: list[tuple[str, str]], message: str) -> None:
+def test_routes_that_cannot_be(requested: list[tuple[str, str]], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        resolved([RouteRequest(*one) for one in asked], BOTH)
+        resolved([RouteRequest(*one) for one in requested], BOTH)
 
 
 def test_a_route_of_a_family_that_the_subnet_has_not() -> None:
@@ -64,8 +64,8 @@ def test_a_route_of_a_family_that_the_subnet_has_not() -> None:
 def test_its_own_come_first_and_the_next_hop_is_not_told_of_itself() -> None:
     own = [route("192.168.0.0/16", "10.0.0.9")]
     theirs = [route("192.168.0.0/16", "10.0.0.8"), route("172.16.0.0/12", "10.0.0.7"), route("0.0.0.0/0", "10.0.0.6")]
-    assert told(own, theirs, addresses=["10.0.0.5"], default_route=True) == (*own, *theirs[1:])
-    assert told(own, theirs, addresses=["10.0.0.7"], default_route=False) == tuple(own)
+    assert effective_routes(own, theirs, addresses=["10.0.0.5"], default_route=True) == (*own, *theirs[1:])
+    assert effective_routes(own, theirs, addresses=["10.0.0.7"], default_route=False) == tuple(own)
 
 
 @pytest.mark.parametrize("value", ["x", {}, [1], [{}], [{"gateway": "10.0.0.1"}], [{"destination": 1}],

@@ -12,5 +12,5 @@ def test_a_record_says_nothing_of_what_there_is_not() -> None:
     assert record.model_dump(mode="json", by_alias=True).keys() == {
         "migration", "source", "target", "state", "armedAt",
     }  # fmt: skip
-    assert record.model_copy(update={"carried": 0}).model_dump(by_alias=True)["carried"] == 0
+    assert record.model_copy(update={"forwarded_frames": 0}).model_dump(by_alias=True)["forwardedFrames"] == 0
     assert HandoffRecord.model_validate(record.model_dump(by_alias=True)) == record

@@ -23,7 +23,7 @@ async def test_defaults(cluster: Cluster, namespace: str) -> None:
     made = await cluster.create(kinds.of(Subnet), body(Subnet, cidrs=["10.0.0.0/24"]), namespace)
     spec = made["spec"]
     assert (spec["vpc"], spec["dhcp"]) == (
-        {"kind": "ClusterVpc", "name": "default"},
+        {"kind": "Vpc", "name": "default"},
         {"enabled": True, "leaseSeconds": 3600},
     )
     assert Subnet.parse(made).spec.gateways == ()

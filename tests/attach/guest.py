@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.attach.rig import MAC, run
-from virtnet.node import geneve
+from tests.attach.rig import run
+from tests.attach.samples import MAC
+from virtnet.node.handoff import geneve
 
 PEER = "02:76:6e:00:00:99"
 HOLD = """

@@ -1,30 +1,27 @@
 """A node as a network namespace with a real Open vSwitch, and a daemon beside it that works in that namespace."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from tests.attach import away
 from tests.attach.datapath import DATAPATH, KERNEL
-from virtnet.api import SubnetRef
-from virtnet.api.kubevirt import MIGRATION_JOB_UID
-from virtnet.api.names import ATTACHMENTS
-from virtnet.api.records import Attachment
+from tests.attach.samples import pod_body
 from virtnet.lab.daemon import Daemon
 from virtnet.node.daemon import install_plugin
-from virtnet.node.journal import Entry
 
 REPOSITORY = Path(__file__).parents[2]
-MAC = "02:76:6e:00:00:05"
-SECONDS = 120.0 if KERNEL else 20.0
-"""How long is waited for what has to come; an emulated machine takes a multiple of the time."""
+SECONDS = 120.0 if KERNEL else 60.0
+"""How long is waited for what has to come; an emulated machine takes a multiple of the time, and so does a busy one."""
 SWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 Answer = tuple[int, Any]
@@ -43,57 +40,20 @@ def eventually(holds: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+def listens(path: Path) -> bool:
+    """Whether a process takes connections at a socket; its file is there before, and after the process."""
+    with socket.socket(socket.AF_UNIX) as link:
+        try:
+            link.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
 def inside(netns: str, *command: str) -> list[dict[str, Any]]:
     """What ``ip`` tells of a namespace, given by path or name."""
     found: list[dict[str, Any]] = json.loads(run("ip", "-n", Path(netns).name, "-j", *command))
     return found
-
-
-def attachment(port: str = "demo/db.blue", **changes: Any) -> dict[str, Any]:
-    given = {
-        "port": port,
-        "network": "blue",
-        "nad": "demo/blue-net",
-        "subnet": SubnetRef(kind="Subnet", namespace="demo", name="blue"),
-        "mac": MAC,
-        "addresses": ("10.0.0.5/24",),
-        "mtu": 1400,
-        **changes,
-    }
-    return Attachment.model_validate(given).model_dump(mode="json", by_alias=True)
-
-
-def journaled(**changes: Any) -> Entry:
-    """What a node's journal has of the NIC that ``Node.pod`` and ``Node.add`` make, attached."""
-    given = {
-        "container": "c1",
-        "interface": "pod1",
-        "network_name": "blue-net",
-        "netns": "/run/netns/none",
-        "pod_namespace": "demo",
-        "pod_name": "launcher",
-        "pod_uid": "u1",
-        "state": "Attached",
-        "attachment": attachment(),
-        **changes,
-    }
-    return Entry.model_validate(given)
-
-
-def pod_body(
-    name: str,
-    *,
-    interface: str = "pod1",
-    migration: str = "",
-    phase: str = "Pending",
-    annotations: dict[str, str] | None = None,
-    **changes: Any,
-) -> dict[str, Any]:
-    """A pod with one NIC, as admission has marked it."""
-    marks = {ATTACHMENTS: json.dumps({interface: attachment(**changes)})} if annotations is None else annotations
-    labels = {MIGRATION_JOB_UID: migration} if migration else {}
-    metadata = {"name": name, "namespace": "demo", "uid": str(uuid4()), "labels": labels, "annotations": marks}
-    return {"metadata": metadata, "status": {"phase": phase}}
 
 
 @dataclass
@@ -110,10 +70,10 @@ class Node:
 
     @classmethod
     @contextmanager
-    def running(cls, state: Path) -> Iterator["Node"]:
-        """A node whose switch runs, without its virtnet-node."""
+    def running(cls, state: Path, *, whole_machine: bool = False) -> Iterator[Self]:
+        """A node whose switch runs, without its virtnet-node, in a namespace or as the machine itself."""
         node = cls(f"vna{uuid4().hex[:6]}", state)
-        run("ip", "netns", "add", node.name)
+        run("ip", "netns", *(("attach", node.name, "1") if whole_machine else ("add", node.name)))
         try:
             node.start_switch()
             install_plugin(state / "bin", node.socket)
@@ -157,8 +117,12 @@ class Node:
             "set", "Open_vSwitch", ".", "external_ids:system-id=chassis-x", "external_ids:ovn-encap-ip=127.0.0.1"
         )
         self.vsctl("--may-exist", "add-br", "br-int", "--", "set", "Bridge", "br-int", f"datapath_type={DATAPATH}")
-        self.background(
-            "vswitchd",
+        self.start_vswitchd()
+
+    @property
+    def vswitchd(self) -> tuple[str, ...]:
+        """Its command."""
+        return (
             "ip",
             "netns",
             "exec",
@@ -169,11 +133,14 @@ class Node:
             "-vconsole:warn",
         )
 
+    def start_vswitchd(self) -> None:
+        self.background("vswitchd", *self.vswitchd)
+
     def start_database(self) -> None:
         self.background(
             "ovsdb", "ovsdb-server", str(self.state / "conf.db"), f"--remote=p{self.ovsdb}", "-vconsole:warn"
         )
-        eventually((self.state / "db.sock").exists, "ovsdb-server listens")
+        eventually(partial(listens, self.state / "db.sock"), "ovsdb-server listens")
 
     def vsctl(self, *arguments: str) -> str:
         return run("ovs-vsctl", f"--db={self.ovsdb}", "--no-wait", *arguments).strip()
@@ -192,12 +159,16 @@ class Node:
         """Host ends in the node's namespace."""
         return sorted(link["ifname"] for link in inside(self.name, "link") if link["ifname"].startswith("vn"))
 
+    def shown(self) -> list[Path]:
+        """Directories of pods where the switch looks for sockets."""
+        return sorted((self.state / "vhost").glob("*"))
+
     def journal(self) -> list[Path]:
         return sorted((self.state / "journal/attachments").glob("*"))
 
     @property
     def nothing_left(self) -> bool:
-        return not (self.interfaces() or self.links() or self.journal())
+        return not (self.interfaces() or self.links() or self.shown() or self.journal())
 
     @property
     def attached(self) -> int:
@@ -253,9 +224,12 @@ class Node:
         }
         given: dict[str, Any] = {"cniVersion": version, "name": network, "type": "virtnet-cni", "subnet": "blue"}
         given |= {"cni.dev/valid-attachments": valid} if valid is not None else {}
+        return self.call(environment, json.dumps(given) if config is None else config)
+
+    def call(self, environment: dict[str, str], config: str) -> Answer:
         done = subprocess.run(
             [self.state / "bin/virtnet-cni"],
-            input=json.dumps(given) if config is None else config,
+            input=config,
             env=environment,
             capture_output=True,
             text=True,

@@ -11,6 +11,7 @@ import pytest
 
 from tests.attach.rig import Node, eventually, inside, run
 from tests.attach.test_gates import send
+from virtnet.api.addresses import mac_octets
 from virtnet.node import frames
 
 pytestmark = pytest.mark.system
@@ -26,7 +27,7 @@ def advertisement(router: str) -> bytes:
     prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + IPv6Address("2001:db8::").packed
     body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + prefix
     packet = frames._ipv6(IPv6Address(router), ALL_NODES, body)
-    return frames._ethernet(frames._multicast(ALL_NODES), frames.octets(ROUTER_MAC), 0, frames.IPV6, packet)
+    return frames._ethernet(frames._multicast(ALL_NODES), mac_octets(ROUTER_MAC), 0, frames.IPV6, packet)
 
 
 def routers(netns: str) -> set[str]:
@@ -64,8 +65,8 @@ def test_settings_are_written_where_proc_is_read_only_with_the_rights_of_the_nod
         words = ["unshare", "--mount", "sh", "-c", command, "sh", sys.executable, "-c", script]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.stderr.splitlines()[-1].startswith("OSError: [Errno 30]"), done.stderr
-        told = run("ip", "netns", "exec", netns, "cat", "/proc/sys/net/ipv6/conf/lo/accept_ra")
+        accepted = run("ip", "netns", "exec", netns, "cat", "/proc/sys/net/ipv6/conf/lo/accept_ra")
     finally:
         run("ip", "netns", "delete", netns)
-    assert told == "0\n"
+    assert accepted == "0\n"
     assert Path("/proc/sys/net/ipv6/conf/lo/accept_ra").read_text() == "1\n"

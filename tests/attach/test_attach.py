@@ -2,14 +2,15 @@
 
 import json
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
 from tests.attach.datapath import DATAPATH, in_userspace
-from tests.attach.rig import MAC, Node, attachment, inside, run
+from tests.attach.rig import Node, eventually, inside, run
+from tests.attach.samples import MAC, attachment
 from virtnet.api.names import ATTACHMENTS
 
 ALL_VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
@@ -55,11 +56,29 @@ def test_a_vm_nic_says_nothing_before_its_guest(node: Node) -> None:
     node.pod()
     netns = node.sandbox()
     node.add(netns=netns)
-    time.sleep(1.5)  # duplicate address detection and MLD reports come within a second
     (host,) = node.links()
-    for place, name in ((netns, "pod1"), (node.name, host)):
-        (link,) = inside(place, "-s", "link", "show", name)
-        assert link["stats64"]["tx"]["packets"] == 0
+    ends = ((netns, "plain0"), (node.name, "plain1"))
+    run("ip", "-n", node.name, "link", "add", "plain1", "type", "veth", "peer", "plain0", "netns", Path(netns).name)
+    try:
+        for place, name in ends:
+            run("ip", "-n", Path(place).name, "link", "set", name, "up")
+        # A pair as the kernel makes it is talkative: once it has said what it has to say, ours would have, too.
+        eventually(lambda: all(link_local(*end) and sent(*end) > 1 for end in ends), "what the kernel says on its own")
+        assert [sent(netns, "pod1"), sent(node.name, host)] == [0, 0]
+    finally:
+        run("ip", "-n", node.name, "link", "delete", "plain1")
+
+
+def link_local(place: str, name: str) -> bool:
+    """Whether it has an address that nobody else has: duplicate address detection is over."""
+    (link,) = inside(place, "addr", "show", name)
+    return any(one["scope"] == "link" and not one.get("tentative") for one in link["addr_info"])
+
+
+def sent(place: str, name: str) -> int:
+    """How many frames."""
+    (link,) = inside(place, "-s", "link", "show", name)
+    return int(link["stats64"]["tx"]["packets"])
 
 
 @in_userspace
@@ -68,9 +87,9 @@ def test_checksums_are_software_on_both_ends(node: Node) -> None:
     netns = node.sandbox()
     node.add(netns=netns)
     for place, name in ((netns, "pod1"), (node.name, node.links()[0])):
-        told = run("ip", "netns", "exec", Path(place).name, "ethtool", "-k", name)
-        assert "tx-checksumming: off" in told
-        assert "tx-tcp-segmentation: off" in told
+        offloads = run("ip", "netns", "exec", Path(place).name, "ethtool", "-k", name)
+        assert "tx-checksumming: off" in offloads
+        assert "tx-tcp-segmentation: off" in offloads
 
 
 def test_an_ordinary_pods_nic_is_configured(node: Node) -> None:
@@ -105,6 +124,22 @@ def test_an_ordinary_pods_nic_has_both_families_at_once(node: Node) -> None:
     assert (routes["default"], routes["fd20::/48"]) == ("fd00::1", "fd00::9")
 
 
+@pytest.mark.parametrize("version", ["0.2.0", "0.4.0", "1.1.0"])
+def test_a_nic_whose_addresses_the_site_gives_has_none(node: Node, version: str) -> None:
+    node.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-bridge-mappings=rack:br-rack")
+    node.pod(configure=True, addresses=[], underlay={"providerNetwork": "rack", "conflictDetection": False})
+    netns = node.sandbox()
+    result = node.add(netns=netns, version=version)
+    assert (result.get("ips", []), result.get("routes", [])) == ([], [])
+    assert not result.keys() & {"ip4", "ip6"}
+    (link,) = inside(netns, "addr", "show", "pod1")
+    assert (link["address"], "UP" in link["flags"]) == (MAC, True)
+    assert [one for one in link["addr_info"] if one["scope"] == "global"] == []
+    assert inside(netns, "route") == []
+    assert node.cni("CHECK", netns=netns, version=version) == ((0, None) if version != "0.2.0" else (1, ANY))
+    assert node.cni("DEL", netns=netns) == (0, None)
+
+
 def test_frames_pass_from_pod_to_pod(node: Node) -> None:
     """TCP and all: the switch is a plain one here, because no OVN tells it otherwise."""
     node.vsctl("set", "Bridge", "br-int", "fail_mode=standalone")
@@ -115,7 +150,7 @@ def test_frames_pass_from_pod_to_pod(node: Node) -> None:
         )
         node.add(f"c{n}", netns=netns, pod=f"p{n}")
     served = "import socket; s = socket.create_server(('10.0.0.2', 7)); c, _ = s.accept(); print(len(c.recv(9, 256)))"
-    asked = (
+    script = (
         "import socket, time\nfor _ in range(100):\n"
         " try: c = socket.create_connection(('10.0.0.2', 7), 5); break\n except ConnectionRefusedError: time.sleep(.02)\n"
         "c.sendall(b'x' * 9)"
@@ -124,7 +159,7 @@ def test_frames_pass_from_pod_to_pod(node: Node) -> None:
     with subprocess.Popen(
         ["ip", "netns", "exec", Path(ends[1]).name, *python, served], stdout=subprocess.PIPE, text=True
     ) as server:
-        run("ip", "netns", "exec", Path(ends[0]).name, *python, asked)
+        run("ip", "netns", "exec", Path(ends[0]).name, *python, script)
         assert server.communicate(timeout=10)[0] == "9\n"
 
 
@@ -202,6 +237,9 @@ def test_gc_removes_what_the_runtime_does_not_know(node: Node) -> None:
 
 def test_status(node: Node) -> None:
     assert node.cni("STATUS") == (0, None)
+    with_devices = '{"cniVersion": "1.1.0", "name": "fast", "type": "virtnet-cni", "nic": "sriov"}'
+    told = node.refused("STATUS", config=with_devices)
+    assert (told["code"], "which devices pods have" in told["msg"]) == (50, True)
     node.vsctl("del-br", "br-int")
     try:
         assert node.refused("STATUS")["code"] == 50

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.attach.rig import Node, eventually, run
+from virtnet.node.nics.veth import host_name
 from virtnet.node.request import AttachmentId
 
 STEPS = 6
@@ -69,7 +70,7 @@ def test_what_is_attached_outlives_the_daemon(node: Node) -> None:
     assert node.cni("CHECK", netns=netns) == (0, None)
 
 
-def test_told_to_end_in_the_middle_of_add(node: Node) -> None:
+def test_messages_to_end_in_the_middle_of_add(node: Node) -> None:
     node.restart_daemon(OVN="sleeps", PATIENCE="60")
     node.pod()
     netns = node.sandbox()
@@ -109,12 +110,12 @@ def test_foreign_links_and_ports_stay(node: Node) -> None:
     dead = AttachmentId("c9", "pod1")
     node.daemon.stop()
     link = ("ip", "-n", node.name, "link")
-    run(*link, "add", dead.host_name, "type", "veth", "peer", "name", "x9")
-    run(*link, "set", dead.host_name, "alias", dead.mark)
+    run(*link, "add", host_name(dead), "type", "veth", "peer", "name", "x9")
+    run(*link, "set", host_name(dead), "alias", dead.mark)
     run(*link, "add", "foreign", "type", "veth", "peer", "name", "foreign2")
     run(*link, "set", "foreign", "alias", "somebody's")
     marks = ["external_ids:virtnet/container=c9", "external_ids:virtnet/ifname=pod1", "external_ids:iface-id=demo/x"]
-    node.vsctl("add-port", "br-int", dead.host_name, "--", "set", "Interface", dead.host_name, *marks)
+    node.vsctl("add-port", "br-int", host_name(dead), "--", "set", "Interface", host_name(dead), *marks)
     node.vsctl("add-port", "br-int", "foreign", "--", "set", "Interface", "foreign", "external_ids:owner=other")
     foreign = ("--columns=_uuid,name,type,external_ids", "list", "Interface", "foreign")
     before = node.vsctl(*foreign)
@@ -250,7 +251,7 @@ def test_a_port_that_somebody_removed_comes_back(node: Node) -> None:
 
 def test_a_port_that_cannot_come_back_holds_up_no_other(node: Node) -> None:
     """Somebody has taken the first one's name for a port of his own."""
-    first, second = AttachmentId("c1", "pod1").host_name, AttachmentId("c2", "pod1").host_name
+    first, second = host_name(AttachmentId("c1", "pod1")), host_name(AttachmentId("c2", "pod1"))
     for container in ("c1", "c2"):
         node.pod(container, port=f"demo/{container}.blue")
         node.add(container, pod=container)

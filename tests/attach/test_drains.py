@@ -15,23 +15,27 @@ from uuid import uuid4
 import pytest
 
 from tests.attach.guest import Guest, far_end, frame
-from tests.attach.rig import MAC, SECONDS, Node, journaled, run
+from tests.attach.rig import SECONDS, Node, run
+from tests.attach.samples import MAC, hook, journaled
 from virtnet.api import HandoffPath, NodeHandoff
 from virtnet.lab.netns import inside as inside_at_once
-from virtnet.node.drains import Drains
+from virtnet.node.handoff.cut_over_marker import marker
+from virtnet.node.handoff.drains import Drains
+from virtnet.node.handoff.keys import HandoffKeys
+from virtnet.node.handoff.taps import Tap, duplicates
 from virtnet.node.journal import Journal
 from virtnet.node.netns import inside as within
-from virtnet.node.taps import Tap, duplicates
-from virtnet.node.word import say
 
-PORT, TOKEN, SECOND = "demo/db.blue", "s" * 32, "tap1"
+PORT, SECOND = "demo/db.blue", "tap1"
+KEYS, PEER, LATER = (HandoffKeys.generate() for _ in range(3))
+TOKEN = PEER.secret(KEYS.public, migration="m1", port=PORT)
 TUNSETIFF, TUNSETVNETHDRSZ = 0x400454CA, 0x400454D8
 TAP, NO_PACKET_INFO, MULTI_QUEUE = 0x0002, 0x1000, 0x0100
 SOURCE = NodeHandoff(
     migration="m1",
     role="Source",
     pod="launcher",
-    path=HandoffPath(remote="127.0.0.1", datapath=7, port=3, token=TOKEN),
+    path=HandoffPath(remote="127.0.0.1", datapath=7, port=3, peer_key=PEER.public),
 )
 
 
@@ -101,7 +105,7 @@ async def source(node: Node, tmp_path: Any) -> AsyncIterator[Source]:
     journal = Journal(tmp_path / "journal")
     await journal.write(journaled(netns=netns))
     over = asyncio.Event()
-    drains = Drains(here, journal, lambda: "127.0.0.1", over.set)
+    drains = Drains(here, journal, hook, KEYS, lambda: "127.0.0.1", over.set)
     with Guest.running(netns) as guest:
         found = Source(node, drains, guest, await within(here, lambda _: far_end()), over)
         await found.drains.follow({PORT: SOURCE})
@@ -112,18 +116,18 @@ async def source(node: Node, tmp_path: Any) -> AsyncIterator[Source]:
 
 
 async def test_what_came_before_the_word_is_carried_over_in_order(source: Source) -> None:
-    await source.send(*(frame(n) for n in range(20)), say(MAC, TOKEN), *(frame(n) for n in range(20, 25)))
+    await source.send(*(frame(n) for n in range(20)), marker(MAC, TOKEN), *(frame(n) for n in range(20, 25)))
     carried = await source.carried()
     header = bytes.fromhex("0240655800000700" + "01028001" + "00000003")
     assert carried == [header + frame(n) for n in range(20)]
-    assert (source.drains.answers({PORT: SOURCE})[PORT].carried or 0) >= 20
+    assert (source.drains.statuses({PORT: SOURCE})[PORT].forwarded_frames or 0) >= 20
 
 
 async def test_the_word_in_one_queue_costs_no_frame_of_another(source: Source) -> None:
     """A guest with several processors has a queue for each; the kernel chooses by flow. Here they are of two taps."""
     await source.second_queue()
     await source.send(*(frame(number) for number in range(3)), device=SECOND)
-    await source.send(frame(7), say(MAC, TOKEN), frame(8))
+    await source.send(frame(7), marker(MAC, TOKEN), frame(8))
     assert [one[-1] for one in await source.carried()] == [7, 0, 1, 2]
 
 
@@ -131,7 +135,7 @@ async def test_a_queue_that_is_gone_costs_no_frame_of_another(source: Source) ->
     await source.second_queue()
     source.drains._armed[PORT, "m1"].queues.reverse()
     run("ip", "-n", source.node.name, "link", "delete", SECOND)
-    await source.send(frame(7), say(MAC, TOKEN))
+    await source.send(frame(7), marker(MAC, TOKEN))
     assert [one[-1] for one in await source.carried()] == [7]
 
 
@@ -139,16 +143,16 @@ async def test_a_guest_that_has_started_anew(source: Source) -> None:
     """QEMU gives its tap the header that guest and device agree on: a longer one as soon as there is a driver."""
     (queue,) = source.drains._armed[PORT, "m1"].queues
     fcntl.ioctl(queue.descriptor, TUNSETVNETHDRSZ, struct.pack("i", 12))
-    await source.send(frame(1), say(MAC, TOKEN))
+    await source.send(frame(1), marker(MAC, TOKEN))
     assert [one[16:] for one in await source.carried()] == [frame(1)]
 
 
 async def test_a_link_that_is_busy_gets_every_frame(source: Source) -> None:
     """Guests' memory may take the same way."""
     frames, came = [frame(n) for n in range(50)], list[bytes]()
-    source.drains._armed[PORT, "m1"].tunnel.link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)
+    source.drains._armed[PORT, "m1"].peer.link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)
     with source.slow_tunnels():
-        await source.send(*frames, say(MAC, TOKEN))
+        await source.send(*frames, marker(MAC, TOKEN))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SECONDS):
                 while frames[-1] not in came:
@@ -156,7 +160,7 @@ async def test_a_link_that_is_busy_gets_every_frame(source: Source) -> None:
     assert [one for one in came if one in frames] == frames
 
 
-async def test_nobody_can_drown_the_word(source: Source) -> None:
+async def test_nobody_can_drown_the_marker(source: Source) -> None:
     """Frames of its kind are anybody's to send."""
 
     def send(*frames: bytes) -> None:
@@ -165,8 +169,8 @@ async def test_nobody_can_drown_the_word(source: Source) -> None:
             for one in frames:
                 link.send(one)
 
-    noise = [say(MAC, "t" * 32)] * 600
-    inside_at_once(source.node.name, lambda: send(frame(1), *noise, say(MAC, TOKEN)))  # nothing else runs meanwhile
+    noise = [marker(MAC, "t" * 32)] * 600
+    inside_at_once(source.node.name, lambda: send(frame(1), *noise, marker(MAC, TOKEN)))  # nothing else runs meanwhile
     assert [one[16:] for one in await source.carried()] == [frame(1)]
 
 
@@ -183,48 +187,50 @@ async def test_other_work_goes_on_while_frames_are_carried(source: Source) -> No
             loop.call_soon(look)
 
     look()
-    await source.send(*(frame(n) for n in range(100)), say(MAC, TOKEN))
+    await source.send(*(frame(n) for n in range(100)), marker(MAC, TOKEN))
     assert len(await source.carried()) == 100
     assert in_the_middle.is_set()
 
 
 async def test_the_secret_is_the_one_that_is_told_by_now(source: Source) -> None:
-    """A controller that was deposed may write another one in between."""
-    later = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="t" * 32)
+    """The other node may have a new key by then."""
+    later = HandoffPath(remote="127.0.0.1", datapath=7, port=3, peer_key=LATER.public)
     await source.drains.follow({PORT: SOURCE.model_copy(update={"path": later})})
-    await source.send(frame(1), say(MAC, TOKEN), frame(2), say(MAC, later.token))
+    await source.send(
+        frame(1), marker(MAC, TOKEN), frame(2), marker(MAC, LATER.secret(KEYS.public, migration="m1", port=PORT))
+    )
     assert [one[16:] for one in await source.carried()] == [frame(1), frame(2)]
 
 
-async def test_a_port_is_kept_for_the_word(source: Source) -> None:
+async def test_a_port_is_kept_for_the_marker(source: Source) -> None:
     await source.send(*(frame(n) for n in range(3)))
     finished = asyncio.create_task(source.drains.finish([(PORT, "m1")]))
-    await source.send(say(MAC, TOKEN))
+    await source.send(marker(MAC, TOKEN))
     await finished
-    assert (source.drains.answers({PORT: SOURCE})[PORT].carried or 0) >= 3
+    assert (source.drains.statuses({PORT: SOURCE})[PORT].forwarded_frames or 0) >= 3
     assert len(await source.carried()) == 3
 
 
 async def test_a_word_that_does_not_come_keeps_no_port(source: Source) -> None:
     await source.drains.finish([(PORT, "m1"), (PORT, "another")])
-    assert source.drains.answers({PORT: SOURCE}) == {}
+    assert source.drains.statuses({PORT: SOURCE}) == {}
 
 
 @pytest.mark.parametrize(
     "said",
     [
         pytest.param((), id="nothing is said"),
-        pytest.param((say(MAC, "t" * 32),), id="without the secret"),
-        pytest.param((say(MAC, TOKEN[:-1]),), id="with a part of it"),
+        pytest.param((marker(MAC, "t" * 32),), id="without the secret"),
+        pytest.param((marker(MAC, TOKEN[:-1]),), id="with a part of it"),
     ],
 )
 async def test_a_guest_that_may_run_again_keeps_its_frames(source: Source, said: tuple[bytes, ...]) -> None:
-    """Rolled back, cancelled, or simply still there: no word has come."""
+    """Rolled back, cancelled, or simply still there: no marker has come."""
     await source.send(*(frame(n) for n in range(5)), *said)
     await source.drains.follow({PORT: SOURCE})
     await source.drains.follow({})
     assert source.guest.read() == 5 + len(said)
-    await source.send(say(MAC, TOKEN), frame(1))
+    await source.send(marker(MAC, TOKEN), frame(1))
     assert source.guest.read() == 2, "nobody listens once the handoff is over"
 
 
@@ -232,7 +238,7 @@ async def test_the_queue_outlives_the_guests_process(source: Source) -> None:
     await source.send(*(frame(n) for n in range(3)))
     source.guest.process.kill()
     source.guest.process.wait()
-    await source.send(say(MAC, TOKEN))
+    await source.send(marker(MAC, TOKEN))
     assert len(await source.carried()) == 3
 
 
@@ -240,7 +246,7 @@ async def test_a_target_of_the_same_migration_is_not_drained(source: Source) -> 
     await source.drains.follow({})
     target = SOURCE.model_copy(update={"role": "Target"})
     await source.drains.follow({PORT: target})
-    await source.send(frame(1), say(MAC, TOKEN))
+    await source.send(frame(1), marker(MAC, TOKEN))
     assert source.guest.read() == 2
 
 

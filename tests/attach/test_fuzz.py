@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.attach.rig import Node, pod_body
+from tests.attach.rig import Node
+from tests.attach.samples import pod_body
 from virtnet.api.names import ATTACHMENTS
 
 ROUNDS = 80
@@ -71,7 +72,7 @@ def torn(frame: bytes, chance: random.Random) -> bytes:
     return bytes(found)
 
 
-def asked(node: Node, frame: bytes) -> tuple[int, Any] | None:
+def answer_to(node: Node, frame: bytes) -> tuple[int, Any] | None:
     """Exit code and answer; None where the daemon has hung up."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(20)
@@ -106,7 +107,7 @@ def test_mutated_requests(node: Node, command: str) -> None:
     for number in range(ROUNDS):
         body = mutate(request(node, command, netns), chance)
         frame = torn(framed(body), chance) if number % 4 == 0 else framed(body)
-        judged(asked(node, frame), frame)
+        judged(answer_to(node, frame), frame)
         if command == "ADD":
             node.cni("DEL", netns=netns)
     assert node.cni("STATUS") == (0, None)
@@ -125,7 +126,7 @@ def test_mutated_marks_of_pods(node: Node) -> None:
         body["metadata"]["annotations"][ATTACHMENTS] = json.dumps(marks)
         node.pods["demo/launcher"] = body
         node.write_pods()
-        judged(asked(node, framed(request(node, "ADD", netns))), marks)
+        judged(answer_to(node, framed(request(node, "ADD", netns))), marks)
         assert node.cni("DEL", netns=netns) == (0, None)
         assert node.nothing_left
     assert node.daemon.pid
@@ -163,7 +164,7 @@ async def test_many_at_once(node: Node) -> None:
         framed(mutate(request(node, chance.choice(["ADD", "DEL", "CHECK", "GC"]), netns), chance))
         for _ in range(ROUNDS)
     ]
-    answers = await asyncio.gather(*(asyncio.to_thread(asked, node, frame) for frame in frames))
+    answers = await asyncio.gather(*(asyncio.to_thread(answer_to, node, frame) for frame in frames))
     for frame, answer in zip(frames, answers, strict=True):
         judged(answer, frame)
     node.clean()

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from tests.attach.guest import far_end
-from tests.attach.rig import MAC, SECONDS, Node, eventually, inside, journaled, run
+from tests.attach.rig import SECONDS, Node, eventually, inside, run
+from tests.attach.samples import MAC, hook, journaled
 from virtnet.api import HandoffPath, NodeHandoff
-from virtnet.node.gates import FORGOTTEN_SECONDS, Gates
+from virtnet.node.handoff.cut_over_marker import is_marker
+from virtnet.node.handoff.gates import FORGOTTEN_SECONDS, Gates
+from virtnet.node.handoff.keys import HandoffKeys
 from virtnet.node.journal import Entry
 from virtnet.node.netns import inside as within
-from virtnet.node.word import is_word
 
 PEER = "02:76:6e:00:00:99"
 PORT = "demo/db.blue"
+KEYS, SOURCE, LATER = (HandoffKeys.generate() for _ in range(3))
 
 
 def tables(node: Node) -> list[str]:
@@ -115,10 +118,10 @@ async def test_other_pods_have_none(node: Node) -> None:
 @pytest.fixture
 async def gates(node: Node) -> AsyncIterator[Gates]:
     """Gates of this process on the host's end of a NIC that a daemon has made."""
-    made = Gates(f"/run/netns/{node.name}")
+    made = Gates(f"/run/netns/{node.name}", KEYS, lambda: "127.0.0.1")
     node.pod()
     node.add()
-    await made.shut(entry("m1"))
+    await made.shut(entry("m1"), hook(entry("m1")))
     yield made
     await made.forget(entry("m1").id)
 
@@ -131,30 +134,37 @@ TARGET = NodeHandoff(migration="m1", role="Target")
 
 
 @pytest.mark.parametrize(
-    ("told", "shut"),
+    ("assignments", "shut"),
     [
         pytest.param([{}], True, id="not spoken of yet"),
         pytest.param([{PORT: TARGET}], True, id="under way"),
-        pytest.param([{PORT: TARGET.model_copy(update={"open": True})}], False, id="the guest is known to be here"),
+        pytest.param(
+            [{PORT: TARGET.model_copy(update={"guest_running": True})}], False, id="the guest is known to be here"
+        ),
         pytest.param([{PORT: TARGET}, {}], False, id="over"),
         pytest.param([{PORT: TARGET}, {PORT: NodeHandoff(migration="m2", role="Target")}], False, id="another's turn"),
         pytest.param([{PORT: NodeHandoff(migration="m0", role="Target")}], True, id="an earlier one is not ours"),
-        pytest.param([{"demo/other.blue": TARGET.model_copy(update={"open": True})}], True, id="another port"),
+        pytest.param([{"demo/other.blue": TARGET.model_copy(update={"guest_running": True})}], True, id="another port"),
     ],
 )
 async def test_the_controller_opens_it(
-    gates: Gates, node: Node, told: list[dict[str, NodeHandoff]], *, shut: bool
+    gates: Gates, node: Node, assignments: list[dict[str, NodeHandoff]], *, shut: bool
 ) -> None:
-    for handoffs in told:
+    for handoffs in assignments:
         await gates.follow(handoffs)
     assert bool(tables(node)) is shut
 
 
-PATH = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="s" * 32)
+PATH = HandoffPath(remote="127.0.0.1", datapath=7, port=3, peer_key=SOURCE.public)
+
+
+def secret(source: HandoffKeys) -> str:
+    """As the source's node computes it."""
+    return source.secret(KEYS.public, migration="m1", port=PORT)
 
 
 async def source_node(node: Node) -> socket.socket:
-    """What hears the word there."""
+    """What hears the marker there."""
     run("ip", "-n", node.name, "link", "set", "lo", "up")
     return await within(f"/run/netns/{node.name}", lambda _: far_end())
 
@@ -165,30 +175,30 @@ async def test_the_source_is_told_of_a_guest_that_is_here_and_of_no_other(
 ) -> None:
     part = TARGET.model_copy(update={"path": PATH})
     with await source_node(node) as far:
-        await gates.follow({PORT: part}, "127.0.0.1")
-        await gates.follow({PORT: part.model_copy(update={"open": True})} if arrived else {}, "127.0.0.1")
+        await gates.follow({PORT: part})
+        await gates.follow({PORT: part.model_copy(update={"guest_running": True})} if arrived else {})
         assert tables(node) == []
         if arrived:
-            assert is_word((await asyncio.get_running_loop().sock_recv(far, 2048))[16:], PATH.token)
+            assert is_marker((await asyncio.get_running_loop().sock_recv(far, 2048))[16:], secret(SOURCE))
         else:
             with pytest.raises(BlockingIOError):
                 far.recv(2048)
 
 
 async def test_the_source_is_told_with_the_secret_that_it_has_by_now(gates: Gates, node: Node) -> None:
-    """A controller that was deposed may write another one in between."""
-    part, later = TARGET.model_copy(update={"path": PATH}), PATH.model_copy(update={"token": "t" * 32})
+    """The other node may have a new key by then."""
+    part, later = TARGET.model_copy(update={"path": PATH}), PATH.model_copy(update={"peer_key": LATER.public})
     with await source_node(node) as far:
-        await gates.follow({PORT: part}, "127.0.0.1")
-        await gates.follow({PORT: part.model_copy(update={"path": later, "open": True})}, "127.0.0.1")
+        await gates.follow({PORT: part})
+        await gates.follow({PORT: part.model_copy(update={"path": later, "guest_running": True})})
         async with asyncio.timeout(SECONDS):
             said = (await asyncio.get_running_loop().sock_recv(far, 2048))[16:]
-        assert is_word(said, later.token)
+        assert is_marker(said, secret(LATER))
 
 
-@pytest.mark.parametrize("told_open", [True, False])
+@pytest.mark.parametrize("guest_running", [True, False])
 async def test_a_guest_that_is_heard_before_there_is_a_way_to_its_source(
-    gates: Gates, node: Node, monkeypatch: pytest.MonkeyPatch, *, told_open: bool
+    gates: Gates, node: Node, monkeypatch: pytest.MonkeyPatch, *, guest_running: bool
 ) -> None:
     heard, connect = asyncio.Event(), Gates._connect
     gates.on_open(lambda _: heard.set())
@@ -199,12 +209,12 @@ async def test_a_guest_that_is_heard_before_there_is_a_way_to_its_source(
         await connect(*arguments)
 
     monkeypatch.setattr(Gates, "_connect", connect_late)
-    part = TARGET.model_copy(update={"path": PATH, "open": told_open})
+    part = TARGET.model_copy(update={"path": PATH, "guest_running": guest_running})
     with await source_node(node) as far:
-        await gates.follow({PORT: part}, "127.0.0.1")
+        await gates.follow({PORT: part})
         async with asyncio.timeout(SECONDS):
             said = (await asyncio.get_running_loop().sock_recv(far, 2048))[16:]
-        assert is_word(said, PATH.token)
+        assert is_marker(said, secret(SOURCE))
 
 
 async def test_a_handoff_that_nobody_speaks_of_does_not_keep_it_shut(
@@ -218,17 +228,17 @@ async def test_a_handoff_that_nobody_speaks_of_does_not_keep_it_shut(
 async def test_the_moment_is_told_for_as_long_as_the_controller_asks(gates: Gates, node: Node) -> None:
     opened: list[bool] = []
     gates.on_open(lambda _: opened.append(True))
-    assert gates.answers({PORT: TARGET}) == {}
+    assert gates.statuses({PORT: TARGET}) == {}
     netns = f"{node.name}-p{node.made}"
     await send(f"/run/netns/{netns}", "pod1", frame(MAC, PEER))
     while not opened:
         await within("/proc/self/ns/net", lambda _: None)
-    answer = gates.answers({PORT: TARGET})[PORT]
+    answer = gates.statuses({PORT: TARGET})[PORT]
     assert answer.migration == "m1"
-    assert answer.opened_at is not None
-    assert gates.answers({PORT: TARGET})
-    assert gates.answers({}) == {}
-    assert gates.answers({PORT: TARGET}) == {}
+    assert answer.gate_opened_at is not None
+    assert gates.statuses({PORT: TARGET})
+    assert gates.statuses({}) == {}
+    assert gates.statuses({PORT: TARGET}) == {}
 
 
 async def test_a_node_that_can_says_so(gates: Gates) -> None:

@@ -23,8 +23,8 @@ def node() -> Iterator[str]:
 
 
 async def test_each_change_is_told_with_its_interface(node: str) -> None:
-    async with aclosing(events(f"/run/netns/{node}")) as told, asyncio.timeout(20):
-        assert await anext(told) == Overrun()
+    async with aclosing(events(f"/run/netns/{node}")) as changes, asyncio.timeout(20):
+        assert await anext(changes) == Overrun()
         netns.ip(node, "link add vea type veth peer name veb", "link set vea up", "link set veb up")
         index = netns.inside(node, lambda: socket.if_nametoindex("vea"))
         netns.ip(
@@ -34,8 +34,8 @@ async def test_each_change_is_told_with_its_interface(node: str) -> None:
             "route add 10.2.0.0/16 nexthop via 10.0.0.2 nexthop via 10.0.0.3",
             "link del vea",
         )
-        wanted = [LinkEvent("vea", upper=True), AddressEvent(index), RouteEvent(index), RouteEvent(0)]
-        async for event in told:
+        wanted = [LinkEvent(index, "vea", upper=True), AddressEvent(index), RouteEvent(index), RouteEvent(0)]
+        async for event in changes:
             if event in wanted:
                 wanted.remove(event)
             if not wanted:

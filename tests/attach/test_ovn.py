@@ -8,7 +8,7 @@ import pytest
 
 from tests.attach.rig import Node, eventually
 from virtnet.lab.ovn_central import OvnCentral
-from virtnet.ovn.controller_version import controller_version
+from virtnet.ovn.ovn_controller import controller_version
 
 PORT = "demo/db.blue"
 

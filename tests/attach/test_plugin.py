@@ -33,9 +33,9 @@ def listening(path: Path, answer: Callable[[socket.socket], None]) -> Iterator[N
         thread.join(10)
 
 
-def call(folder: Path, command: str, *, config: str = CONFIG, plugin: str = "virtnet-cni") -> tuple[int, Any]:
+def call(directory: Path, command: str, *, config: str = CONFIG, plugin: str = "virtnet-cni") -> tuple[int, Any]:
     done = subprocess.run(
-        [folder / plugin], input=config, env={"CNI_COMMAND": command}, capture_output=True, text=True, timeout=30,
+        [directory / plugin], input=config, env={"CNI_COMMAND": command}, capture_output=True, text=True, timeout=30,
         check=False,
     )  # fmt: skip
     assert done.stderr == ""
@@ -97,8 +97,8 @@ def test_somebody_else_listens(installed: Path, reply: bytes) -> None:
         client.sendall(reply)
 
     with listening(installed / "cni.sock", answer):
-        failed, told = call(installed, "DEL")
-    assert (failed, told["code"]) == (1, 11)
+        failed, error = call(installed, "DEL")
+    assert (failed, error["code"]) == (1, 11)
 
 
 def test_what_comes_drop_by_drop_has_an_end(installed: Path) -> None:
@@ -117,9 +117,9 @@ def test_what_comes_drop_by_drop_has_an_end(installed: Path) -> None:
                 client.sendall(b"x")
 
     with listening(installed / "cni.sock", answer):
-        failed, told = call(installed, "ADD", plugin="impatient")
+        failed, error = call(installed, "ADD", plugin="impatient")
         gone.set()
-    assert (failed, told["code"], told["msg"]) == (1, 11, "virtnet-node has not answered within 1 s")
+    assert (failed, error["code"], error["msg"]) == (1, 11, "virtnet-node has not answered within 1 s")
 
 
 def test_the_request_arrives_as_it_was(installed: Path) -> None:

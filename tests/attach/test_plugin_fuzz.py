@@ -79,21 +79,23 @@ replies = (
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of plugins. ``impatient`` waits for a second where the real one waits for nearly two minutes."""
-    folder = tmp_path_factory.mktemp("plugins")
-    install_plugin(folder, folder / "cni.sock")
-    text = (folder / "virtnet-cni").read_text()
+    """A directory of plugins. ``impatient`` waits for a second where the real one, ``patient``, waits for minutes."""
+    directory = tmp_path_factory.mktemp("plugins")
+    install_plugin(directory, directory / "cni.sock")
+    text = (directory / "virtnet-cni").read_text()
     assert "SECONDS = 115" in text
-    (folder / "impatient").write_text(text.replace("SECONDS = 115", "SECONDS = 1"))
-    (folder / "impatient").chmod(0o755)
-    return folder
+    for name, found in (("patient", text), ("impatient", text.replace("SECONDS = 115", "SECONDS = 1"))):
+        (directory / name).write_text(found)
+        (directory / name).chmod(0o755)
+    return directory
 
 
 @contextmanager
-def listening(folder: Path, reply: bytes, *, hang: bool = False) -> Iterator[None]:
-    """Somebody listens where ``impatient`` looks, says ``reply``, and hangs up or says nothing more."""
-    path = folder / f"{uuid4().hex}.sock"
-    (folder / "impatient.socket").write_text(str(path))
+def listening(directory: Path, reply: bytes, *, hang: bool = False) -> Iterator[None]:
+    """Somebody listens where the plugins look, says ``reply``, and hangs up or says nothing more."""
+    path = directory / f"{uuid4().hex}.sock"
+    for name in ("patient", "impatient"):
+        (directory / f"{name}.socket").write_text(str(path))
     over = threading.Event()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
@@ -210,7 +212,7 @@ def test_a_path_that_is_none(installed: Path, path: bytes) -> None:
 def test_a_configuration_that_is_too_large_is_told_of(installed: Path) -> None:
     with listening(installed, b"\0\0\0\x03\0{}"):
         for config in (b"x" * (LARGEST + 1), b"\0" * (LARGEST - 1)):
-            error = judged(installed / "impatient", config, {"CNI_COMMAND": b"ADD"})
+            error = judged(installed / "patient", config, {"CNI_COMMAND": b"ADD"})
             assert error is not None
             assert error["code"] == 6
             assert "is larger than virtnet takes" in error["msg"]

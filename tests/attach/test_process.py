@@ -41,6 +41,40 @@ def metrics(node: Node) -> str:
     return run("ip", "netns", "exec", node.name, "python3", "-c", ask)
 
 
+def probe(node: Node, path: str) -> tuple[int, str]:
+    """What the kubelet gets to hear."""
+    ask = (
+        "import urllib.request, urllib.error\n"
+        f"try: answer = urllib.request.urlopen('http://127.0.0.1:9404/{path}', timeout=5)\n"
+        "except urllib.error.HTTPError as error: answer = error\n"
+        "print(answer.status, answer.read().decode())"
+    )
+    status, _, text = run("ip", "netns", "exec", node.name, "python3", "-c", ask).partition(" ")
+    return int(status), text
+
+
+def test_its_probes_say_what_it_lacks(product: Node) -> None:
+    """It lives though nothing answers, for a restart would mend nothing; and it is not ready."""
+    assert probe(product, "livez")[0] == 200
+    status, text = probe(product, "readyz")
+    assert status == 503
+    assert "API server" in text
+    assert "ovn-controller does not answer; is it running?" in text
+    assert "the CNI plugin" not in text
+    product.socket.unlink()
+    assert f"the CNI plugin is not answered at {product.socket}" in probe(product, "readyz")[1]
+
+
+def test_a_daemon_that_hangs_is_not_alive(product: Node) -> None:
+    product.daemon.freeze()
+    try:
+        with pytest.raises(subprocess.CalledProcessError):
+            probe(product, "livez")
+    finally:
+        product.daemon.thaw()
+    assert probe(product, "livez")[0] == 200
+
+
 def test_it_serves_without_the_api_server(product: Node) -> None:
     assert product.cni("STATUS") == (0, None)
     assert product.cni("DEL") == (0, None)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.attach.rig import Node, attachment, inside, pod_body, run
+from tests.attach.rig import Node, inside, run
+from tests.attach.samples import attachment, pod_body
 from virtnet.api.names import ATTACHMENTS
 
 
@@ -31,6 +32,7 @@ from virtnet.api.names import ATTACHMENTS
             id="interface",
         ),
         pytest.param({"interface": "interface-too-long"}, 4, "is not a name for an interface", id="long interface"),
+        pytest.param({"interface": "pod%d"}, 4, "no slash, colon, percent sign or space", id="percent sign"),
         pytest.param({"interface": ".."}, 4, "CNI_IFNAME '..' is not a name for an interface", id="dots"),
         pytest.param({"interface": "ä" * 8}, 4, f"CNI_IFNAME {'ä' * 8!r} is not a name", id="interface of 16 bytes"),
         pytest.param({"netns": "relative"}, 4, "CNI_NETNS 'relative' is not an absolute path", id="netns"),
@@ -71,8 +73,27 @@ def test_bad_requests(node: Node, given: dict[str, Any], code: int, message: str
         pytest.param({ATTACHMENTS: "{}"}, "has no interface pod1; it has none", id="empty"),
         pytest.param(
             {ATTACHMENTS: json.dumps({"pod1": {**attachment(), "nic": "warp"}})},
-            "cannot be read: pod1.nic: Input should be 'veth', not 'warp'",
+            "NIC kind warp is not served by this node, which serves veth, sriov, switchdev, vhostuser",
             id="unknown kind",
+        ),
+        pytest.param(
+            {ATTACHMENTS: json.dumps({"pod1": attachment("victim/db.blue")})},
+            "interface pod1: Port victim/db.blue is of another namespace",
+            id="another namespace's port",
+        ),
+        pytest.param(
+            {
+                ATTACHMENTS: json.dumps(
+                    {"pod1": {**attachment(), "subnet": {**attachment()["subnet"], "namespace": "victim"}}}
+                )
+            },
+            "Subnet victim/blue serves namespace victim only",
+            id="another namespace's Subnet",
+        ),
+        pytest.param(
+            {ATTACHMENTS: json.dumps({"pod1": {**attachment(), "addresses": ["0.0.0.0/0"]}})},
+            "'0.0.0.0/0' must be one host's address",
+            id="every address",
         ),
     ],
 )

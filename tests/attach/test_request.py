@@ -17,7 +17,10 @@ variables = st.dictionaries(
 )
 configs = (
     st.dictionaries(
-        st.sampled_from(["cniVersion", "name", "type", "cni.dev/valid-attachments"]), st.just("1.1.0") | anything
+        st.sampled_from(
+            ["cniVersion", "name", "type", "cni.dev/valid-attachments", "deviceID", "pciBusID", "runtimeConfig"]
+        ),
+        st.just("1.1.0") | anything | st.dictionaries(st.sampled_from(["deviceID", "CNIDeviceInfoFile"]), anything),
     ).map(json.dumps)
     | st.text()
 )

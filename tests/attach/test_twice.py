@@ -14,18 +14,22 @@ from typing import Any
 import pytest
 
 from tests.attach.guest import Guest, far_end, frame
-from tests.attach.rig import MAC, SECONDS, Node, journaled, run
+from tests.attach.rig import SECONDS, Node, run
+from tests.attach.samples import MAC, hook, journaled
 from virtnet.api import HandoffPath, NodeHandoff
 from virtnet.lab import netns
-from virtnet.node.drains import Drains
-from virtnet.node.gates import Gates
+from virtnet.node.handoff.cut_over_marker import MOST_DIGESTS
+from virtnet.node.handoff.drains import Drains
+from virtnet.node.handoff.gates import Gates
+from virtnet.node.handoff.keys import HandoffKeys
 from virtnet.node.journal import Entry, Journal
+from virtnet.node.nics.veth import host_name
 from virtnet.node.packets import listener
 from virtnet.node.request import AttachmentId
-from virtnet.node.word import MOST
 
 PORT = "demo/db.blue"
-PATH = HandoffPath(remote="127.0.0.1", datapath=7, port=3, token="s" * 32)
+KEYS = HandoffKeys.generate()
+PATH = HandoffPath(remote="127.0.0.1", datapath=7, port=3, peer_key=KEYS.public)
 SOURCE = NodeHandoff(migration="m1", role="Source", pod="launcher", path=PATH)
 TARGET = NodeHandoff(migration="m1", role="Target", path=PATH)
 FIRST = bytes.fromhex(("01:80:c2:00:00:0e" + MAC).replace(":", "")) + b"\x88\xb7" + bytes(46)
@@ -49,22 +53,22 @@ class Both:
 
     def deliver(self, *frames: bytes) -> None:
         """To both, and nothing else runs here meanwhile."""
-        self._put(self.node.name, AttachmentId("c1", "pod1").host_name, *frames)
-        self._put(self.node.name, target().host_name, *frames)
+        self._put(self.node.name, host_name(AttachmentId("c1", "pod1")), *frames)
+        self._put(self.node.name, host_name(target().id), *frames)
 
     def come(self) -> None:
         """The guest's first frame on the target; nothing else runs here meanwhile."""
         self._put(self.pod, "pod1", FIRST)
 
-    async def word(self, *, read_ahead: bool = False, then: Sequence[bytes] = ()) -> None:
+    async def marker(self, *, read_ahead: bool = False, then: Sequence[bytes] = ()) -> None:
         """From the target to the source, whose QEMU may have read one frame ahead."""
         async with asyncio.timeout(SECONDS):
             said = (await asyncio.get_running_loop().sock_recv(self.far, 2048))[16:]
             again = [one[16:] for one in received(self.far)]
-            self._put(self.node.name, AttachmentId("c1", "pod1").host_name, said)
+            self._put(self.node.name, host_name(AttachmentId("c1", "pod1")), said)
             if read_ahead:
                 assert self.guest.read() == 1
-            self._put(self.node.name, AttachmentId("c1", "pod1").host_name, *again)
+            self._put(self.node.name, host_name(AttachmentId("c1", "pod1")), *again)
             self.deliver(*then)
             await self.over.wait()
 
@@ -109,66 +113,69 @@ async def both(node: Node, tmp_path: Any) -> AsyncIterator[Both]:
     journal = Journal(tmp_path / "journal")
     await journal.write(journaled(netns=leaves))
     over = asyncio.Event()
-    drains, gates = Drains(here, journal, lambda: "127.0.0.1", over.set), Gates(here)
+    drains, gates = (
+        Drains(here, journal, hook, KEYS, lambda: "127.0.0.1", over.set),
+        Gates(here, KEYS, lambda: "127.0.0.1"),
+    )
     with (
         Guest.running(leaves) as guest,
         netns.inside(node.name, far_end) as far,
         netns.inside(name, lambda: listener("pod1", kind=0x88B6)) as got,
     ):
         await drains.follow({PORT: SOURCE})
-        await gates.shut(target())
+        await gates.shut(target(), host_name(target().id))
         yield Both(node, name, drains, gates, over, far, got, guest)
         await drains.follow({})
         await gates.forget(target().id)
     journal.close()
 
 
-@pytest.mark.parametrize("meanwhile", [0, 1, 20, MOST])
+@pytest.mark.parametrize("meanwhile", [0, 1, 20, MOST_DIGESTS])
 async def test_while_the_daemon_waits_for_a_processor(both: Both, meanwhile: int) -> None:
-    await both.gates.follow({PORT: TARGET}, "127.0.0.1")
+    await both.gates.follow({PORT: TARGET})
     paused = [frame(n) for n in range(10)]
     later = [frame(n) for n in range(10, 10 + meanwhile)]
     both.deliver(*paused)
     both.come()
     both.deliver(*later)
-    await both.word()
+    await both.marker()
     assert received(both.got) == later
     assert both.carried() == paused
 
 
 async def test_qemu_reads_the_word_ahead(both: Both) -> None:
-    """As it does where no other frame comes in the pause: what comes after the word is not for the source to send on."""
-    await both.gates.follow({PORT: TARGET}, "127.0.0.1")
+    """As it does where no other frame comes in the pause: what comes after the marker is not for the source to send on."""
+    await both.gates.follow({PORT: TARGET})
     both.come()
     later = [frame(n) for n in range(5)]
-    await both.word(read_ahead=True, then=later)
+    await both.marker(read_ahead=True, then=later)
     assert received(both.got) == later
     assert both.carried() == []
 
 
 async def test_more_than_a_word_can_name(both: Both) -> None:
     """None is lost, and only the rest comes twice."""
-    await both.gates.follow({PORT: TARGET}, "127.0.0.1")
-    frames = [frame(n) for n in range(MOST + 5)]
+    await both.gates.follow({PORT: TARGET})
+    frames = [frame(n) for n in range(MOST_DIGESTS + 5)]
     both.come()
     both.deliver(*frames)
-    await both.word()
+    await both.marker()
     assert received(both.got) == frames
-    assert both.carried() == frames[MOST:]
+    assert both.carried() == frames[MOST_DIGESTS:]
 
 
 async def test_equal_frames_are_carried_as_often_as_they_came_too_early(both: Both) -> None:
-    await both.gates.follow({PORT: TARGET}, "127.0.0.1")
+    await both.gates.follow({PORT: TARGET})
     both.deliver(frame(1), frame(1))
     both.come()
     both.deliver(frame(1))
-    await both.word()
+    await both.marker()
     assert Counter(received(both.got) + both.carried()) == {frame(1): 3}
 
 
 async def test_a_guest_that_is_known_to_be_there_otherwise(both: Both) -> None:
-    """It has sent nothing; what comes between the gate's end and the word is the daemon's to count."""
-    await both.gates.follow({PORT: TARGET}, "127.0.0.1")
+    """It has sent nothing; what comes between the gate's end and the marker is the daemon's to count."""
+    await both.gates.follow({PORT: TARGET})
     gate = both.gates._shut[target().id]
     table, later = gate.table, [frame(n) for n in range(10, 20)]
 
@@ -179,8 +186,8 @@ async def test_a_guest_that_is_known_to_be_there_otherwise(both: Both) -> None:
 
     gate.table = Slow()  # type: ignore[assignment]
     both.deliver(frame(1))
-    await both.gates.follow({PORT: TARGET.model_copy(update={"open": True})}, "127.0.0.1")
-    await both.word()
+    await both.gates.follow({PORT: TARGET.model_copy(update={"guest_running": True})})
+    await both.marker()
     assert received(both.got) == later
     assert both.carried() == [frame(1)]
 
@@ -189,7 +196,7 @@ async def test_a_guest_that_is_known_to_be_there_otherwise(both: Both) -> None:
 async def test_a_guest_that_is_heard_before_the_way_is_known(
     both: Both, monkeypatch: pytest.MonkeyPatch, *, gone: bool
 ) -> None:
-    """Until the word all is counted; where the NIC has gone instead, there is none."""
+    """Until the marker all is counted; where the NIC has gone instead, there is none."""
     heard, connect = asyncio.Event(), Gates._connect
     both.gates.on_open(lambda _: heard.set())
     later = [frame(n) for n in range(10, 20)]
@@ -207,10 +214,10 @@ async def test_a_guest_that_is_heard_before_the_way_is_known(
 
     monkeypatch.setattr(Gates, "_connect", connect_late)
     both.deliver(frame(1))
-    await both.gates.follow({PORT: TARGET}, "127.0.0.1")
+    await both.gates.follow({PORT: TARGET})
     if gone:
         assert received(both.far) == []
         return
-    await both.word()
+    await both.marker()
     assert received(both.got) == later
     assert both.carried() == [frame(1)]

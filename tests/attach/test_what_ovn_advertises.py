@@ -8,6 +8,7 @@ from ipaddress import IPv6Address
 
 from tests.attach.rig import Node
 from tests.topology.samples import VPC, Range, port, subnet
+from virtnet.api.addresses import mac_octets
 from virtnet.handoff.options import ChassisOptions
 from virtnet.lab import netns
 from virtnet.lab.ovn_central import OvnCentral
@@ -48,7 +49,7 @@ def ask(where: str) -> Advertised:
     mac = NIC.spec.mac_address
     body = struct.pack("!BBHI", SOLICITATION, 0, 0, 0)
     packet = frames._ipv6(link_local(mac), ALL_ROUTERS, body)
-    frame = frames._ethernet(frames._multicast(ALL_ROUTERS), frames.octets(mac), 0, frames.IPV6, packet)
+    frame = frames._ethernet(frames._multicast(ALL_ROUTERS), mac_octets(mac), 0, frames.IPV6, packet)
 
     def work() -> Advertised:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(frames.IPV6)) as wire:

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.attach.rig import Node, eventually, pod_body
-from virtnet.api import NodeNetwork
+from tests.attach.rig import SECONDS, Node, eventually
+from tests.attach.samples import pod_body
+from virtnet.api import NodeNetwork, SubnetRef
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import NotFound
 from virtnet.lab import netns
 
 NODES = kinds.of(NodeNetwork)
-PORT = "demo/db.blue"
-SECONDS = 20.0
 
 
 @dataclass
@@ -25,6 +24,11 @@ class World:
     node: Node
     cluster: Cluster
     kubeconfig: str
+
+    @property
+    def port(self) -> str:
+        """The one port, of the namespace of all pods: a node attaches no pod to another namespace's."""
+        return f"{self.node.namespace}/db.blue"
 
     async def own(self) -> NodeNetwork:
         return NodeNetwork.parse(await self.cluster.get(NODES, self.node.name))
@@ -43,11 +47,12 @@ class World:
 
     async def ask(self, **part: Any) -> None:
         """What the controller writes for the port; nothing takes it back."""
-        patch = {"spec": {"handoffs": {PORT: part or None}}}
+        patch = {"spec": {"handoffs": {self.port: part or None}}}
         await self.cluster.patch(NODES, self.node.name, patch)
 
     async def pod(self, name: str, **given: Any) -> str:
-        body = pod_body(name, port=PORT, **given)
+        subnet = SubnetRef(kind="Subnet", namespace=self.node.namespace, name="blue")
+        body = pod_body(name, port=self.port, subnet=subnet, **given)
         metadata = {key: value for key, value in body["metadata"].items() if key != "uid"}
         spec = {"containers": [{"name": "compute", "image": "none"}]}
         made = await self.cluster.create(

@@ -33,9 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory() as folder:
-        found = plugin_alone(Path(folder), runs)
-        with Node.running(Path(folder)) as node:
+    with tempfile.TemporaryDirectory() as directory:
+        found = plugin_alone(Path(directory), runs)
+        with Node.running(Path(directory)) as node:
             found |= daemon(node, runs)
             found |= at_once(node, 64)
     publish("CNI", {f"cni.{name}": value for name, value in found.items()})
@@ -53,11 +53,11 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def plugin_alone(folder: Path, runs: int) -> dict[str, float]:
+def plugin_alone(directory: Path, runs: int) -> dict[str, float]:
     """What a runtime waits for beyond the daemon's own work."""
-    install_plugin(folder / "bin", folder / "noop.sock")
-    plugin = folder / "bin/virtnet-cni"
-    with noop_server(folder / "noop.sock"):
+    install_plugin(directory / "bin", directory / "noop.sock")
+    plugin = directory / "bin/virtnet-cni"
+    with noop_server(directory / "noop.sock"):
         cases = {
             "spawn": (["/bin/true"], ""),
             "python": (["/usr/bin/python3", "-IS", "-c", "pass"], ""),

@@ -23,6 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+
 from tests.bench.controller_process import controller, cpu, idle, peak_mb, synced
 from tests.bench.figures import begin, publish
 from tests.conftest import load_definitions
@@ -30,8 +31,9 @@ from tests.topology.samples import subnet
 from virtnet.api import AddressLease, Subnet
 from virtnet.api.names import PINNED, port_name
 from virtnet.api.records import PinnedNic, PinnedRecord
-from virtnet.controllers.ownership import desired_ports, leases_of
-from virtnet.controllers.views import Vm
+from virtnet.controllers.ownership import desired_ports
+from virtnet.features.leases import leases_of
+from virtnet.features.workloads import Vm
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.kinds import NAMESPACES, VMS
@@ -218,8 +220,8 @@ async def one_by_one(made: Bench, first: int) -> dict[str, float]:
             await asyncio.sleep(0.1)
     listening.cancel()
     cuts = quantiles((1000 * max(0, made.seen[guest.port] - moment) for guest, moment in answered.items()), n=100)
-    told = median(1000 * max(0, heard[guest.name] - moment) for guest, moment in answered.items())
-    return {"event.p50_ms": cuts[49], "event.p99_ms": cuts[98], "event.watch_p50_ms": told}
+    watch = median(1000 * max(0, heard[guest.name] - moment) for guest, moment in answered.items())
+    return {"event.p50_ms": cuts[49], "event.p99_ms": cuts[98], "event.watch_p50_ms": watch}
 
 
 async def at_rate(made: Bench, first: int) -> dict[str, float]:
@@ -235,7 +237,7 @@ async def at_rate(made: Bench, first: int) -> dict[str, float]:
     answered = await asyncio.gather(*(come(number, guest) for number, guest in enumerate(guests)))
     await made.all_seen(guests, 120)
     seen = [made.seen[guest.port] for guest in guests]
-    lags = [1000 * max(0, there - told) for there, told in zip(seen, answered, strict=True)]
+    lags = [1000 * max(0, there - moment) for there, moment in zip(seen, answered, strict=True)]
     return {
         "event.offered_per_s": (len(guests) - 1) / (max(answered) - min(answered)),
         "event.rate_per_s": (len(guests) - 1) / (max(seen) - min(seen)),
@@ -266,13 +268,13 @@ async def measure(server: ControlPlane, central: OvnCentral, state: Path, ports:
 
 def main(ports: int = 10_000) -> None:
     begin()
-    with tempfile.TemporaryDirectory() as folder:
-        server = ControlPlane.local(Path(folder, "kube"))
-        central = OvnCentral(Path(folder, "ovn"))
+    with tempfile.TemporaryDirectory() as directory:
+        server = ControlPlane.local(Path(directory, "kube"))
+        central = OvnCentral(Path(directory, "ovn"))
         try:
             server.start()
             central.start("nb", "sb")
-            found = asyncio.run(measure(server, central, Path(folder), ports))
+            found = asyncio.run(measure(server, central, Path(directory), ports))
         finally:
             central.destroy()
             server.stop()

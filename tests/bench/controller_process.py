@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
+import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from virtnet.lab.control_plane import ControlPlane
@@ -14,10 +16,15 @@ CALM = 10
 
 
 def controller(server: ControlPlane, central: OvnCentral, state: Path, metrics: int) -> Daemon:
-    command = ["controller", "--no-leader-elect", "--metrics-port", str(metrics)]
     databases = ["--northbound", central.remote("nb"), "--southbound", central.remote("sb")]
-    whole = [*server.prefix, sys.executable, "-m", "virtnet.cli.main", *command, *databases]
-    return Daemon("controller", whole, state, {"KUBECONFIG": str(server.kubeconfig)})
+    options = ["--no-leader-elect", "--metrics-port", str(metrics), *databases]
+    return launch(options, server.kubeconfig, state, server.prefix)
+
+
+def launch(options: Sequence[str], kubeconfig: Path, state: Path, prefix: Sequence[str] = ()) -> Daemon:
+    """A controller that is not started yet. ``prefix``: before its command, as a network namespace needs."""
+    whole = [*prefix, sys.executable, "-m", "virtnet.cli.main", "controller", *options]
+    return Daemon("controller", whole, state, {"KUBECONFIG": str(kubeconfig)})
 
 
 def peak_mb(daemon: Daemon) -> float:
@@ -33,7 +40,12 @@ def cpu(daemon: Daemon) -> float:
 
 def synced(daemon: Daemon) -> int:
     """How often it has known everything, over its lives."""
-    return daemon.log.read_text().count('"event": "synced"')
+    return logged(daemon, "synced")
+
+
+def logged(daemon: Daemon, event: str) -> int:
+    """How often it has logged an event, over its lives."""
+    return daemon.log.read_text().count(f'"event": "{event}"') if daemon.log.exists() else 0
 
 
 def waiting(metrics: int) -> float:
@@ -43,10 +55,12 @@ def waiting(metrics: int) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("virtnet_waiting_keys{"))
 
 
-async def idle(metrics: int) -> None:
-    """Until the controller has nothing to do: its first audit is over, all is bound and reported."""
-    calm = 0
-    async with asyncio.timeout(120):
+async def idle(metrics: int, seconds: float = 120) -> float:
+    """Until the controller has nothing to do: its first audit is over, all is bound and reported; since when."""
+    calm, since = 0, time.perf_counter()
+    async with asyncio.timeout(seconds):
         while calm < CALM:
             await asyncio.sleep(0.1)
             calm = 0 if await asyncio.to_thread(waiting, metrics) else calm + 1
+            since = since if calm > 1 else time.perf_counter()
+    return since

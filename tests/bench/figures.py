@@ -18,10 +18,23 @@ GOALS = {
     "northbound.audit_s": 2,
     "northbound.rss_mb": 400,
     "admission.p99_ratio": 3,
+    "admission.worst_ms": 200,
+    "admission.flood_p50_ratio": 2,
     "event.p50_ms": 20,
     "event.rate_per_s": -100,
+    "scale.start_empty_s": 90,
+    "scale.start_complete_s": 90,
+    "scale.leader_changes": 0,
+    "scale.rss_kb_per_port": 24,
+    "scale.p50_ms": 20,
+    "scale.p99_ms": 100,
+    "beside.commit_p99_ms": 50,
     "cni.shim_p95_ms": 20,
     "cni.daemon_p95_ms": 30,
+    "nics.inventory_s": 1,
+    "nics.inventory_idle_cpu": 0.05,
+    "vhostuser.send_ratio": -2,
+    "vhostuser.port_ratio": -5,
 }
 """The most that a figure may be; a negative goal is the least that it may be."""
 

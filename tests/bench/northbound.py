@@ -2,7 +2,7 @@
 
     python tests/bench/northbound.py [PORTS] [SUBNETS]
 
-The controller's reconciler works from its store, as after the first list of every watch. The yardstick is the same
+The controller's writer works from its memory, as after the first list of every watch. The yardstick is the same
 rows, column by column, written by ovsdbapp's IDL in one transaction.
 """
 
@@ -13,12 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -28,94 +26,106 @@ from ovsdbapp.schema.ovn_northbound.impl_idl import OvnNbApiIdlImpl
 
 from tests.bench.figures import begin, publish
 from tests.topology.samples import VPC, port, subnet
-from virtnet.api import Resource
+from virtnet.api import Port, Resource
 from virtnet.controllers.metrics import Metrics
-from virtnet.controllers.rows import Rows
-from virtnet.controllers.store import Store
+from virtnet.controllers.state import COMPILE, ControllerState
+from virtnet.controllers.worker import Queue
+from virtnet.controllers.writer import Writer
+from virtnet.engine.due import Task
+from virtnet.features.leases import leases_of
+from virtnet.features.sources import SUBNETS
+from virtnet.kube import kinds
 from virtnet.lab.ovn_central import OvnCentral
 from virtnet.ovn.northbound import OvsdbNorthbound
-from virtnet.ovn.southbound import Southbound
 from virtnet.topology.rows import Parent, Ref, Row
 
 BATCH = 100
 """Ports that are added and removed one by one."""
 
 
-def store(ports: int, subnets: int) -> Store:
-    """What a cluster of that size would have put into the controller's store."""
-    filled = Store()
+def state(ports: int, subnets: int) -> ControllerState:
+    """What a cluster of that size would have put into the controller's memory."""
+    filled = ControllerState()
     made = [subnet(f"net{number}", f"10.{number}.0.0/16") for number in range(subnets)]
     put(filled, VPC)
     for one in made:
         put(filled, one)
     for index in range(ports):
-        put(filled, port(made[index % subnets], 10 + index // subnets, f"vm{index}.net"))
+        put_port(filled, port(made[index % subnets], 10 + index // subnets, f"vm{index}.net"))
     return filled
 
 
-def put(filled: Store, resource: Resource) -> None:
+def put(filled: ControllerState, resource: Resource) -> None:
     body = resource.manifest()
     created = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
     body["metadata"] |= {"uid": f"{type(resource).__name__}/{resource.key}", "resourceVersion": "1"}
     body["metadata"] |= {"creationTimestamp": created}
-    filled.table(type(resource)).put(body)
+    filled.put(kinds.of(type(resource)), body)
 
 
-@asynccontextmanager
-async def reconciler(central: OvnCentral, filled: Store) -> AsyncIterator[tuple[Rows, OvsdbNorthbound]]:
-    async with OvsdbNorthbound(central.remote("nb")) as northbound, Southbound(central.remote("sb")) as southbound:
-        yield (
-            Rows(
-                SimpleNamespace(),  # no node is in the store, so that nothing is asked of the API server
-                filled,
-                northbound,
-                southbound,
-                ended=lambda *_: asyncio.sleep(0),
-                again=lambda *_: None,
-                written=lambda _: None,
-                committed=Metrics().transactions,
-            ),
-            northbound,
-        )
+def put_port(filled: ControllerState, one: Port) -> None:
+    """A Port with the leases that prove it."""
+    for lease in leases_of(one.key, one.spec).values():
+        put(filled, lease)
+    put(filled, one)
 
 
-async def timed(rows: Rows, keys: frozenset[str]) -> float:
-    began = time.perf_counter()
-    assert not await rows.reconcile(keys)
-    return time.perf_counter() - began
+@dataclass
+class Reconciler:
+    """The writer, and what there is for it to do."""
+
+    state: ControllerState
+    northbound: OvsdbNorthbound
+
+    def __post_init__(self) -> None:
+        self.queue: Queue[Task] = Queue("rows")
+        self.writer = Writer(self.state, self.northbound, self.queue, lambda _: None, Metrics().transactions)
+
+    async def write(self, *, everything: bool = False) -> float:
+        """Seconds for all that is due, or for a look at everything."""
+        began = time.perf_counter()
+        graph = self.state.graph
+        for task in {*graph.due(), *(graph.tasks() if everything else ())}:
+            if task.name == COMPILE:
+                self.queue.add(task)
+        while outcomes := self.writer.compile():
+            await self.writer.write(outcomes)
+        return time.perf_counter() - began
 
 
-async def measure(ports: int, subnets: int, folder: Path) -> dict[str, float]:
-    filled = store(ports, subnets)
-    central = OvnCentral(folder)
+async def measure(ports: int, subnets: int, directory: Path) -> dict[str, float]:
+    filled = state(ports, subnets)
+    central = OvnCentral(directory)
     central.start("nb", "sb")
     try:
-        async with reconciler(central, filled) as (rows, northbound):
+        async with OvsdbNorthbound(central.remote("nb")) as northbound:
+            reconciler = Reconciler(filled, northbound)
             gc.collect()
-            found = {"northbound.ports": ports, "northbound.fill_s": await timed(rows, rows.everything())}
-            assert len(northbound.observed()) == len(filled.ports) + 1 + 4 * subnets
-            found["northbound.audit_s"] = await timed(rows, rows.everything())
-            found |= await one_by_one(rows, filled)
+            found = {"northbound.ports": ports, "northbound.fill_s": await reconciler.write()}
+            assert len(northbound.observed()) == ports + 1 + 4 * subnets
+            found["northbound.audit_s"] = await reconciler.write(everything=True)
+            found |= await one_by_one(reconciler)
         began = time.perf_counter()
         async with OvsdbNorthbound(central.remote("nb")) as again:
             found["northbound.first_sync_s"] = time.perf_counter() - began
-            dump(folder / "rows", again.observed())
+            dump(directory / "rows", again.observed())
     finally:
         central.stop()
     return found
 
 
-async def one_by_one(rows: Rows, filled: Store) -> dict[str, float]:
+async def one_by_one(reconciler: Reconciler) -> dict[str, float]:
     """Ports written and removed, each in a transaction of its own."""
-    of = next(iter(filled.subnets))
+    filled = reconciler.state
+    of = next(iter(filled.objects(SUBNETS)))
     new = [port(of, 60000 + number, f"new{number}.net") for number in range(BATCH)]
     adds, removals = [], []
     for one in new:
-        put(filled, one)
-        adds.append(await timed(rows, frozenset({f"Port/{one.key}"})))
+        put_port(filled, one)
+        adds.append(await reconciler.write())
     for one in new:
-        filled.ports.remove(one.key)
-        removals.append(await timed(rows, frozenset({f"Port/{one.key}"})))
+        filled.discard_deleted(kinds.of(Port), one.key, f"Port/{one.key}")
+        removals.append(await reconciler.write())
     return {"northbound.port_add_ms": 1000 * median(adds), "northbound.port_delete_ms": 1000 * median(removals)}
 
 
@@ -146,8 +156,8 @@ class Write(command.BaseCommand):  # type: ignore[misc]  # ovsdbapp has no types
                 made[row.parent.key].addvalue(row.parent.column, made[row.key].uuid)
 
 
-def write_raw(rows: Path, folder: Path) -> float:
-    central = OvnCentral(folder)
+def write_raw(rows: Path, directory: Path) -> float:
+    central = OvnCentral(directory)
     central.start("nb")
     try:
         idl = connection.OvsdbIdl.from_server(central.remote("nb"), "OVN_Northbound")
@@ -162,10 +172,10 @@ def write_raw(rows: Path, folder: Path) -> float:
 
 def main(ports: int = 10_000, subnets: int = 40) -> None:
     begin()
-    with tempfile.TemporaryDirectory() as folder:
-        ours = Path(folder, "ours")
+    with tempfile.TemporaryDirectory() as directory:
+        ours = Path(directory, "ours")
         found = asyncio.run(measure(ports, subnets, ours))
-        code = [sys.executable, __file__, "raw", str(ours / "rows"), str(Path(folder, "raw"))]
+        code = [sys.executable, __file__, "raw", str(ours / "rows"), str(Path(directory, "raw"))]
         found["northbound.raw_ovsdbapp_s"] = float(subprocess.run(code, check=True, text=True, stdout=-1).stdout)
     found["northbound.ratio"] = found["northbound.fill_s"] / found["northbound.raw_ovsdbapp_s"]
     publish(f"{ports:,} Ports into an empty northbound database", found)

@@ -40,13 +40,13 @@ def test_every_step_has_its_time_since_the_port_was_armed() -> None:
         answered_at=NOW + timedelta(seconds=2, milliseconds=4),
         domain_ready_at=NOW + timedelta(seconds=2, milliseconds=1),
         finished_at=NOW + timedelta(seconds=2, milliseconds=41),
-        carried=14,
+        forwarded_frames=14,
         message="armed node2 in 12 ms",
     )
     (cells,) = _rows(port(done))
     assert dict(zip(COLUMNS, cells, strict=True)) == {
         "TIME": "2026-01-01 00:00:00", "PORT": "demo/db.blue", "FROM": "node1", "TO": "node2", "STATE": "Committed",
-        "BOUND": "12 ms", "HEARD": "2.000 s", "RUNNING": "2.001 s", "ANSWERED": "2.004 s", "DONE": "2.041 s", "CARRIED": "14", "NOTE": "armed node2 in 12 ms",
+        "BOUND": "12 ms", "HEARD": "2.000 s", "RUNNING": "2.001 s", "ANSWERED": "2.004 s", "DONE": "2.041 s", "FORWARDED": "14", "NOTE": "armed node2 in 12 ms",
     }  # fmt: skip
 
 

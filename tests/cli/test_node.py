@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from virtnet.cli.main import app
 from virtnet.node import daemon
-from virtnet.node.folder import Folder, when_free
+from virtnet.node.journal import Journal
+from virtnet.node.providers.records import Records
+from virtnet.node.record_store import when_free
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,8 @@ def test_a_second_daemon_says_in_one_line_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str
 ) -> None:
     monkeypatch.setattr(daemon, "when_free", partial(when_free, patience=0))
-    first = Folder(tmp_path / journal)
+    directory = tmp_path / journal
+    first = Journal(directory) if journal == "attachments" else Records(directory)
     ended = CliRunner().invoke(app, ["node", "--node", "demo-a", "--state-dir", str(tmp_path)])
     first.close()
     assert ended.exit_code == 1

@@ -19,7 +19,7 @@ from virtnet.api.references import SubnetRef
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists
-from virtnet.kube.kinds import NAMESPACES, PODS, STATEFUL_SETS, VMS
+from virtnet.kube.kinds import NAMESPACES, PODS, STATEFUL_SETS, VMS, Kind
 from virtnet.lab.control_plane import ControlPlane
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.ovn_central import OvnCentral
@@ -36,6 +36,15 @@ async def until(holds: Callable[[], Awaitable[Any]], what: str, seconds: float =
         assert asyncio.get_running_loop().time() < end, f"{what}: still {answer!r} after {seconds:g} s"
         await asyncio.sleep(0.02)
     return answer
+
+
+async def until_gone(cluster: Cluster, kind: Kind, name: str, namespace: str = "") -> None:
+    """Wait until an object that has been deleted is not there any more."""
+
+    async def so() -> bool:
+        return not await cluster.exists(kind, name, namespace)
+
+    await until(so, f"{kind} {name} gone")
 
 
 @dataclass(frozen=True)
@@ -71,17 +80,24 @@ class World:
         await self.cluster.create(LEASES, {**body, "spec": {"address": address, "subnet": subnet, "holder": holder}})
 
     async def vm(
-        self, name: str = "db", address: str = "10.0.0.5", mac: str = "02:76:6e:00:00:05", *, leased: bool = True
+        self,
+        name: str = "db",
+        address: str = "10.0.0.5",
+        mac: str = "02:76:6e:00:00:05",
+        *,
+        leased: bool = True,
+        **more: Any,
     ) -> None:
-        """A VM as admission lets it in."""
+        """A VM as admission lets it in. ``more``: as in ``manifest``."""
         if leased:
             await self.lease(name, address)
             await self.lease(name, mac)
-        await self.cluster.create(VMS, self.manifest(name, address, mac), self.namespace)
+        await self.cluster.create(VMS, self.manifest(name, address, mac, **more), self.namespace)
 
     def manifest(self, name: str, address: str, mac: str, **more: Any) -> dict[str, Any]:
         """``more``: further fields of its PinnedNic."""
-        nic = PinnedNic(nad=f"{self.namespace}/blue-net", subnet=self.blue, mac=mac, addresses=(address,), **more)
+        says = {"nad": f"{self.namespace}/blue-net", "subnet": self.blue, "mac": mac, "addresses": (address,), **more}
+        nic = PinnedNic.model_validate(says)
         record = PinnedRecord(vm=f"{self.namespace}/{name}", nics={"blue": nic})
         return {
             "apiVersion": "kubevirt.io/v1",
@@ -91,11 +107,19 @@ class World:
         }
 
     async def launcher(
-        self, name: str, vm: str = "db", *, node: str = "node1", labels: dict[str, str] | None = None, claim: str = ""
+        self,
+        name: str,
+        vm: str = "db",
+        *,
+        node: str = "node1",
+        labels: dict[str, str] | None = None,
+        claim: str = "",
+        nic: str = "veth",
     ) -> None:
         """A virt-launcher pod as admission marks it."""
         owner = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": vm, "uid": "u"}
-        place = {"port": port_name(vm, "blue"), "network": "blue", "interface": "pod16477688c0e", "claim": claim}
+        place = {"port": port_name(vm, "blue"), "network": "blue", "interface": "pod16477688c0e"}
+        place |= {"claim": claim, "nic": nic}
         await self._pod(name, owner, node=node, labels={"kubevirt.io": "virt-launcher", **(labels or {})}, **place)
 
     async def member(self, stateful_set: str, ordinal: int) -> None:
@@ -113,7 +137,17 @@ class World:
         await self.cluster.create(STATEFUL_SETS, body, self.namespace)
 
     async def _pod(
-        self, name: str, owner: Any, *, node: str, labels: Any, port: str, network: str, interface: str, claim: str = ""
+        self,
+        name: str,
+        owner: Any,
+        *,
+        node: str,
+        labels: Any,
+        port: str,
+        network: str,
+        interface: str,
+        claim: str = "",
+        nic: str = "veth",
     ) -> None:
         attachment = Attachment(
             port=f"{self.namespace}/{port}",
@@ -124,6 +158,7 @@ class World:
             addresses=("10.0.0.5/24",),
             mtu=1442,
             ipam_claim=claim,
+            nic=nic,
         )
         annotation = f'{{"{interface}":{attachment.model_dump_json(by_alias=True)}}}'
         body = {

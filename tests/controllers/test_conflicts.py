@@ -3,9 +3,10 @@
 import pytest
 
 from tests.controllers.conftest import World, until
-from tests.told import PORTS
+from tests.messages import PORTS
 from virtnet.api import Condition, NodeNetwork
-from virtnet.controllers.reports import ADDRESS_CONFLICT, conflict_condition
+from virtnet.engine.outcome import with_conditions
+from virtnet.features.port_report import ADDRESS_CONFLICT, conflict_state
 from virtnet.kube import kinds
 from virtnet.kube.kinds import EVENTS
 
@@ -14,9 +15,9 @@ TEXT = PORTS["an address that a machine outside has"].message
 
 
 def test_the_condition_appears_with_the_first_conflict() -> None:
-    assert conflict_condition((), "", 1) == ()
-    there = conflict_condition((), "n1 cannot attach it", 1)
-    gone = conflict_condition(there, "", 2)
+    assert with_conditions((), [conflict_state("")], 1) == ()
+    there = with_conditions((), [conflict_state("n1 cannot attach it")], 1)
+    gone = with_conditions(there, [conflict_state("")], 2)
     said = [(c.type, c.status, c.reason, c.message) for c in (*there, *gone)]
     assert said == [
         (ADDRESS_CONFLICT, "True", "UsedOutside", "n1 cannot attach it"),
@@ -33,7 +34,7 @@ async def test_a_conflict_is_told_on_the_port_and_taken_back(world: World) -> No
         patch = {"status": {"conflicts": {f"{world.namespace}/db.blue": conflict}}}
         await world.cluster.patch(kinds.of(NodeNetwork), "node1", patch, subresource="status")
 
-    async def told(status: str) -> tuple[str, Condition] | None:
+    async def condition_of(status: str) -> tuple[str, Condition] | None:
         port = (await world.ports()).get("db.blue")
         conditions = port.status.conditions if port else ()
         found = (one for one in conditions if (one.type, one.status) == (ADDRESS_CONFLICT, status))
@@ -45,9 +46,9 @@ async def test_a_conflict_is_told_on_the_port_and_taken_back(world: World) -> No
 
     await until(world.ports, "a Port")
     await say(SEEN)
-    phase, condition = await until(lambda: told("True"), "the condition")
+    phase, condition = await until(lambda: condition_of("True"), "the condition")
     assert (phase, condition.message) == ("Conflict", TEXT)
     assert await until(events, "an Event") == [f"NIC blue: {TEXT}"]
     await say(None)
-    phase, condition = await until(lambda: told("False"), "the condition taken back")
+    phase, condition = await until(lambda: condition_of("False"), "the condition taken back")
     assert (phase, condition.message) == ("Unbound", "")

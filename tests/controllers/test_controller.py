@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from tests.controllers.conftest import BOUND, LEASES, SUBNETS, World, gone, settled, until
-from virtnet.api import Route, Subnet
+from virtnet.api import Route, Subnet, Vpc
 from virtnet.api.lease import lease_name
+from virtnet.api.meta import API_VERSION
+from virtnet.kube import kinds
 from virtnet.kube.kinds import IPAM_CLAIMS, PODS, STATEFUL_SETS, VMS
 
 pytestmark = pytest.mark.system
@@ -20,12 +22,15 @@ async def test_a_vm_becomes_a_port_and_goes_without_a_trace(world: World) -> Non
     assert (port.spec.mac_address, port.spec.addresses) == ("02:76:6e:00:00:05", ("10.0.0.5",))
     await world.cluster.delete(VMS, "db", world.namespace)
     await gone(world)
+    assert await cooling(world) == ["10.0.0.5"]
+    body = await world.cluster.get(SUBNETS, "blue", world.namespace)
+    assert [one.port for one in Subnet.parse(body).status.cooling] == [f"{world.namespace}/db.blue"]
 
-    async def cooling() -> list[str]:
-        body = await world.cluster.get(SUBNETS, "blue", world.namespace)
-        return [one.address for one in Subnet.parse(body).status.cooling]
 
-    assert await cooling() == ["10.0.0.5"]
+async def cooling(world: World) -> list[str]:
+    """Addresses that were freed lately."""
+    body = await world.cluster.get(SUBNETS, "blue", world.namespace)
+    return [one.address for one in Subnet.parse(body).status.cooling]
 
 
 async def test_leases_stay_until_the_last_pod_is_gone(world: World) -> None:
@@ -56,9 +61,10 @@ async def test_leases_stay_until_the_last_pod_is_gone(world: World) -> None:
 async def test_a_nic_with_routes_of_its_own_has_dhcp_options_of_its_own(world: World) -> None:
     """They follow its VM's manifest and its Subnet, and go with it."""
 
-    def told() -> str:
+    def dhcp_options() -> str:
         uuid = world.column("db.blue", "dhcpv4_options")
-        return world.ovn.nbctl("get", "DHCP_Options", uuid, "options") if uuid != "[]" else ""
+        # Between the two questions they may have been exchanged.
+        return world.ovn.nbctl("--if-exists", "get", "DHCP_Options", uuid, "options") if uuid != "[]" else ""
 
     async def record(**nic: Any) -> None:
         manifest = world.manifest("db", "10.0.0.5", "02:76:6e:00:00:05", **nic)
@@ -66,7 +72,7 @@ async def test_a_nic_with_routes_of_its_own_has_dhcp_options_of_its_own(world: W
         await world.cluster.patch(VMS, "db", {"metadata": annotations}, world.namespace)
 
     async def tells(*texts: str) -> bool:
-        return all(text in told() for text in texts) if world.lsps() else False
+        return all(text in dhcp_options() for text in texts) if world.lsps() else False
 
     await world.subnet()
     await world.vm()
@@ -76,7 +82,7 @@ async def test_a_nic_with_routes_of_its_own_has_dhcp_options_of_its_own(world: W
     await until(lambda: tells('classless_static_route="{192.168.0.0/16,10.0.0.9}"'), "its own")
     own = world.column("db.blue", "dhcpv4_options")
     assert own != shared
-    assert "router" not in told()
+    assert "router" not in dhcp_options()
     await world.cluster.patch(SUBNETS, "blue", {"spec": {"mtu": 1400}}, world.namespace)
     await until(lambda: tells('mtu="1400"'), "what its Subnet says of all")
     await record()
@@ -85,7 +91,7 @@ async def test_a_nic_with_routes_of_its_own_has_dhcp_options_of_its_own(world: W
     await record(default_route=False)
 
     async def tells_no_router() -> bool:
-        return "router" not in told()
+        return "router" not in dhcp_options()
 
     await until(tells_no_router, "no default route")
     await world.cluster.delete(VMS, "db", world.namespace)
@@ -123,6 +129,53 @@ async def test_a_stateful_sets_pod_has_its_addresses_again_until_it_is_scaled_do
     await gone(world)
 
 
+async def test_a_nic_in_another_subnet_leaves_nothing_in_the_one_before(world: World) -> None:
+    """Whatever it takes along: its MAC always, and its address where the other one lies in another Vpc."""
+    await world.subnet()
+    await world.vm()
+    await settled(world)
+    teal, vpc = {"metadata": {"name": "teal"}}, {"kind": "Vpc", "name": "teal"}
+    await world.cluster.create(kinds.of(Vpc), {"apiVersion": API_VERSION, "kind": "Vpc", **teal}, world.namespace)
+    body = {"apiVersion": API_VERSION, "kind": "Subnet", **teal, "spec": {"cidrs": ["10.0.0.0/24"], "vpc": vpc}}
+    await world.cluster.create(SUBNETS, body, world.namespace)
+    moved = world.blue.model_copy(update={"name": "teal"})
+    manifest = world.manifest("db", "10.0.0.5", "02:76:6e:00:00:05", subnet=moved)
+    await world.cluster.patch(
+        VMS, "db", {"metadata": {"annotations": manifest["metadata"]["annotations"]}}, world.namespace
+    )
+    names = {lease_name(address, moved) for address in BOUND}
+
+    async def only_there() -> bool:
+        items, _ = await world.cluster.list(LEASES)
+        here = [one for one in items if one["spec"]["holder"]["namespace"] == world.namespace]
+        return {one["metadata"]["name"] for one in here} == names
+
+    await until(only_there, "leases of the Subnet that its NIC is in now, and no others")
+    assert world.lsps() == {f"{world.namespace}/db.blue": "02:76:6e:00:00:05 10.0.0.5"}
+    await world.cluster.delete(SUBNETS, "blue", world.namespace)
+
+    async def is_gone() -> bool:
+        items, _ = await world.cluster.list(SUBNETS, world.namespace)
+        return [one["metadata"]["name"] for one in items] == ["teal"]
+
+    await until(is_gone, "the Subnet before, which nobody uses")
+
+
+async def test_a_subnet_that_names_no_vpc_lies_in_its_namespaces_own(world: World) -> None:
+    """Which is made for it."""
+    body = {"apiVersion": API_VERSION, "kind": "Subnet", "metadata": {"name": "blue"}}
+    await world.cluster.create(SUBNETS, {**body, "spec": {"cidrs": ["10.0.0.0/24"]}}, world.namespace)
+
+    async def served() -> bool:
+        found = Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace))
+        return any((one.type, one.status) == ("Ready", "True") for one in found.status.conditions)
+
+    await until(served, "the Subnet served")
+    found = Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace))
+    assert found.spec.vpc.key(world.namespace) == f"{world.namespace}/default"
+    await world.cluster.get(kinds.of(Vpc), "default", world.namespace)
+
+
 async def test_an_ipam_claim_is_told_what_its_nic_has(world: World) -> None:
     """Made before the pod or after it; what somebody else writes there does not stand."""
     await world.subnet()
@@ -132,15 +185,15 @@ async def test_an_ipam_claim_is_told_what_its_nic_has(world: World) -> None:
     claim = {**body, "spec": {"network": "blue-net", "interface": ""}}
     await world.cluster.create(IPAM_CLAIMS, claim, world.namespace)
 
-    async def told() -> bool:
+    async def recorded() -> bool:
         found = await world.cluster.get(IPAM_CLAIMS, "db.blue", world.namespace)
         status = found.get("status", {})
         return (status.get("ips"), status.get("ownerPod")) == (["10.0.0.5/24"], {"name": "launcher"})
 
-    await until(told, "the claim told")
+    await until(recorded, "the claim told")
     other = {"status": {"ips": ["10.0.0.9/24"]}}
     await world.cluster.patch(IPAM_CLAIMS, "db.blue", other, world.namespace, subresource="status")
-    await until(told, "the claim told again")
+    await until(recorded, "the claim told again")
     await world.cluster.delete(IPAM_CLAIMS, "db.blue", world.namespace)
     assert (await world.leases())["10.0.0.5"] == "Bound"
 
@@ -150,7 +203,7 @@ async def test_the_subnet_says_how_full_it_is(world: World) -> None:
     await world.subnet(ranges=["10.0.0.10-10.0.0.19"], reservations=[{"address": "10.0.0.15", "vm": "later"}])
     await world.vm(address="10.0.0.12")
 
-    async def status() -> tuple[int, int, str]:
+    async def status() -> tuple[int, int | None, str]:
         parsed = Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace))
         ready = next((c.status for c in parsed.status.conditions if c.type == "Ready"), "")
         return (parsed.status.used, parsed.status.available, ready)
@@ -197,8 +250,18 @@ async def test_a_lost_lease_comes_back_without_touching_the_port(world: World) -
 async def test_a_reserved_lease_whose_vm_never_came_is_kept_for_a_while(world: World) -> None:
     await world.subnet()
     await world.lease("ghost", "10.0.0.9")
+    name = lease_name("10.0.0.9", world.blue)
+    uid = (await world.cluster.get(LEASES, name))["metadata"]["uid"]
     await world.vm()
     await settled_with_ghost(world)
+    await world.vm("ghost", "10.0.0.9", "02:76:6e:00:00:09", leased=False)
+
+    async def taken() -> bool:
+        return (await world.leases()).get("10.0.0.9") == "Bound"
+
+    await until(taken, "the lease bound to the VM that came after all")
+    assert (await world.cluster.get(LEASES, name))["metadata"]["uid"] == uid, "freed, and claimed anew"
+    assert await cooling(world) == []
 
 
 async def settled_with_ghost(world: World) -> None:

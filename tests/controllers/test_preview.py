@@ -7,13 +7,14 @@ import shlex
 import subprocess
 import sys
 
-import pytest
-
 from tests.controllers.conftest import World, until
-from tests.handoff.case import facts
+from tests.topology.samples import port, subnet
 from virtnet.controllers.preview import stand
+from virtnet.engine.keys import ObjectKey
+from virtnet.engine.outcome import Outcome
 from virtnet.handoff.options import ChassisOptions
 from virtnet.lab.control_plane import ControlPlane
+from virtnet.topology.port import port_rows
 
 NEUTRON = "neutron-6f7a1b5e-52a1-4b8e-9a57-0d4f4a8c2f10"
 NEUTRON_PORT = "c3d5b2a0-1c55-4a6c-8a8e-2f9b61e1d0aa"
@@ -60,11 +61,11 @@ async def ask(world: World, server: ControlPlane, *words: str) -> subprocess.Com
 
 def theirs(world: World) -> dict[str, list[object]]:
     """All rows of others, whole."""
-    found = {}
+    found: dict[str, list[object]] = {}
     for table in TABLES:
         answer = json.loads(world.ovn.nbctl("--format=json", "list", table))
         rows = [dict(zip(answer["headings"], row, strict=True)) for row in answer["data"]]
-        found[table] = sorted((row for row in rows if "virtnet/owner" not in json.dumps(row)), key=json.dumps)
+        found[table] = [*sorted((row for row in rows if "virtnet/owner" not in json.dumps(row)), key=json.dumps)]
     return found
 
 
@@ -77,7 +78,9 @@ async def settled(world: World) -> None:
     await until(there, "the port in OVN")
 
 
-async def test_with_a_controller_there_is_no_difference_and_apply_names_who_writes(world, api_server):
+async def test_with_a_controller_there_is_no_difference_and_apply_names_who_writes(
+    world: World, api_server: ControlPlane
+) -> None:
     await world.subnet()
     await world.vm()
     await settled(world)
@@ -100,14 +103,17 @@ DAMAGE = {
 }
 
 
-async def test_damage_is_shown_and_repaired_and_nothing_of_others_is_touched(world, api_server):
+async def test_damage_is_shown_and_repaired_and_nothing_of_others_is_touched(
+    world: World, api_server: ControlPlane
+) -> None:
     await world.subnet()
     await world.vm()
     await settled(world)
     world.controller.stop()
     try:
         for line in FOREIGN:
-            world.ovn.nbctl(*(word.replace("neutron:", "neutron\\:") for word in shlex.split(line)))
+            world.ovn.nbctl(*(argument.replace("neutron:", "neutron\\:") for argument in shlex.split(line)))
+        world.ovn.nbctl("--wait=sb", "sync")  # northd has said of them what it has to say
         before = theirs(world)
         for what, command in DAMAGE.items():
             uuid = world.ovn.nbctl("get", "Logical_Switch_Port", f"{world.namespace}/db.blue", "_uuid").strip()
@@ -126,14 +132,18 @@ async def test_damage_is_shown_and_repaired_and_nothing_of_others_is_touched(wor
         world.controller.start()
 
 
-async def test_what_cannot_be_reached_is_an_error_and_not_a_difference(world, api_server):
+async def test_what_cannot_be_reached_is_an_error_and_not_a_difference(world: World, api_server: ControlPlane) -> None:
     nowhere = ("--northbound", "unix:/nowhere.sock", "--southbound", "unix:/nowhere.sock")
     said = await ask(world, api_server, "diff", *nowhere)
     assert said.returncode == 2
     assert "OVN_Northbound from unix:/nowhere.sock" in said.stderr
 
 
-@pytest.mark.parametrize("journal", [pytest.param({"state": "Armed"}, id="in a handoff")])
-def test_a_port_in_a_handoff_keeps_its_options(journal):
-    there = ChassisOptions(("one", "two"), "rarp", journal)
-    assert stand(facts(options=there)).options == there
+def test_a_port_in_a_handoff_keeps_its_options() -> None:
+    net, key = subnet("blue"), ObjectKey("Port", "demo", "db.net")
+    there, wanted = (
+        port_rows(port(net, 10, "db.net"), net, options)
+        for options in (ChassisOptions(("one", "two"), "rarp", {"state": "Armed"}), ChassisOptions(("one",)))
+    )
+    assert stand(key, Outcome(wanted), there).rows is None
+    assert stand(key, Outcome(wanted), wanted).rows == wanted

@@ -1,5 +1,8 @@
 """OVN on real servers: it has what the objects say, whatever was away, deleted, or made by others."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import pytest
 
 from tests.controllers.conftest import PORTS, SUBNETS, World, gone, settled, until
@@ -44,14 +47,54 @@ async def test_a_northbound_database_that_was_deleted_is_rebuilt(world: World) -
     await world.subnet()
     await world.vm()
     await settled(world)
-    switches = world.ovn.nbctl("--bare", "--columns=name", "list", "Logical_Switch")
+
+    def switches() -> list[str]:
+        return sorted(world.ovn.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split())
+
+    before = switches()
     world.ovn.kill("nb")
     world.ovn.erase("nb")
     world.ovn.start("nb")
     await settled(world)
-    assert sorted(world.ovn.nbctl("--bare", "--columns=name", "list", "Logical_Switch").split()) == sorted(
-        switches.split()
-    )
+
+    async def rebuilt() -> bool:
+        return switches() == before
+
+    await until(rebuilt, "the switches of all Subnets")
+
+
+async def test_nothing_is_ready_before_ovn_has_it(world: World) -> None:
+    async def said(kind: kinds.Kind, name: str) -> tuple[str, str, str]:
+        body = await world.cluster.get(kind, name, world.namespace)
+        conditions = (body.get("status") or {}).get("conditions") or ()
+        found: dict[str, str] = next((one for one in conditions if one["type"] == "Ready"), {})
+        return found.get("status", ""), found.get("reason", ""), found.get("message", "")
+
+    world.ovn.kill("nb")
+    try:
+        await world.subnet()
+        for kind, name in ((VPCS, "own"), (SUBNETS, "blue")):
+            status, reason, message = await until(
+                _once(partial(said, kind, name), ("False", "True")), f"{name} says so"
+            )
+            assert (status, reason) == ("False", "Pending")
+            assert message.startswith("not")
+    finally:
+        world.ovn.start("nb")
+    for kind, name in ((VPCS, "own"), (SUBNETS, "blue")):
+        assert (await until(_once(partial(said, kind, name), ("True",)), f"{name} is ready"))[1] == "InOvn"
+
+
+def _once(
+    ask: Callable[[], Awaitable[tuple[str, str, str]]], statuses: tuple[str, ...]
+) -> Callable[[], Awaitable[tuple[str, str, str] | None]]:
+    """What is said once it is one of these."""
+
+    async def found() -> tuple[str, str, str] | None:
+        answer = await ask()
+        return answer if answer[0] in statuses else None
+
+    return found
 
 
 async def test_what_is_not_ours_is_left_alone(world: World) -> None:
@@ -110,6 +153,8 @@ async def test_a_vpc_that_vanishes_does_not_cut_its_guests_off(world: World) -> 
     await world.vm()
     await settled(world)
     await world.cluster.delete(VPCS, "own", world.namespace)
+    # It would wait for its Subnets; somebody forces it.
+    await world.cluster.patch(VPCS, "own", {"metadata": {"finalizers": None}}, world.namespace)
 
     async def missing() -> bool:
         parsed = Subnet.parse(await world.cluster.get(SUBNETS, "blue", world.namespace))

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from virtnet.handoff.facts import Binding, Facts, Instance, LauncherPod, Migration, MigrationState, Told
-from virtnet.handoff.journal import Journal, State
+from virtnet.handoff.facts import Binding, Facts, HandoffReport, Instance, LauncherPod, Migration, MigrationState
+from virtnet.handoff.journal import HandoffJournal, HandoffState
 from virtnet.handoff.options import ChassisOptions
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,11 +21,11 @@ FAILED = MigrationState(uid="m1", failed=True)
 LEFT = MigrationState(uid="m1", post_copy=True)
 RUNS = Migration(uid="m1", phase="Running")
 OVER = Migration(uid="m1", phase="Succeeded")
-HEARD = {"m1": Told(asked=NOW, answered=NOW)}
+HEARD = {"m1": HandoffReport(probed=NOW, answered=NOW)}
 
 
-def journal(state: State, **changes: object) -> Journal:
-    base = Journal(
+def journal(state: HandoffState, **changes: Any) -> HandoffJournal:
+    base = HandoffJournal(
         instance="i1",
         migration="m1",
         source="node1",
@@ -39,18 +40,18 @@ def journal(state: State, **changes: object) -> Journal:
     return replace(base, **changes)
 
 
-def options(state: State, **changes: object) -> ChassisOptions:
+def options(state: HandoffState, **changes: Any) -> ChassisOptions:
     entries = journal(state, strategy="rarp", **changes).entries()
     match state:
-        case State.COMMITTING:
+        case HandoffState.COMMITTING:
             return ChassisOptions(requested=("ch2",), journal=entries)
-        case State.ROLLING_BACK:
+        case HandoffState.ROLLING_BACK:
             return ChassisOptions(requested=("ch1",), journal=entries)
         case _:
             return ChassisOptions(requested=("ch1", "ch2"), strategy="rarp", journal=entries)
 
 
-def facts(**changes: object) -> Facts:
+def facts(**changes: Any) -> Facts:
     base = Facts(
         instance=RUNNING,
         pods=(SOURCE, TARGET),

@@ -1,82 +1,28 @@
-"""KubeVirt and OVN as far as one port sees them: what is true, and what can happen."""
+"""KubeVirt and OVN as far as one port sees them: what can happen."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from virtnet.handoff.facts import Binding, Instance, LauncherPod, Migration, MigrationState, Told
-from virtnet.handoff.journal import Journal
+from tests.handoff.cluster_state import CHASSIS, ClusterState
+from virtnet.handoff.facts import Binding, HandoffReport, Instance, LauncherPod, Migration, MigrationState
+from virtnet.handoff.journal import HandoffJournal
 from virtnet.handoff.options import ChassisOptions
 
-CHASSIS = {f"node{n}": f"ch{n}" for n in (1, 2, 3)}
 
-
-class Cluster:
+class SimulatedCluster(ClusterState):
     """Every public method is one thing that can happen; one that cannot happen now does nothing."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.serial = 0
-        self.options = ChassisOptions()
-        self.binding = Binding()
-        self.nics: dict[str, str] = {}
-        """Pod -> chassis of NICs that claim the port."""
-        self.let_go: set[str] = set()
-        """Pods whose NICs have let go of the port for good."""
-        self.dead: set[str] = set()
-        self.unknown: set[str] = set()
-        self.chassis = dict(CHASSIS)
-        self.instance: Instance | None = None
-        self._pods: dict[str, LauncherPod] = {}
-        self._migrations: dict[str, Migration] = {}
-        self.current = ""
-        self.told: dict[str, Told] = {}
-        self.asked: tuple[str, str] = ("", "")
-        """Node and pod that were last asked to let go: the node may do so at any time."""
-        self.on_target = False
+        super().__init__()
         self.start()
-
-    # ---------------------------------------------------------------- what is true
-
-    @property
-    def pods(self) -> tuple[LauncherPod, ...]:
-        return tuple(self._pods.values())
-
-    @property
-    def migrations(self) -> tuple[Migration, ...]:
-        return tuple(self._migrations.values())
-
-    @property
-    def running(self) -> bool:
-        return self.instance is not None and not self.instance.final
-
-    @property
-    def underway(self) -> LauncherPod | None:
-        """The target pod of a migration that has not ended."""
-        migration = self._migrations.get(self.current)
-        if not self.running or migration is None or migration.final:
-            return None
-        return next((p for p in self.pods if p.migration == self.current and not p.terminal), None)
-
-    @property
-    def handed_off(self) -> bool:
-        return self.instance is not None and self.instance.state.uid == self.current
-
-    @property
-    def place(self) -> str:
-        """The node where the guest is; empty where there is none."""
-        if not self.running:
-            return ""
-        target = self.underway
-        return target.node if self.on_target and target else self.instance.node
-
-    # ---------------------------------------------------------------- what can happen
 
     def start(self) -> None:
         if self.instance is None and "node1" not in self.dead:
             self.serial += 1
             self.instance = Instance(uid=f"i{self.serial}", node="node1", phase="Running")
-            self._pods[f"p{self.serial}"] = LauncherPod(name=f"p{self.serial}", node="node1")
-            self.nics[f"p{self.serial}"] = "ch1"
+            pod = LauncherPod(name=f"p{self.serial}", node="node1", nic=self.wanted)
+            self._pods[pod.name] = pod
+            self._attach(pod)
             self.current, self.on_target = "", False
 
     def stop(self) -> None:
@@ -85,16 +31,16 @@ class Cluster:
 
     def proceed(self) -> None:
         """The next thing that happens to a VM that is migrated again and again."""
-        target = self.underway
+        target = self.target_pod
         if target is None:
             self.migrate()
         elif not target.node:
             self.schedule()
         elif not self.handed_off:
             self.hand_off()
-        elif not self.instance.state.domain_ready:
+        elif not self.vmi.state.domain_ready:
             self.ready()
-        elif self.instance.node != target.node:
+        elif self.vmi.node != target.node:
             self.moved()
         else:
             self.completed()
@@ -105,43 +51,44 @@ class Cluster:
             self.serial += 1
             self.current, self.on_target = f"m{self.serial}", False
             self._migrations[self.current] = Migration(uid=self.current, phase="Pending")
-            self._pods[f"p{self.serial}"] = LauncherPod(name=f"p{self.serial}", migration=self.current)
+            name = f"p{self.serial}"
+            self._pods[name] = LauncherPod(name=name, migration=self.current, nic=self.wanted)
 
     def schedule(self) -> None:
         """The VMIM may be Pending for long after this, with hotplugged volumes."""
-        target = self.underway
+        target = self.target_pod
         if target and not target.node:
             nodes = sorted(CHASSIS, reverse=self.serial % 2 == 0)  # every other time back to where it was
-            node = next(n for n in nodes if n != self.instance.node and n not in self.dead)
+            node = next(n for n in nodes if n != self.vmi.node and n not in self.dead)
             self._pods[target.name] = replace(target, node=node)
-            self.nics[target.name] = CHASSIS[node]
+            self._attach(self._pods[target.name])
 
     def hand_off(self) -> None:
-        target = self.underway
-        if target and target.node and not self.handed_off and self._bound_at(target.node):
+        target = self.target_pod
+        if target and target.node and not self.handed_off and (self.bound_at(target.node) or not target.nic):
             self._migrations[self.current] = Migration(uid=self.current, phase="Running")
-            self.instance = replace(self.instance, state=MigrationState(uid=self.current))
+            self.instance = replace(self.vmi, state=MigrationState(uid=self.current))
 
     def ready(self) -> None:
-        target = self.underway
+        target = self.target_pod
         if target and self.handed_off and target.node not in self.dead:
             self.on_target = True
-            self.instance = replace(self.instance, state=replace(self.instance.state, domain_ready=True))
+            self.instance = replace(self.vmi, state=replace(self.vmi.state, domain_ready=True))
 
     def post_copy(self) -> None:
-        target = self.underway
+        target = self.target_pod
         if target and self.handed_off and not self.on_target and target.node not in self.dead:
             self.on_target = True
-            self.instance = replace(self.instance, state=replace(self.instance.state, post_copy=True))
+            self.instance = replace(self.vmi, state=replace(self.vmi.state, post_copy=True))
 
     def moved(self) -> None:
-        target = self.underway
-        if target and self.on_target and self.instance.state.domain_ready:
-            self.instance = replace(self.instance, node=target.node)
+        target = self.target_pod
+        if target and self.on_target and self.vmi.state.domain_ready:
+            self.instance = replace(self.vmi, node=target.node)
 
     def completed(self) -> None:
-        target = self.underway
-        if target and self.on_target and self.instance.node == target.node:
+        target = self.target_pod
+        if target and self.on_target and self.vmi.node == target.node:
             self._migrations[self.current] = Migration(uid=self.current, phase="Succeeded")
             for pod in self.pods:
                 if pod.name != target.name:
@@ -149,20 +96,20 @@ class Cluster:
 
     def failed(self) -> None:
         """The guest goes on where it was; in post-copy it is nowhere any more."""
-        target = self.underway
-        if target is None or (self.on_target and self.instance.state.domain_ready):
+        target = self.target_pod
+        if target is None or (self.on_target and self.vmi.state.domain_ready):
             return
         if self.on_target:
             self._lose_guest()
             return
         if self.handed_off:
-            self.instance = replace(self.instance, state=replace(self.instance.state, failed=True))
+            self.instance = replace(self.vmi, state=replace(self.vmi.state, failed=True))
         self._migrations[self.current] = Migration(uid=self.current, phase="Failed")
         self._end(target)
 
     def abort(self) -> None:
         """Somebody deletes the VMIM."""
-        target = self.underway
+        target = self.target_pod
         if target and not self.on_target:
             if self.handed_off:
                 self.failed()
@@ -183,13 +130,13 @@ class Cluster:
         self.dead.clear()
         self.unknown.clear()
         live = [pod for pod in self.pods if pod.node and not pod.terminal and pod.name not in self.let_go]
-        self.nics = {pod.name: CHASSIS[pod.node] for pod in live}
+        self.nics = {pod.name: CHASSIS[pod.node] for pod in live if pod.nic}
 
     def noticed(self) -> None:
         """Kubernetes and KubeVirt find out about dead nodes."""
         if self.place in self.dead:
             self._lose_guest()
-        elif self.underway and self.underway.node in self.dead:
+        elif self.target_pod and self.target_pod.node in self.dead:
             self.failed()
 
     def node_object_goes(self) -> None:
@@ -200,8 +147,24 @@ class Cluster:
     def chassis_unknown(self) -> None:
         """A node's ovn-controller has never registered, or under another name."""
         fresh = "ch3" not in {self.binding.chassis, *self.binding.additional, *self.options.requested}
-        if self.underway and not self.underway.node and fresh:
+        if self.target_pod and not self.target_pod.node and fresh:
             self.unknown = {"ch3"}
+
+    def nic_comes(self) -> None:
+        """The VM is to have it: pods that are made from now on do."""
+        self.wanted = True
+
+    def nic_goes(self) -> None:
+        self.wanted = False
+
+    def plugged(self) -> None:
+        """The dynamic-networks-controller, if there is one, follows in the pod that has the guest."""
+        home = next((pod for pod in self.pods if pod.node and not pod.terminal and pod.node == self.place), None)
+        if home is not None and home.nic != self.wanted and home.node not in self.dead:
+            self._pods[home.name] = replace(home, nic=self.wanted)
+            self.nics.pop(home.name, None)
+            self.let_go.discard(home.name)
+            self._attach(self._pods[home.name])
 
     def vmims_collected(self) -> None:
         self._migrations = {uid: m for uid, m in self._migrations.items() if not m.final}
@@ -230,36 +193,36 @@ class Cluster:
 
     def announce(self) -> None:
         """The target's chassis says that it has heard the guest; perhaps when OVN has taken that back already."""
-        target = self.underway
+        target = self.target_pod
         if self.on_target and target and CHASSIS[target.node] in {*self.binding.additional, self.binding.chassis}:
             self.binding = replace(self.binding, activated=frozenset({CHASSIS[target.node]}))
 
     def ask(self) -> None:
         """The target's node asks the guest, once it has been told that it is there."""
-        journal = Journal.read(self.options.journal)
-        if journal is not None and journal.ready and journal.target not in self.dead:
-            told = self.told.get(journal.migration, Told())
-            self.told[journal.migration] = replace(told, asked=told.asked or self.now)
+        journal = HandoffJournal.read(self.options.journal)
+        if self.link and journal is not None and journal.ready and journal.target not in self.dead:
+            report = self.reports.get(journal.migration, HandoffReport())
+            self.reports[journal.migration] = replace(report, probed=report.probed or self.now)
 
     def speak(self) -> None:
         """The guest sends its first frame, which opens its gate; then it answers, and the source's node has counted."""
-        told = self.told.get(self.current, Told())
-        if self.on_target and self.underway and self.underway.node not in self.dead:
-            if told.opened is None:
-                told = replace(told, opened=self.now)
-            elif told.asked and told.answered is None:
-                told = replace(told, answered=self.now)
+        report = self.reports.get(self.current, HandoffReport())
+        if self.link and self.on_target and self.target_pod and self.target_pod.node not in self.dead:
+            if report.gate_opened is None:
+                report = replace(report, gate_opened=self.now)
+            elif report.probed and report.answered is None:
+                report = replace(report, answered=self.now)
             else:
-                told = replace(told, carried=14)
-            self.told[self.current] = told
+                report = replace(report, forwarded_frames=14)
+            self.reports[self.current] = report
 
     def daemon_dies(self) -> None:
         """That of the target's node: it forgets."""
-        self.told.pop(self.current, None)
+        self.reports.pop(self.current, None)
 
     def release(self) -> None:
         """The source's node does what it was asked, perhaps long after: the guest may be back there, in another pod."""
-        node, pod = self.asked
+        node, pod = self.to_release
         if node not in self.dead:
             self.nics.pop(pod, None)
             self.let_go.add(pod)
@@ -271,16 +234,16 @@ class Cluster:
     def tick(self) -> None:
         self.now += timedelta(seconds=3)
 
-    def _bound_at(self, node: str) -> bool:
-        """What CNI ADD waits for; that a node has the port may be left of an earlier handoff."""
-        return CHASSIS[node] in {self.binding.chassis, *self.binding.additional}
+    def _attach(self, pod: LauncherPod) -> None:
+        if pod.nic:
+            self.nics[pod.name] = CHASSIS[pod.node]
 
     def _end(self, pod: LauncherPod) -> None:
         self._pods[pod.name] = replace(pod, terminal=True)
         self.nics.pop(pod.name, None)
 
     def _lose_guest(self) -> None:
-        self.instance = replace(self.instance, phase="Failed")
+        self.instance = replace(self.vmi, phase="Failed")
         for uid, migration in self._migrations.items():
             if not migration.final:
                 self._migrations[uid] = replace(migration, phase="Failed")

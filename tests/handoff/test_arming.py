@@ -19,7 +19,7 @@ from tests.handoff.case import (
     facts,
 )
 from virtnet.handoff.facts import Binding, LauncherPod, Migration
-from virtnet.handoff.journal import Journal, State
+from virtnet.handoff.journal import HandoffJournal, HandoffState
 from virtnet.handoff.machine import decide
 from virtnet.handoff.options import ChassisOptions
 
@@ -93,29 +93,38 @@ def test_arms_as_soon_as_the_target_pod_has_a_node() -> None:
     assert decision.options.requested == ("ch1", "ch2")
     assert decision.options.strategy == ""
     assert "bind the port on node2" in decision.wait
-    written = Journal.read(decision.options.journal)
+    written = HandoffJournal.read(decision.options.journal)
     assert written is not None
-    assert (written.state, written.source, written.pod, written.target) == (State.ARMED, "node1", "src", "node2")
+    assert (written.state, written.source, written.pod, written.target) == (HandoffState.ARMED, "node1", "src", "node2")
 
 
 def test_a_target_without_a_gate_is_armed_with_the_strategy_that_every_ovn_knows() -> None:
-    decision = decide(facts(gateless={"node2": "an old kernel"}))
+    decision = decide(facts(fallback_reasons={"node2": "an old kernel"}))
     assert decision.options.strategy == "rarp"
-    written = Journal.read(decision.options.journal)
+    written = HandoffJournal.read(decision.options.journal)
     assert written is not None
-    assert (written.gateless, written.strategy) == ("an old kernel", "rarp")
+    assert (written.fallback_reason, written.strategy) == ("an old kernel", "rarp")
     repaired = decide(facts(binding=BOTH, options=replace(decision.options, strategy="")))
     assert repaired.options.strategy == "rarp", "somebody has taken it away"
 
 
 def test_a_target_without_a_gate_is_armed_with_the_strongest_strategy_of_its_ovn() -> None:
-    given = {"gateless": {"node2": "an old kernel"}, "strategies": {"node1": "rarp", "node2": "rarp,garp,na"}}
+    given = {"fallback_reasons": {"node2": "an old kernel"}, "strategies": {"node1": "rarp", "node2": "rarp,garp,na"}}
     assert decide(facts(**given)).options.strategy == "rarp,garp,na"
-    assert decide(facts(**{**given, "gateless": {}})).options.strategy == ""
+    assert decide(facts(**{**given, "fallback_reasons": {}})).options.strategy == ""
+
+
+def test_without_a_link_there_is_neither_gate_nor_strategy() -> None:
+    given = {"fallback_reasons": {"node2": "an old kernel"}, "strategies": {"node2": "rarp,garp,na"}, "link": False}
+    decision = decide(facts(**given))
+    assert (decision.options.requested, decision.options.strategy) == (("ch1", "ch2"), "")
+    written = HandoffJournal.read(decision.options.journal)
+    assert written is not None
+    assert (written.fallback_reason, written.strategy) == ("", "")
 
 
 def test_a_source_without_a_gate_does_not_matter() -> None:
-    assert decide(facts(gateless={"node1": "an old kernel"})).options.strategy == ""
+    assert decide(facts(fallback_reasons={"node1": "an old kernel"})).options.strategy == ""
 
 
 @pytest.mark.parametrize(

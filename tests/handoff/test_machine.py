@@ -19,180 +19,200 @@ from tests.handoff.case import (
     options,
 )
 from virtnet.handoff.facts import Migration, MigrationState
-from virtnet.handoff.journal import Journal, State
+from virtnet.handoff.journal import HandoffJournal, HandoffState
 from virtnet.handoff.machine import RELEASE_TIMEOUT, decide
 
 
 @pytest.mark.parametrize(
     ("state", "given", "expected", "requested"),
     [
-        pytest.param(State.ARMED, {"binding": BOTH}, State.ARMED, ("ch1", "ch2"), id="armed: waits for the guest"),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED, {"binding": BOTH}, HandoffState.ARMED, ("ch1", "ch2"), id="armed: waits for the guest"
+        ),
+        pytest.param(
+            HandoffState.ARMED,
             {"binding": BOTH, "migrations": ()},
-            State.ARMED,
+            HandoffState.ARMED,
             ("ch1", "ch2"),
             id="armed: a missing VMIM decides nothing",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {
                 "binding": BOTH,
                 "instance": replace(RUNNING, state=MigrationState(uid="m0", domain_ready=True, failed=True)),
             },
-            State.ARMED,
+            HandoffState.ARMED,
             ("ch1", "ch2"),
             id="armed: the last migration's state means nothing",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"binding": BOTH, "instance": replace(RUNNING, state=READY)},
-            State.RELEASING,
+            HandoffState.RELEASING,
             ("ch1", "ch2"),
             id="armed: ready",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"binding": BOTH, "instance": replace(RUNNING, node="node2")},
-            State.RELEASING,
+            HandoffState.RELEASING,
             ("ch1", "ch2"),
             id="armed: moved",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"binding": BOTH, "instance": replace(RUNNING, state=replace(READY, failed=True))},
-            State.RELEASING,
+            HandoffState.RELEASING,
             ("ch1", "ch2"),
             id="armed: failed after the guest ran there: never back",
         ),
         pytest.param(
-            State.ARMED, {"instance": replace(RUNNING, state=FAILED)}, State.ROLLING_BACK, ("ch1",), id="armed: failed"
+            HandoffState.ARMED,
+            {"instance": replace(RUNNING, state=FAILED)},
+            HandoffState.ROLLING_BACK,
+            ("ch1",),
+            id="armed: failed",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"migrations": (Migration(uid="m1", phase="Failed"),)},
-            State.ROLLING_BACK,
+            HandoffState.ROLLING_BACK,
             ("ch1",),
             id="armed: VMIM failed",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {
                 "binding": BOTH,
                 "migrations": (Migration(uid="m1", phase="Failed"),),
                 "instance": replace(RUNNING, state=MigrationState(uid="m1")),
             },
-            State.ARMED,
+            HandoffState.ARMED,
             ("ch1", "ch2"),
             id="armed: VMIM failed, and the VMI that was handed off has yet to say so",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"binding": BOTH, "instance": replace(RUNNING, state=LEFT)},
-            State.ARMED,
+            HandoffState.ARMED,
             ("ch1", "ch2"),
             id="armed: post-copy, waits for the guest",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"binding": BOTH, "instance": replace(RUNNING, state=replace(LEFT, failed=True)), "pods": (SOURCE,)},
-            State.ARMED,
+            HandoffState.ARMED,
             ("ch1", "ch2"),
             id="armed: post-copy failed: the instance ends, not the handoff",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {
                 "binding": BOTH,
                 "pods": (SOURCE, replace(TARGET, terminal=True), replace(TARGET, name="later", migration="m2")),
                 "migrations": (Migration(uid="m1", phase="Failed"), Migration(uid="m2", phase="Running")),
                 "instance": replace(RUNNING, state=MigrationState(uid="m2", domain_ready=True)),
             },
-            State.RELEASING,
+            HandoffState.RELEASING,
             ("ch1", "ch2"),
             id="armed: a later migration has brought the guest there while nobody led",
         ),
         pytest.param(
-            State.ROLLING_BACK,
+            HandoffState.ROLLING_BACK,
             {"binding": BOUND, "instance": replace(RUNNING, state=READY)},
-            State.COMMITTING,
+            HandoffState.COMMITTING,
             ("ch2",),
             id="rolling back: the guest runs there after all",
         ),
         pytest.param(
-            State.ROLLING_BACK,
+            HandoffState.ROLLING_BACK,
             {"binding": BOUND, "instance": replace(RUNNING, state=LEFT)},
-            State.COMMITTING,
+            HandoffState.COMMITTING,
             ("ch2",),
             id="rolling back: the guest has left for good",
         ),
-        pytest.param(State.ARMED, {"pods": (SOURCE,)}, State.ROLLING_BACK, ("ch1",), id="armed: target pod gone"),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED, {"pods": (SOURCE,)}, HandoffState.ROLLING_BACK, ("ch1",), id="armed: target pod gone"
+        ),
+        pytest.param(
+            HandoffState.ARMED,
             {"pods": (SOURCE, replace(TARGET, terminal=True))},
-            State.ROLLING_BACK,
+            HandoffState.ROLLING_BACK,
             ("ch1",),
             id="armed: target pod ended",
         ),
         pytest.param(
-            State.RELEASING, {"binding": BOTH}, State.RELEASING, ("ch1", "ch2"), id="releasing: source holds on"
+            HandoffState.RELEASING,
+            {"binding": BOTH},
+            HandoffState.RELEASING,
+            ("ch1", "ch2"),
+            id="releasing: source holds on",
         ),
         pytest.param(
-            State.RELEASING,
+            HandoffState.RELEASING,
             {"binding": replace(BOTH, chassis="")},
-            State.COMMITTING,
+            HandoffState.COMMITTING,
             ("ch2",),
             id="releasing: source let go",
         ),
         pytest.param(
-            State.RELEASING,
+            HandoffState.RELEASING,
             {"binding": BOTH, "now": NOW + RELEASE_TIMEOUT},
-            State.COMMITTING,
+            HandoffState.COMMITTING,
             ("ch2",),
             id="releasing: source is dead",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"instance": replace(RUNNING, node="node2"), "pods": (SOURCE,), "binding": BOTH},
-            State.RELEASING,
+            HandoffState.RELEASING,
             ("ch1", "ch2"),
             id="armed: nodeName has moved, the pod there has not been heard of",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"instance": replace(RUNNING, state=READY), "pods": (SOURCE,), "binding": BOTH},
-            State.RELEASING,
+            HandoffState.RELEASING,
             ("ch1", "ch2"),
             id="armed: the guest has arrived, the pod there has not been heard of",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {
                 "instance": replace(RUNNING, state=MigrationState(uid="m2", post_copy=True)),
                 "pods": (SOURCE, replace(TARGET, name="dst2", migration="m2")),
                 "migrations": (replace(RUNS, phase="Failed"), replace(RUNS, uid="m2")),
                 "binding": BOTH,
             },
-            State.ARMED,
+            HandoffState.ARMED,
             ("ch1", "ch2"),
             id="armed: another migration takes it to the same node in post-copy",
         ),
         pytest.param(
-            State.ARMED,
+            HandoffState.ARMED,
             {"pods": (SOURCE, replace(TARGET, deleting=True)), "migrations": (RUNS,), "binding": BOTH},
-            State.ARMED,
+            HandoffState.ARMED,
             ("ch1", "ch2"),
             id="armed: the target pod is being deleted, and KubeVirt has yet to say what of it",
         ),
-        pytest.param(State.COMMITTING, {"binding": BOTH}, State.COMMITTING, ("ch2",), id="committing: OVN follows"),
         pytest.param(
-            State.ROLLING_BACK, {"binding": BOTH}, State.ROLLING_BACK, ("ch1",), id="rolling back: OVN follows"
+            HandoffState.COMMITTING, {"binding": BOTH}, HandoffState.COMMITTING, ("ch2",), id="committing: OVN follows"
+        ),
+        pytest.param(
+            HandoffState.ROLLING_BACK,
+            {"binding": BOTH},
+            HandoffState.ROLLING_BACK,
+            ("ch1",),
+            id="rolling back: OVN follows",
         ),
     ],
 )
-def test_steps(state: State, given: dict[str, object], expected: State, requested: tuple[str, ...]) -> None:
+def test_steps(
+    state: HandoffState, given: dict[str, object], expected: HandoffState, requested: tuple[str, ...]
+) -> None:
     decision = decide(facts(options=options(state), **given))
-    written = Journal.read(decision.options.journal)
+    written = HandoffJournal.read(decision.options.journal)
     assert written is not None
     assert (written.state, decision.options.requested, decision.ended) == (expected, requested, None)
     assert decision.wait
@@ -200,14 +220,16 @@ def test_steps(state: State, given: dict[str, object], expected: State, requeste
 
 def test_an_unannounced_guest_is_let_in_when_it_is_known_to_run() -> None:
     ready = replace(RUNNING, state=READY)
-    assert decide(facts(options=options(State.ARMED), binding=BOTH, instance=ready)).options.strategy == ""
+    assert decide(facts(options=options(HandoffState.ARMED), binding=BOTH, instance=ready)).options.strategy == ""
     announced = replace(BOTH, activated=frozenset({"ch2"}))
-    assert decide(facts(options=options(State.ARMED), binding=announced, instance=ready)).options.strategy == "rarp"
+    assert (
+        decide(facts(options=options(HandoffState.ARMED), binding=announced, instance=ready)).options.strategy == "rarp"
+    )
 
 
 def test_an_abort_before_the_hand_off_ends_it_though_the_target_pod_hangs() -> None:
     hanging = replace(TARGET, deleting=True)
-    decision = decide(facts(options=options(State.ARMED), binding=BOTH, migrations=(), pods=(SOURCE, hanging)))
+    decision = decide(facts(options=options(HandoffState.ARMED), binding=BOTH, migrations=(), pods=(SOURCE, hanging)))
     assert decision.options.requested == ("ch1",)
 
 
@@ -219,7 +241,7 @@ BROUGHT = {
 
 
 def test_a_guest_that_came_in_post_copy_is_not_taken_for_one_that_has_left() -> None:
-    bound = facts(options=options(State.ARMED), binding=BOTH, **BROUGHT)
-    assert (decide(bound).ended, decide(bound).options) == (None, options(State.ARMED))
+    bound = facts(options=options(HandoffState.ARMED), binding=BOTH, **BROUGHT)
+    assert (decide(bound).ended, decide(bound).options) == (None, options(HandoffState.ARMED))
     failed = replace(bound, migrations=(Migration(uid="m1", phase="Failed"),))
     assert decide(failed).options.requested == ("ch1",), "its handoff is rolled back"

@@ -7,17 +7,17 @@ import pytest
 
 from tests.handoff.case import BOTH, BOUND, LEFT, NOW, RUNNING, facts, options
 from virtnet.handoff.facts import Binding
-from virtnet.handoff.journal import State
-from virtnet.handoff.machine import RELEASE_TIMEOUT, SETTLE_TIMEOUT, UNASKED_AFTER, decide
+from virtnet.handoff.journal import HandoffState
+from virtnet.handoff.machine import RELEASE_TIMEOUT, SETTLE_TIMEOUT, UNPROBED_AFTER, decide
 
 
 @pytest.mark.parametrize(
     ("state", "given", "release", "again", "wait"),
     [
-        pytest.param(State.ARMED, {}, "", None, "the guest to run on node2", id="armed"),
-        pytest.param(State.RELEASING, {}, "node1", RELEASE_TIMEOUT, "node1 to let go", id="releasing"),
+        pytest.param(HandoffState.ARMED, {}, "", None, "the guest to run on node2", id="armed"),
+        pytest.param(HandoffState.RELEASING, {}, "node1", RELEASE_TIMEOUT, "node1 to let go", id="releasing"),
         pytest.param(
-            State.RELEASING,
+            HandoffState.RELEASING,
             {"binding": replace(BOTH, chassis="")},
             "node1",
             None,
@@ -25,21 +25,21 @@ from virtnet.handoff.machine import RELEASE_TIMEOUT, SETTLE_TIMEOUT, UNASKED_AFT
             id="released",
         ),
         pytest.param(
-            State.COMMITTING, {}, "node1", SETTLE_TIMEOUT, "OVN to bind the port on node2 alone", id="committing"
+            HandoffState.COMMITTING, {}, "node1", SETTLE_TIMEOUT, "OVN to bind the port on node2 alone", id="committing"
         ),
         pytest.param(
-            State.COMMITTING,
+            HandoffState.COMMITTING,
             {"binding": Binding(chassis="ch2")},
             "node1",
-            UNASKED_AFTER,
-            "node2 to ask the guest",
+            UNPROBED_AFTER,
+            "node2 to probe the guest",
             id="settled: the source must not take it back",
         ),
-        pytest.param(State.ROLLING_BACK, {}, "", SETTLE_TIMEOUT, "OVN to leave node2", id="rolling back"),
+        pytest.param(HandoffState.ROLLING_BACK, {}, "", SETTLE_TIMEOUT, "OVN to leave node2", id="rolling back"),
     ],
 )
 def test_release_is_asked_of_the_source_only_once_the_guest_has_left_it(
-    state: State, given: dict[str, object], release: str, again: timedelta | None, wait: str
+    state: HandoffState, given: dict[str, object], release: str, again: timedelta | None, wait: str
 ) -> None:
     decision = decide(facts(**{"options": options(state), "binding": BOTH, **given}))
     assert (decision.release, decision.again) == (release, again)
@@ -71,13 +71,13 @@ def test_release_is_asked_of_the_source_only_once_the_guest_has_left_it(
 def test_an_armed_port_says_what_it_waits_for(
     bound: datetime | None, given: dict[str, object], wait: str, *, patient: bool
 ) -> None:
-    decision = decide(facts(options=options(State.ARMED, bound=bound), **given))
+    decision = decide(facts(options=options(HandoffState.ARMED, bound=bound), **given))
     assert wait in decision.wait
     assert decision.patient is patient
 
 
-@pytest.mark.parametrize("state", [State.RELEASING, State.COMMITTING, State.ROLLING_BACK])
-def test_what_others_than_the_guest_are_waited_for_may_not_take_long(state: State) -> None:
+@pytest.mark.parametrize("state", [HandoffState.RELEASING, HandoffState.COMMITTING, HandoffState.ROLLING_BACK])
+def test_what_others_than_the_guest_are_waited_for_may_not_take_long(state: HandoffState) -> None:
     decision = decide(facts(options=options(state), binding=BOTH))
     assert decision.wait
     assert not decision.patient

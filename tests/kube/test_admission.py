@@ -33,16 +33,16 @@ class Webhook:
     """Remembers what it was asked, names what wants a name, and denies what is called ``denied``."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
 
     def of(self, path: str) -> dict[str, Any]:
         """The one request that came to this path."""
-        (request,) = (request for at, request in self.asked if at == path)
+        (request,) = (request for at, request in self.requests if at == path)
         return request
 
     async def answer(self, received: web.Request) -> web.Response:
         request = (await received.json())["request"]
-        self.asked.append((received.path, request))
+        self.requests.append((received.path, request))
         metadata = request["object"]["metadata"]
         response = {"uid": request["uid"], "allowed": metadata.get("name") != "denied"}
         if not response["allowed"]:
@@ -106,9 +106,9 @@ async def webhook(api_server: ControlPlane, cluster: Cluster, namespace: str) ->
         body = configuration(kind, namespace, f"https://127.0.0.1:{port}/{kind}", bundle)
         await cluster.create(collection, body)
     async with asyncio.timeout(10):
-        while {path for path, _ in made.asked} != {f"/{kind}" for kind in CONFIGURATIONS}:
+        while {path for path, _ in made.requests} != {f"/{kind}" for kind in CONFIGURATIONS}:
             await cluster.create(PODS, {**SPECS[PODS], "metadata": {"name": "probe"}}, namespace, dry_run=True)
-    made.asked.clear()
+    made.requests.clear()
     yield made
     for collection in CONFIGURATIONS.values():
         await cluster.delete(collection, namespace)
@@ -151,7 +151,7 @@ async def test_a_webhook_may_choose_the_name(cluster: Cluster, namespace: str, w
 async def test_conditions_keep_a_webhook_out(cluster: Cluster, namespace: str, webhook: Webhook) -> None:
     body = {**SPECS[VMS], "metadata": {"name": "a", "labels": {"ignored": "yes"}}}
     await cluster.create(VMS, body, namespace)
-    assert webhook.asked == []
+    assert webhook.requests == []
 
 
 async def test_a_denial_is_rejected_with_the_webhooks_words(cluster: Cluster, namespace: str, webhook: Webhook) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from virtnet.api import AddressLease, NodeNetwork
 from virtnet.kube import client, transport
@@ -174,7 +175,11 @@ async def test_an_event_is_recorded_whatever_the_length_of_the_name(cluster: Clu
 
 async def test_an_event_that_cannot_be_recorded_harms_nobody(cluster: Cluster) -> None:
     about = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "no-such-namespace"}}
-    await cluster.event(about, reason="Any", message="any", component="test")
+    with capture_logs() as logs:
+        await cluster.event(about, reason="Any", message="any", component="test")
+    ((text, problem),) = [(entry["event"], entry["problem"]) for entry in logs]
+    assert text == "event not recorded"
+    assert 'namespaces "no-such-namespace" not found' in problem
 
 
 async def test_a_manifest_names_its_collection(cluster: Cluster) -> None:
@@ -187,7 +192,9 @@ async def test_a_manifest_names_its_collection(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("kind", [PODS, NODES, NAMESPACES, EVENTS, LEASES, VMS, VMIS, VMIMS, NADS], ids=str)
 async def test_every_named_kind_is_served(cluster: Cluster, kind: Kind) -> None:
-    await cluster.list(kind)
+    items, version = await cluster.list(kind)
+    assert int(version) > 0
+    assert {item["apiVersion"] for item in items} <= {f"{kind.group}/{kind.version}".removeprefix("/")}
 
 
 async def test_scope_and_namespace_must_agree(cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from virtnet.kube.client import Cluster, Rejected
 from virtnet.kube.kinds import NODES
-from virtnet.lab.binaries import Binaries, Missing
+from virtnet.lab.binaries import Binaries, MissingProgram
 from virtnet.lab.control_plane import ControlPlane, Identity
 from virtnet.lab.daemon import Daemon, DaemonError
 
@@ -70,7 +70,7 @@ def test_a_daemon_that_somebody_starts_who_gives_way(tmp_path: Path) -> None:
 
 def test_a_daemon_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     deaf = Daemon(
-        "deaf", ("setpriv", "--pdeathsig", "KILL", "sh", "-c", "trap '' TERM; echo deaf; sleep 600"), tmp_path
+        "deaf", ("setpriv", "--pdeathsig", "KILL", "sh", "-c", "trap '' TERM; echo deaf; exec sleep 600"), tmp_path
     )
     deaf.start()
     with deaf.log.open() as log:
@@ -96,7 +96,7 @@ def test_missing_binaries_are_told_with_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("VIRTNET_CACHE", str(tmp_path))
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
-    with pytest.raises(Missing, match=r"etcd is not .* run `make setup`"):
+    with pytest.raises(MissingProgram, match=r"etcd is not .* run `make setup`"):
         Binaries.find()
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from virtnet.api.meta import object_key
 from virtnet.kube import client
 from virtnet.kube.client import Cluster, Kind, Unavailable
-from virtnet.kube.table import object_key
 from virtnet.kube.transport import Transport, configuration
-from virtnet.kube.watching import Selection, follow
+from virtnet.kube.watching import ListRequest, follow
 from virtnet.lab.control_plane import ControlPlane
 
 CONFIG_MAPS = Kind("", "v1", "configmaps")
@@ -79,10 +79,10 @@ class FromLongAgo:
         self._cluster = cluster
         self._version = version
 
-    async def pages(self, what: Selection) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]:
+    async def pages(self, what: ListRequest) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]:
         async for items, version in self._cluster.pages(what):
-            told, self._version = self._version or version, ""
-            yield items, told
+            listed, self._version = self._version or version, ""
+            yield items, listed
 
     def lines(
         self, path: str, *, query: Mapping[str, str], seconds: float, silence: float
@@ -95,7 +95,7 @@ async def test_an_expired_version_lists_again(cluster: Cluster, namespace: str, 
     await cluster.create(CONFIG_MAPS, config_map("old"), namespace)
     own_api_server.apiserver.kill()
     await restart(own_api_server)
-    async with aclosing(follow(FromLongAgo(cluster, before), Selection(CONFIG_MAPS, namespace))) as changes:
+    async with aclosing(follow(FromLongAgo(cluster, before), ListRequest(CONFIG_MAPS, namespace))) as changes:
         assert [(await anext(changes))[0] for _ in range(4)] == ["LISTED", "SYNC"] * 2
         await cluster.create(CONFIG_MAPS, config_map("new"), namespace)
         assert await names(changes, "ADDED") == ["new"]

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
+from virtnet.api.meta import object_key
 from virtnet.kube import transport, watching
 from virtnet.kube.client import Cluster, Kind, NotFound, Rejected
 from virtnet.kube.kinds import NODES
-from virtnet.kube.table import object_key
-from virtnet.kube.watching import Selection
+from virtnet.kube.watching import ListRequest
 from virtnet.lab.control_plane import ControlPlane
 
 CONFIG_MAPS = Kind("", "v1", "configmaps")
 
+Body = dict[str, Any]
 Change = tuple[str, dict[str, Any]]
 
 
@@ -25,7 +26,7 @@ def config_map(name: str, **labels: str) -> dict[str, Any]:
 
 async def following(changes: AsyncGenerator[Change]) -> tuple[str, Any]:
     """The next change: its type, and the names that it is about. The parts of a list come with their end."""
-    listed = []
+    listed: list[Body] = []
     async with asyncio.timeout(20):
         async for change, found in changes:
             if change == "SYNC":
@@ -97,11 +98,11 @@ async def test_a_peer_that_falls_silent_is_left(
         assert await following(changes) == ("SYNC", [])
         wire.freeze()
         await cluster.create(CONFIG_MAPS, config_map("new"), namespace)
-        told = asyncio.ensure_future(following(changes))
-        await asyncio.wait({told}, timeout=2)
+        first = asyncio.ensure_future(following(changes))
+        await asyncio.wait({first}, timeout=2)
         wire.cut()  # what the frozen wire holds is lost with it
         wire.thaw()
-        assert await told == ("SYNC", ["new"])
+        assert await first == ("SYNC", ["new"])
 
 
 async def test_a_kind_that_is_not_there_is_told_at_once(cluster: Cluster) -> None:
@@ -118,7 +119,7 @@ async def test_a_missing_role_is_told_at_once(api_server: ControlPlane) -> None:
 class Restarted:
     """A server that forgets the moment of a list after its first part, and takes a config map away meanwhile."""
 
-    async def pages(self, _: Selection) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]:
+    async def pages(self, _: ListRequest) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]:
         yield [config_map("gone"), config_map("kept")], "5"
         yield [config_map("kept"), config_map("new")], "9"
 
@@ -128,7 +129,7 @@ class Restarted:
 
 
 async def test_a_list_that_begins_anew_counts_from_there() -> None:
-    async with aclosing(watching.follow(Restarted(), Selection(CONFIG_MAPS))) as changes:
+    async with aclosing(watching.follow(Restarted(), ListRequest(CONFIG_MAPS))) as changes:
         found = [await anext(changes) for _ in range(3)]
     assert [change for change, _ in found] == ["LISTED", "LISTED", "SYNC"]
     assert found[-1][1] == {"keys": ["kept", "new"], "metadata": {"resourceVersion": "9"}}

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from virtnet.api import HandoffRecord, NodeNetwork, NodeNetworkStatus, Port
@@ -77,7 +78,7 @@ class Endings(Arena):
         """Migrations of a VM that have ended."""
         items, _ = self.ask(lambda cluster: cluster.list(VMIMS, NAMESPACE))
         names = {one["metadata"]["name"] for one in items if one["spec"]["vmiName"] == vm}
-        return sorted(names - {one["metadata"]["name"] for one in self.underway(vm)})
+        return sorted(names - {one["metadata"]["name"] for one in self.running_migrations(vm)})
 
     def ended(self, *states: str, vm: str = "one", node: str = "") -> HandoffRecord:
         """The record of a handoff that ended so, once nothing goes on any more and all is well."""
@@ -135,7 +136,7 @@ class Endings(Arena):
             idle.thaw()
 
     @contextmanager
-    def gateless(self, node: str) -> Iterator[None]:
+    def without_gates(self, node: str) -> Iterator[None]:
         """A node whose kernel has no gates."""
         usual = self.daemons[f"{node}/virtnet"]
         flags = usual.command[usual.command.index("node") :]
@@ -144,9 +145,12 @@ class Endings(Arena):
             before.stop()
             after.start()
             self.nodes[node].wait_for_virtnet()
-            until(lambda wanted=after is usual: self.said(node).handoff.gate is wanted, f"{node} saying what it can")
+            until(partial(self._has_gates, node, after is usual), f"{node} saying what it can")
             if after is unusual:
                 yield
+
+    def _has_gates(self, node: str, wanted: bool) -> bool:
+        return self.said(node).handoff.gate is wanted
 
     def said(self, node: str) -> NodeNetworkStatus:
         """What a node says of itself."""

@@ -93,7 +93,7 @@ def _of_vmi(uid: str) -> dict[str, tuple[str, Said]]:
 
     def is_the_targets(vmi: Object) -> bool:
         node, label = state(vmi).get("targetNode", "none"), vmi["metadata"]["labels"].get("kubevirt.io/nodeName")
-        return vmi["status"].get("nodeName") == label == node
+        return bool(vmi["status"].get("nodeName") == label == node)
 
     def is_nobodys(vmi: Object) -> bool:
         return "completed" in state(vmi) and "kubevirt.io/migrationTargetNodeName" not in vmi["metadata"]["labels"]

@@ -76,8 +76,8 @@ def main(guest: str, me: str, stalled: float, way: str) -> None:
     sys.stdout.write("flowing\n")
     sys.stdout.flush()
     while gap < stalled and not (enough and got > enough):
-        told, _, _ = select.select([] if enough else [sys.stdin], [], [], 0.01)
-        if told:
+        readable, _, _ = select.select([] if enough else [sys.stdin], [], [], 0.01)
+        if readable:
             enough = got + 100 * LINE
         now = lines.through()
         if now > got:

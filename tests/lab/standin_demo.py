@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.lab.milestones import RECORDED, milestones
 from virtnet.kube.client import Cluster
-from virtnet.kube.kinds import PODS, VMIMS, VMS, Kind
+from virtnet.kube.errors import Conflict
+from virtnet.kube.kinds import PODS, VMIMS, VMIS, VMS, Kind
 
 SECONDS = 60
 Object = dict[str, Any]
@@ -67,9 +68,29 @@ class Demo:
     async def pods(self) -> list[Object]:
         return (await self.cluster.list(PODS, self.namespace))[0]
 
-    async def start_vm(self, name: str = "vm1") -> Object:
-        await self.cluster.create(VMS, vm(name, self.namespace), self.namespace)
+    async def start_vm(self, name: str = "vm1", *, grace: int = 0, **annotations: str) -> Object:
+        """``grace``: its termination period, in seconds. ``annotations``: of its template, without their domain."""
+        body = vm(name, self.namespace, grace=grace)
+        given = {f"lab.virtnet.dev/{key.replace('_', '-')}": text for key, text in annotations.items()}
+        body["spec"]["template"]["metadata"]["annotations"] = given
+        await self.cluster.create(VMS, body, self.namespace)
         return await self.phase("VirtualMachineInstance", "Running", name)
+
+    async def change_nics(self, change: Callable[[Object, Object], object]) -> None:
+        """``change(devices, spec)`` of the VM's template, as a person's client writes it: again after a conflict."""
+        body = await self.cluster.get(VMS, "vm1", self.namespace)
+        spec = body["spec"]["template"]["spec"]
+        change(spec["domain"]["devices"], spec)
+        try:
+            await self.cluster.replace(VMS, "vm1", body, self.namespace)
+        except Conflict:
+            await self.change_nics(change)
+
+    async def evict(self) -> None:
+        """What virt-api makes of the eviction of a launcher pod; virt-controller answers it with a migration."""
+        vmi = await self.cluster.get(VMIS, "vm1", self.namespace)
+        patch = {"status": {"evacuationNodeName": vmi["status"]["nodeName"]}}
+        await self.cluster.patch(VMIS, "vm1", patch, self.namespace)
 
     async def migrate(self, name: str, vmi: str = "vm1") -> Object:
         body = {
@@ -81,11 +102,12 @@ class Demo:
         return await self.cluster.create(VMIMS, body, self.namespace)
 
 
-def vm(name: str, namespace: str) -> Object:
+def vm(name: str, namespace: str, *, grace: int = 0) -> Object:
     blue = {"name": "blue", "bridge": {}, "macAddress": "02:00:00:00:00:01"}
     spec = {
         "domain": {"devices": {"interfaces": [blue]}, "memory": {"guest": "128Mi"}},
         "networks": [{"name": "blue", "multus": {"networkName": "blue-net"}}],
+        "terminationGracePeriodSeconds": grace,
     }
     return {
         "apiVersion": "kubevirt.io/v1",

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from virtnet.api.vhostuser import LAUNCHER_SOCKETS
 from virtnet.lab import netns
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.image import guest_image
@@ -59,6 +60,7 @@ class StandinLab:
                     "number": number,
                     "netns": node,
                     "cni_bin": str(state / "bin"),
+                    "kubelet": str(state / f"kubelet{number}"),
                     "chassis": f"chassis-node{number}",
                 }
                 for number, node in enumerate(self.nodes, start=1)
@@ -86,6 +88,8 @@ class StandinLab:
         netns.kill_all(self.names.existing_namespaces())
         for namespace in self.names.existing_namespaces():
             subprocess.run(["ip", "netns", "delete", namespace], check=False)
+        with suppress(OSError):  # no guest had its own there
+            Path(LAUNCHER_SOCKETS).rmdir()
 
     def plugin_calls(self) -> list[list[str]]:
         return [line.split() for line in self.plugin_log.read_text().splitlines()]

@@ -1,6 +1,7 @@
 """The plan of random faults, and a short run of it: a longer one is `make chaos`."""
 
 import io
+import re
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -58,3 +59,6 @@ def test_after_random_faults_nothing_is_lost_leaked_or_doubled() -> None:
         code = run(Options(seed=7, faults=30, batch=10, seconds=60, lab="chaostest", keep=False))
     assert code == 0, said.getvalue()
     assert said.getvalue().startswith("chaos: make chaos SEED=7 FAULTS=30 BATCH=10")
+    tenant = re.search(r"the other tenant did (\d+) things and was refused (\d+)", said.getvalue())
+    assert tenant is not None
+    assert min(map(int, tenant.groups())) > 0

@@ -1,12 +1,14 @@
 """One lab, two VMs, and every way in which a migration can end. After each, all parts agree on where everything is."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from tests.lab.endings import Endings
 from tests.lab.labs import running
-from virtnet.handoff.journal import State
+from virtnet.api import HandoffRecord
+from virtnet.handoff.journal import HandoffState
 from virtnet.handoff.strategies import strongest
 from virtnet.kube.kinds import EVENTS, PODS, VMIMS, VMS
 from virtnet.lab.chaos.invariants import violations
@@ -39,12 +41,12 @@ def test_a_migration_that_succeeds(lab: Endings, way: str) -> None:
 @pytest.mark.parametrize("way", ["", "post-copy", "unannounced"])
 def test_a_target_without_a_gate(lab: Endings, way: str) -> None:
     to = next(node for node in ("node1", "node2") if node != lab.home())
-    with lab.gateless(to):
-        with lab.held(State.ARMED, to=to, way=way):
+    with lab.without_gates(to):
+        with lab.held(HandoffState.ARMED, to=to, way=way):
             assert lab.answers()
             assert lab.reached(to) == 0, "OVN's strategy keeps the target out"
         record = lab.ended("Committed", node=to)
-        assert record.gateless
+        assert record.fallback_reason
         assert record.strategy == strongest(lab.said(to).ovn_version)
         if way == "unannounced":  # else KubeVirt's word may be faster than OVN's
             assert record.activated_at is None
@@ -95,7 +97,7 @@ def test_the_sources_node_dies(lab: Endings) -> None:
 def test_the_sources_node_dies_when_the_guest_has_left_it(lab: Endings) -> None:
     source = lab.home()
     to = lab.other(source)
-    with lab.held(State.RELEASING, to=to):
+    with lab.held(HandoffState.RELEASING, to=to):
         lab.crash(source)
     until(lab.over, "ended without the source's node")
     lab.back(source)
@@ -104,7 +106,7 @@ def test_the_sources_node_dies_when_the_guest_has_left_it(lab: Endings) -> None:
 
 def test_the_targets_node_dies_when_the_guest_has_arrived(lab: Endings) -> None:
     to = lab.other(lab.home())
-    with lab.held(State.COMMITTING, to=to):
+    with lab.held(HandoffState.COMMITTING, to=to):
         lab.crash(to)
         until(lab.over, "ended without the target's node")
     lab.back(to)
@@ -112,13 +114,13 @@ def test_the_targets_node_dies_when_the_guest_has_arrived(lab: Endings) -> None:
 
 
 @pytest.mark.parametrize("victim", ["leader", "northd", "nb", "sb"])
-@pytest.mark.parametrize("state", State)
-def test_killed_in_each_state(lab: Endings, state: State, victim: str) -> None:
+@pytest.mark.parametrize("state", HandoffState)
+def test_killed_in_each_state(lab: Endings, state: HandoffState, victim: str) -> None:
     source = lab.home()
     to = lab.other(source)
     with lab.held(state, to=to):
         lab.kill(victim)
-    if state is State.ROLLING_BACK:
+    if state is HandoffState.ROLLING_BACK:
         lab.ended("RolledBack", node=source)
     else:
         lab.ended("Committed", node=to)
@@ -126,7 +128,7 @@ def test_killed_in_each_state(lab: Endings, state: State, victim: str) -> None:
 
 def test_two_controllers_that_both_believe_they_lead(lab: Endings) -> None:
     to = lab.other(lab.home())
-    with lab.held(State.ARMED, to=to):
+    with lab.held(HandoffState.ARMED, to=to):
         first = lab.daemons[until(lab.leader, "a leader")]
         before = first.log.stat().st_size
         first.freeze()
@@ -144,7 +146,7 @@ def test_what_earlier_migrations_left_is_collected_meanwhile(lab: Endings) -> No
     for there in (to, source):
         lab.begin(to=there)
         lab.ended("Committed", node=there)
-    with lab.held(State.ARMED, to=to):
+    with lab.held(HandoffState.ARMED, to=to):
         ended = [pod for pod in lab.launchers("one") if pod["status"]["phase"] == "Succeeded"]
         assert ended
         for pod in ended:
@@ -163,7 +165,12 @@ def test_the_migrations_object_is_gone_half_way(lab: Endings) -> None:
 
 def test_a_guest_that_arrives_frozen_is_told_of(lab: Endings) -> None:
     lab.begin("freezes")
-    record = until(lambda: (found := lab.over()) and "answered nothing" in found.message and found, "told to be silent")
+
+    def silent() -> HandoffRecord | None:
+        found = lab.over()
+        return found if found and "answered nothing" in found.message else None
+
+    record = until(silent, "told to be silent")
     assert record.state == "Committed"
     assert record.activated_at is not None, "QEMU's announcement was heard all the same"
     assert record.answered_at is None
@@ -173,12 +180,16 @@ def test_a_guest_that_arrives_frozen_is_told_of(lab: Endings) -> None:
     lab.ended("Committed")
 
 
+def moved(lab: Endings, name: str) -> bool:
+    return bool(lab.migration(name).get("status", {}).get("phase") == "Succeeded")
+
+
 def test_there_and_back_and_on_at_once(lab: Endings) -> None:
     home = lab.home()
     first, second = (node for node in lab.nodes if node != home)
     for to in (first, home, second):
         name = lab.start_migration("one", to=to)  # the next begins when KubeVirt is done, whatever OVN is by then
-        until(lambda name=name: lab.migration(name).get("status", {}).get("phase") == "Succeeded", f"moved to {to}")
+        until(partial(moved, lab, name), f"moved to {to}")
     lab.ended("Committed", node=second)
 
 
@@ -187,16 +198,16 @@ def test_there_and_back_while_nobody_leads(lab: Endings) -> None:
     home = lab.home()
     to = lab.other(home)
     controllers = [lab.daemons[name] for name in ("controller", "standby")]
-    with lab.held(State.ARMED, to=to):
+    with lab.held(HandoffState.ARMED, to=to):
         for one in controllers:
             one.freeze()
-    until(lambda: not lab.underway("one"), "moved while nobody led")
+    until(lambda: not lab.running_migrations("one"), "moved while nobody led")
     log = lab.daemons[f"{home}/virtnet"].log
     before = log.stat().st_size
     name = lab.start_migration("one", to=home)
     until(lambda: lab.pods_of(name), "a pod to go back to")
-    waits = "waits until its handoff is armed"
-    until(lambda: waits in log.read_text()[before:] or lab.phase(name) == "Running", "its NIC being attached")
+    message = "waits until its handoff is armed"
+    until(lambda: message in log.read_text()[before:] or lab.phase(name) == "Running", "its NIC being attached")
     assert lab.phase(name) == "Pending"
     for one in controllers:
         one.thaw()

@@ -1,6 +1,7 @@
 """IPv6 as guests see it: a VM of both families and one of IPv6 alone, on two Subnets of one Vpc, and on the move."""
 
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import IPv6Address
 
 import pytest
@@ -51,7 +52,7 @@ def demo() -> Iterator[Demo]:
         until(lambda: all(found.pod_runs(f"probe-{network}") for network in ROUTERS), "the pods running")
         for vm in NETWORKS:
             for address in found.addresses(vm):
-                until(lambda vm=vm, address=address: answers(found.lab, peer(vm), address), f"{vm} at {address}")
+                until(partial(answers, found.lab, peer(vm), address), f"{vm} at {address}")
         yield found
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.lab.labs import leftovers
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import Rejected
-from virtnet.kube.kinds import NADS, NODES, PODS, VMIS
+from virtnet.kube.kinds import NODES, VMIS
 from virtnet.lab import manifests, netns, teardown
 from virtnet.lab.daemon import DaemonError
-from virtnet.lab.lab import NODE_NETWORKS, Lab, LabError
+from virtnet.lab.lab import Lab, LabError
 from virtnet.lab.names import InvalidName, LabNames
 
 system = pytest.mark.system
@@ -60,22 +60,6 @@ def _nothing_stays() -> Iterator[None]:
 def links() -> str:
     """The root namespace's own."""
     return netns.run("ip", "-oneline", "link")
-
-
-def leftovers(name: str) -> list[str]:
-    """All that could be left of a lab: processes by their command lines and environments, namespaces, files."""
-    names = LabNames(name)
-    found = [str(path) for path in (names.state,) if path.exists()]
-    found += names.existing_namespaces()
-    mark = f"{names.state}/".encode()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
-        except OSError:
-            continue
-        if mark in told or f"--lab\0{name}\0".encode() in told:
-            found.append(f"process {path.name}")
-    return found
 
 
 async def running(cluster: Cluster, name: str) -> None:
@@ -219,57 +203,3 @@ def test_up_that_fails_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(DaemonError, match="no etcd in this house"):
         Lab(ONE).up(1)
     assert leftovers(ONE) == []
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """One for all tests that only ask it."""
-    lab = Lab("testrights")
-    lab.down()
-    lab.up(2)
-    yield lab
-    lab.down()
-    assert leftovers("testrights") == []
-
-
-@system
-class TestRights:
-    """What the processes' identities may, in a lab as on a cluster."""
-
-    def test_a_node_writes_its_own_nodenetwork_alone(self, lab: Lab) -> None:
-        async def patch(cluster: Cluster, node: str) -> str:
-            found = await cluster.patch(NODE_NETWORKS, node, {"status": {"ports": 0}}, subresource="status")
-            return str(found["metadata"]["name"])
-
-        assert lab.ask(lambda cluster: patch(cluster, "node1"), identity="virtnet-node-node1") == "node1"
-        with pytest.raises(Rejected, match="virtnet-node on node1 may write only its own NodeNetwork, not node2"):
-            lab.ask(lambda cluster: patch(cluster, "node2"), identity="virtnet-node-node1")
-
-    def test_a_node_makes_no_nodenetwork_for_another(self, lab: Lab) -> None:
-        body = {"apiVersion": "virtnet.dev/v1alpha1", "kind": "NodeNetwork", "metadata": {"name": "node9"}}
-        with pytest.raises(Rejected, match="only its own"):
-            lab.ask(lambda cluster: cluster.create(NODE_NETWORKS, body), identity="virtnet-node-node1")
-
-    @pytest.mark.parametrize("identity", ["virtnet-webhook", "virtnet-cli", "virtnet-node-node1"])
-    def test_only_the_controller_hands_over(self, lab: Lab, identity: str) -> None:
-        patch = {"spec": {"handoffs": {"demo/db.blue": {"role": "Source", "release": True}}}}
-        with pytest.raises(Rejected, match="forbidden"):
-            lab.ask(lambda cluster: cluster.patch(NODE_NETWORKS, "node1", patch), identity=identity)
-
-    def test_a_node_alone_says_what_it_is(self, lab: Lab) -> None:
-        patch = {"status": {"ports": 0}}
-        with pytest.raises(Rejected, match="forbidden"):
-            lab.ask(
-                lambda cluster: cluster.patch(NODE_NETWORKS, "node1", patch, subresource="status"),
-                identity="virtnet-controller",
-            )
-
-    @pytest.mark.parametrize("identity", ["virtnet-controller", "virtnet-cli", "virtnet-node-node1"])
-    def test_networks_of_others_are_for_admission(self, lab: Lab, identity: str) -> None:
-        with pytest.raises(Rejected, match="forbidden"):
-            lab.ask(lambda cluster: cluster.list(NADS), identity=identity)
-
-    @pytest.mark.parametrize("identity", ["virtnet-webhook", "virtnet-node-node1"])
-    def test_pods_of_all_namespaces_are_not_for_everybody(self, lab: Lab, identity: str) -> None:
-        with pytest.raises(Rejected, match="forbidden"):
-            lab.ask(lambda cluster: cluster.list(PODS), identity=identity)

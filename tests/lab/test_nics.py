@@ -5,150 +5,37 @@ Seen from the guest.
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.lab.datagrams import Datagrams
 from tests.lab.labs import running
-from virtnet.api import AddressLease, Port, Subnet, Vpc
-from virtnet.api.multus import NETWORKS
-from virtnet.api.names import ADDRESSES, ATTACHMENTS, PINNED, ROUTES
-from virtnet.api.records import PinnedRecord
+from tests.lab.nic_box import PROBE, RED, Box
+from virtnet.api import Subnet, Vpc
+from virtnet.api.meta import Metadata
+from virtnet.api.names import PINNED, ROUTES
+from virtnet.api.qos_policy import QOS, QosLimit, QosPolicy, QosPolicySpec
 from virtnet.kube import kinds
-from virtnet.kube.client import Cluster
-from virtnet.kube.errors import Conflict, NotFound
-from virtnet.kube.kinds import PODS, VMIS, VMS, Kind
+from virtnet.kube.kinds import VMIMS, VMIS, VMS
 from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
-from virtnet.lab.demo.cluster import Demo, until
+from virtnet.lab.demo.cluster import until
 from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import answers, ping_from_guest
-from virtnet.lab.lab import Lab
+from virtnet.lab.standin.conditions import find
 from virtnet.lab.standin.kubevirt import VMI_FINALIZER
 from virtnet.lab.standin.objects import vmi_of
+from virtnet.lab.standin.ways import DYNAMIC_NETWORKS
 
 pytestmark = pytest.mark.lab
 
+RATE = 64
+"""Kilobits a second."""
 Object = dict[str, Any]
-BLUE, RED = "10.10.0.", "10.20.0."
-PROBE = f"{NAMESPACE}/probe"
-
-
-class Box:
-    """A lab with a VM ``db`` on network blue, and a second Subnet, red, in the same Vpc."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.demo = Demo(lab)
-
-    def start(self) -> None:
-        red = Subnet.parse({"metadata": {"name": "red", "namespace": NAMESPACE}, "spec": {"cidrs": [f"{RED}0/24"]}})
-        config = {"cniVersion": "1.1.0", "name": "red-net", "type": "virtnet-cni", "subnet": "red"}
-        nad = {**manifests.nad(), "metadata": {"name": "red-net", "namespace": NAMESPACE}}
-        nad["spec"] = {"config": json.dumps(config)}
-        for body in (manifests.namespace(), manifests.subnet(), manifests.nad(), red.manifest(), nad):
-            self.demo.apply(body)
-        probe = manifests.probe("node1")
-        probe["metadata"]["annotations"][NETWORKS] = "blue-net, red-net"
-        self.demo.apply(probe)
-        self.demo.apply(manifests.vm("db"))
-        until(lambda: self.demo.node_of("db") and self.demo.pod_runs("probe"), "the VM and the pod running")
-
-    def vm(self) -> Object:
-        return self.lab.ask(lambda cluster: cluster.get(VMS, "db", NAMESPACE))
-
-    def change(self, *, asked: str = "", strategy: str = "", **nic: bool) -> None:
-        """``plug``, ``mark`` as absent or ``drop`` the NIC on red; ask for its address; start and stop."""
-
-        async def patch(cluster: Cluster) -> None:
-            vm = await cluster.get(VMS, "db", NAMESPACE)
-            change_nics(vm["spec"]["template"]["spec"], **nic)
-            if asked:
-                vm["metadata"]["annotations"][ADDRESSES] = json.dumps({"red": [asked]})
-            if strategy:
-                vm["spec"]["runStrategy"] = strategy
-            try:
-                await cluster.replace(VMS, "db", vm, NAMESPACE)
-            except Conflict:  # KubeVirt writes to it as well
-                await patch(cluster)
-
-        self.lab.ask(patch)
-
-    def pinned(self, network: str = "red") -> str:
-        """The address that the VM's manifest has for a network; empty for none."""
-        record = PinnedRecord.read(self.vm()["metadata"]["annotations"].get(PINNED))
-        return record.nics[network].addresses[0] if record and network in record.nics else ""
-
-    def port(self) -> Port | None:
-        with suppress(NotFound):
-            return Port.parse(self.lab.ask(lambda cluster: cluster.get(kinds.of(Port), "db.red", NAMESPACE)))
-        return None
-
-    def used(self) -> str:
-        port = self.port()
-        return port.spec.addresses[0] if port else ""
-
-    def bound(self) -> bool:
-        port = self.port()
-        return port is not None and port.status.phase == "Bound"
-
-    def leases(self) -> set[str]:
-        """The VM's on red, other than MACs."""
-        return self.leased("db", RED)
-
-    def leased(self, owner: str, start: str = BLUE) -> set[str]:
-        """The addresses on a network that a VM or VMI has leases of."""
-        items, _ = self.lab.ask(lambda cluster: cluster.list(kinds.of(AddressLease)))
-        held = [item["spec"]["address"] for item in items if item["spec"]["holder"]["owner"]["name"] == owner]
-        return {address for address in held if address.startswith(start)}
-
-    def create(self, kind: Kind, body: Object) -> None:
-        self.lab.ask(lambda cluster: cluster.create(kind, body, NAMESPACE))
-
-    def delete(self, kind: Kind, name: str) -> None:
-        self.lab.ask(lambda cluster: cluster.delete(kind, name, NAMESPACE))
-
-    def launcher(self) -> Object:
-        items, _ = self.lab.ask(lambda cluster: cluster.list(PODS, NAMESPACE, labels="kubevirt.io=virt-launcher"))
-        return next(item for item in items if item["status"]["phase"] == "Running")
-
-    def attached(self) -> int:
-        """How many NICs the node of the running launcher has been told of."""
-        return len(json.loads(self.launcher()["metadata"]["annotations"][ATTACHMENTS]))
-
-    def address(self, vm: str, network: str) -> str:
-        """What another VM's manifest was pinned to."""
-        body = self.lab.ask(lambda cluster: cluster.get(VMS, vm, NAMESPACE))
-        record = PinnedRecord.read(body["metadata"]["annotations"][PINNED])
-        assert record is not None
-        return record.nics[network].addresses[0]
-
-    def restart(self, vm: str, annotations: dict[str, str]) -> None:
-        """Stop it, write annotations, and start it."""
-
-        def patch(body: Object) -> None:
-            self.lab.ask(lambda cluster: cluster.patch(VMS, vm, body, NAMESPACE))
-
-        patch({"metadata": {"annotations": annotations}, "spec": {"runStrategy": "Halted"}})
-        until(lambda: not self.demo.node_of(vm), "stopped")
-        patch({"spec": {"runStrategy": "Always"}})
-
-    def answers(self, address: str) -> bool:
-        return answers(self.lab, PROBE, address)
-
-
-def change_nics(spec: Object, *, plug: bool = False, mark: bool = False, drop: bool = False) -> None:
-    devices = spec["domain"]["devices"]
-    if plug:
-        devices["interfaces"].append({"name": "red", "bridge": {}})
-        spec["networks"].append({"name": "red", "multus": {"networkName": "red-net"}})
-    for interface in devices["interfaces"]:
-        if mark and interface["name"] == "red":
-            interface["state"] = "absent"
-    if drop:
-        devices["interfaces"] = [one for one in devices["interfaces"] if one["name"] != "red"]
-        spec["networks"] = [one for one in spec["networks"] if one["name"] != "red"]
+TEAL = "10.40.0."
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +60,7 @@ def test_a_nic_is_plugged_into_a_running_vm_moves_with_it_and_is_unplugged(box: 
     until(lambda: (p := box.port()) is not None and p.status.node == to and p.status.phase == "Bound", "red moved too")
     assert box.answers(address)
 
-    box.change(asked=f"{RED}77")
+    box.change(address=f"{RED}77")
     assert box.pinned() == f"{RED}77"
     assert box.used() == address, "the guest keeps what it uses"
     until(lambda: box.leases() == {address, f"{RED}77"}, "both held")
@@ -193,9 +80,9 @@ def test_a_nic_is_plugged_into_a_running_vm_moves_with_it_and_is_unplugged(box: 
 def test_a_nic_is_added_re_pinned_and_removed_while_the_vm_is_stopped(box: Box) -> None:
     box.change(strategy="Halted")
     until(lambda: not box.demo.node_of("db"), "stopped")
-    box.change(plug=True, asked=f"{RED}50")
+    box.change(plug=True, address=f"{RED}50")
     until(lambda: box.leases() == {f"{RED}50"} and box.used() == f"{RED}50", "pinned while stopped")
-    box.change(asked=f"{RED}51")
+    box.change(address=f"{RED}51")
     until(lambda: box.leases() == {f"{RED}51"} and box.used() == f"{RED}51", "pinned anew, and the old one free")
     box.change(strategy="Always")
     until(lambda: box.answers(f"{RED}51"), "answers at the new one")
@@ -263,3 +150,134 @@ def test_a_lone_vmi_a_clone_and_a_vm_in_the_place_of_the_pod_network(box: Box) -
     for kind, name in ((VMS, "copy"), (VMS, "first"), (VMIS, "lone")):
         box.delete(kind, name)
     until(lambda: not any(map(box.leased, ("copy", "first", "lone"))), "all their addresses free")
+
+
+def test_a_limit_of_a_running_vm_moves_with_it(box: Box) -> None:
+    """UDP of both directions, offered in excess: the limit binds before, during and after the move."""
+    box.demo.apply(manifests.vm("bounded"))
+    until(lambda: box.demo.node_of("bounded") and box.answers(box.address("bounded", "blue")), "the VM answering")
+    source = box.demo.node_of("bounded")
+    to = "node2" if source == "node1" else "node1"
+    with Datagrams.between(box.lab, PROBE, "bounded", box.address("bounded", "blue")) as traffic:
+        free = traffic.begin()
+        until(lambda: min(traffic.passed(free)) > 4 * RATE, "both directions are free")
+
+        limit = QosLimit(rate_kbps=RATE)
+        spec = QosPolicySpec(egress=limit, ingress=limit)
+        body = QosPolicy(metadata=Metadata(name="slow", namespace=NAMESPACE), spec=spec).manifest()
+        box.create(kinds.of(QosPolicy), body)
+        named = {"metadata": {"annotations": {QOS: '{"blue": "slow"}'}}}
+        box.lab.ask(lambda cluster: cluster.patch(VMS, "bounded", named, NAMESPACE))
+        until(lambda: traffic.bounded(RATE), "both directions are limited")
+
+        before = traffic.begin()
+        until(lambda: min(traffic.offered(before)) > traffic.allowed(before, RATE), "more is offered than may pass")
+        during = traffic.begin()
+        with ThreadPoolExecutor(1) as aside:
+            moving = aside.submit(box.lab.ask, lambda cluster: migrate.migrate(cluster, "bounded", NAMESPACE, to=to))
+            until(lambda: traffic.follow() and moving.done(), "the migration over", seconds=200)
+            moving.result()
+        after = traffic.begin()
+        until(lambda: min(traffic.offered(after)) > traffic.allowed(after, RATE), "more is offered on the target, too")
+        end = traffic.begin()
+    assert box.demo.node_of("bounded") == to
+    for phase, until_then, meters in ((before, during, 1), (during, after, 2), (after, end, 1)):
+        passed = traffic.passed(phase, until_then)
+        assert max(passed) < traffic.allowed(phase, RATE, until_then, meters=meters), (passed, phase, until_then)
+    assert min(traffic.passed(after, end)) > 0, "the guest is heard, and hears, on the target"
+    box.delete(VMS, "bounded")
+
+
+@pytest.fixture(scope="module")
+def mover(box: Box) -> str:
+    """A VM on blue, into whose running pods nobody plugs NICs; and a third Subnet, teal, with a pod that probes there."""
+    vm = manifests.vm("mover")
+    vm["spec"]["template"]["metadata"]["annotations"] = {DYNAMIC_NETWORKS: "none"}
+    box.demo.apply(vm)
+    spec = {"cidrs": [f"{TEAL}0/24"]}
+    box.demo.apply(Subnet.parse({"metadata": {"name": "teal", "namespace": NAMESPACE}, "spec": spec}).manifest())
+    box.demo.apply(manifests.nad("teal-net", subnet="teal"))
+    box.demo.apply(manifests.probe("node1", name="teal", network="teal"))
+    address = box.address("mover", "blue")
+    until(lambda: box.answers(address) and box.demo.pod_runs("teal"), "the guest answering, and the pod running")
+    return "mover"
+
+
+def add_hot(vm: Object) -> None:
+    spec = vm["spec"]["template"]["spec"]
+    spec["networks"].append({"name": "hot", "multus": {"networkName": "red-net"}})
+    spec["domain"]["devices"]["interfaces"].append({"name": "hot", "bridge": {}})
+
+
+def test_a_nic_added_in_mid_migration_comes_with_the_next_one(box: Box, mover: str) -> None:
+    """Until then it holds up nobody: the migration is committed, and the VM can be drained."""
+    source = box.demo.node_of(mover)
+    box.create(VMIMS, {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration",
+                       "metadata": {"name": "first"}, "spec": {"vmiName": mover}})  # fmt: skip
+    until(box.demo.target, "a target pod")
+    box.edit(mover, add_hot)
+    assert box.demo.node_of(mover) == source, "added in time"
+    until(lambda: box.handoffs("mover.blue") == ["Committed"], "its NIC handed over")
+    until(lambda: box.demo.node_of(mover) not in ("", source), "the guest elsewhere")
+    hot = box.address(mover, "hot")
+    assert not box.answers(hot)
+
+    def drained() -> bool:
+        vmi = box.instance(mover)
+        if vmi["status"]["nodeName"] != source and "evacuationNodeName" not in vmi["status"]:
+            evicted = {"status": {"evacuationNodeName": vmi["status"]["nodeName"]}}  # as virt-api answers an eviction
+            box.lab.ask(lambda cluster: cluster.patch(VMIS, mover, evicted, NAMESPACE))
+        return bool(vmi["status"]["nodeName"] == source)
+
+    until(drained, "the VM drained from where it had gone")
+    until(lambda: box.answers(hot), "the guest answering at its new NIC")
+    until(lambda: box.handoffs("mover.blue") == ["Committed", "Committed"], "its NIC handed over again")
+    assert box.handoffs("mover.hot") == [], "no two pods had it"
+    assert box.answers(box.address(mover, "blue"))
+
+
+def test_a_nic_of_a_running_vm_moves_to_another_subnet(box: Box, mover: str) -> None:
+    """The one that came before. KubeVirt migrates the VM for that: until its guest is there all is old, then all new."""
+    old = box.address(mover, "hot")
+
+    def state() -> tuple[str, tuple[str, ...]]:
+        port = box.port("mover.hot")
+        assert port is not None
+        return port.spec.subnet.name, port.spec.addresses
+
+    def set_network(vm: Object) -> None:
+        vm["spec"]["template"]["spec"]["networks"][1]["multus"]["networkName"] = "teal-net"
+
+    assert box.answers(old)
+    box.edit(mover, set_network)
+    new = box.address(mover, "hot")
+    assert new.startswith(TEAL)
+    seen = [state()]
+
+    def moved() -> bool:
+        seen.append(state())
+        return seen[-1][0] == "teal"
+
+    assert box.answers(old)
+    assert set(seen) == {("red", (old,))}
+    until(moved, "the Port in the other Subnet")
+    assert set(seen) == {("red", (old,)), ("teal", (new,))}, "one NIC, one state at a time"
+    until(lambda: not box.leased(mover, RED), "what it had in the Subnet before free")
+    assert box.leased(mover, TEAL) == {new}
+    until(lambda: box.handoffs("mover.hot") == ["Committed"], "handed over")
+    assert not box.answers(old)
+
+    def set_link(text: str, vm: Object) -> None:
+        vm["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"][1]["state"] = text
+
+    for text in ("down", "up"):  # what tells the guest that it is elsewhere
+        box.edit(mover, partial(set_link, text))
+        until(lambda text=text: link(box, mover, "hot") == text, f"its link {text}")  # type: ignore[misc]
+    until(lambda: answers(box.lab, f"{NAMESPACE}/teal", new), "the guest answering there")
+    assert box.answers(box.address(mover, "blue")), "its other NIC is as it was"
+    assert find(box.vm(mover)["status"]["conditions"], "RestartRequired") is None
+
+
+def link(box: Box, vm: str, network: str) -> str:
+    interfaces = box.instance(vm)["status"]["interfaces"]
+    return str(next(one.get("linkState", "") for one in interfaces if one["name"] == network))

@@ -22,7 +22,7 @@ TRACE = Path(__file__).parent / "trace"
 Object = dict[str, Any]
 
 
-async def test_a_vm_runs_moves_and_stops(standin: StandinLab, demo: Demo):
+async def test_a_vm_runs_moves_and_stops(standin: StandinLab, demo: Demo) -> None:
     vmi = await demo.start_vm()
     interface = vmi["status"]["interfaces"][0]
     assert interface["mac"] == "02:00:00:00:00:01"
@@ -45,7 +45,7 @@ async def test_a_vm_runs_moves_and_stops(standin: StandinLab, demo: Demo):
     assert added <= removed
 
 
-async def test_a_migration_is_aborted_before_and_after_the_hand_off(demo: Demo):
+async def test_a_migration_is_aborted_before_and_after_the_hand_off(demo: Demo) -> None:
     await demo.start_vm()
     await demo.migrate("early")
     await demo.phase("VirtualMachineInstanceMigration", "Scheduling", "early")
@@ -65,7 +65,7 @@ async def test_a_migration_is_aborted_before_and_after_the_hand_off(demo: Demo):
     assert "deletionTimestamp" not in aborted["metadata"]
 
 
-async def test_a_guest_moves_there_and_back(demo: Demo):
+async def test_a_guest_moves_there_and_back(demo: Demo) -> None:
     """The second migration waits until the first one's source is done, and goes back to its node."""
     await demo.start_vm()
     home = (await demo.pods())[0]["spec"]["nodeName"]
@@ -83,7 +83,7 @@ async def test_a_guest_moves_there_and_back(demo: Demo):
     ]
 
 
-async def test_a_migration_whose_target_is_killed_fails(demo: Demo):
+async def test_a_migration_whose_target_is_killed_fails(demo: Demo) -> None:
     await demo.start_vm()
     await demo.migrate("m1")
     await demo.phase("VirtualMachineInstanceMigration", "Running", "m1")
@@ -97,7 +97,7 @@ async def test_a_migration_whose_target_is_killed_fails(demo: Demo):
     assert vmi["status"]["phase"] == "Running"
 
 
-async def test_a_vm_is_deleted_while_it_moves(demo: Demo):
+async def test_a_vm_is_deleted_while_it_moves(demo: Demo) -> None:
     await demo.start_vm()
     await demo.migrate("m1")
     await demo.phase("VirtualMachineInstanceMigration", "PreparingTarget")
@@ -107,7 +107,7 @@ async def test_a_vm_is_deleted_while_it_moves(demo: Demo):
     await demo.gone("VirtualMachineInstanceMigration", "m1")
 
 
-async def test_guests_and_their_migrations_outlive_the_stand_in(standin: StandinLab, demo: Demo):
+async def test_guests_and_their_migrations_outlive_the_stand_in(standin: StandinLab, demo: Demo) -> None:
     await demo.start_vm()
     await demo.migrate("m1")
     await demo.phase("VirtualMachineInstanceMigration", "Running")
@@ -116,14 +116,14 @@ async def test_guests_and_their_migrations_outlive_the_stand_in(standin: Standin
     await demo.phase("VirtualMachineInstanceMigration", "Succeeded")
 
 
-async def test_a_failed_add_is_repeated(standin: StandinLab, demo: Demo):
+async def test_a_failed_add_is_repeated(standin: StandinLab, demo: Demo) -> None:
     fail = standin.plugin_log.with_suffix(".log.fail")
     fail.touch()
     await demo.start_vm()
     assert not fail.exists()
 
 
-async def test_the_target_says_nothing_before_its_guest_runs(standin: StandinLab, demo: Demo):
+async def test_the_target_says_nothing_before_its_guest_runs(standin: StandinLab, demo: Demo) -> None:
     """Whatever is sent there with the guest's MAC while it runs on the source takes its traffic away."""
     await demo.start_vm()
     heard = [listen(netns) for netns in standin.nodes]
@@ -146,7 +146,7 @@ def listen(netns: str) -> subprocess.Popen[str]:
     )
 
 
-async def test_an_ordinary_pod_gets_its_nics_and_loses_them(standin: StandinLab, demo: Demo):
+async def test_an_ordinary_pod_gets_its_nics_and_loses_them(standin: StandinLab, demo: Demo) -> None:
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -171,8 +171,8 @@ def ready(pod: Object) -> bool:
     )
 
 
-async def test_a_booted_guest_tells_of_itself_and_obeys_its_power_button(standin: StandinLab, demo: Demo):
-    await demo.start_vm()
+async def test_a_booted_guest_tells_of_itself_and_obeys_its_power_button(standin: StandinLab, demo: Demo) -> None:
+    await demo.start_vm(grace=30)
     vm = await demo.until(lambda change, kind, thing: kind == "VirtualMachine" and agent_connected(thing))
     assert vm["status"]["printableStatus"] == "Running"
     (pod,) = await demo.pods()

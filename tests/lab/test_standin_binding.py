@@ -38,7 +38,7 @@ def links() -> dict[str, dict[str, Any]]:
     return {link["ifname"]: link for link in json.loads(out.stdout)}
 
 
-async def test_the_nic_and_the_tap_are_in_a_bridge(pod: str):
+async def test_the_nic_and_the_tap_are_in_a_bridge(pod: str) -> None:
     wire = await bind(pod, INTERFACE, "blue", GUEST)
     assert (wire.tap, wire.mac, wire.mtu, wire.network) == ("tap16477688c0e", GUEST, 1342, "blue")
     made = links()
@@ -52,14 +52,14 @@ async def test_the_nic_and_the_tap_are_in_a_bridge(pod: str):
     assert bridge["linkinfo"]["info_data"]["stp_state"] == 0
 
 
-async def test_the_name_and_the_mac_stay_on_a_link_that_is_silent(pod: str):
+async def test_the_name_and_the_mac_stay_on_a_link_that_is_silent(pod: str) -> None:
     await bind(pod, INTERFACE, "blue", GUEST)
     left = links()[INTERFACE]
     assert left["address"] == GUEST
     assert "UP" not in left["flags"]
 
 
-async def test_it_can_begin_anew(pod: str):
+async def test_it_can_begin_anew(pod: str) -> None:
     await bind(pod, INTERFACE, "blue", GUEST)
     before = set(links())
     await bind(pod, INTERFACE, "blue", GUEST)
@@ -69,7 +69,7 @@ async def test_it_can_begin_anew(pod: str):
     assert set(links()) == before
 
 
-async def test_a_missing_nic_is_named(pod: str):
+async def test_a_missing_nic_is_named(pod: str) -> None:
     ip("link", "delete", INTERFACE)
     with pytest.raises(CommandError, match=f"pod link {INTERFACE} is missing"):
         await bind(pod, INTERFACE, "blue", GUEST)

@@ -11,9 +11,7 @@ import yaml
 
 from tests.lab.standin_demo import Demo
 from tests.lab.standin_lab import StandinLab
-from virtnet.kube.errors import Conflict
-from virtnet.kube.kinds import VMS
-from virtnet.lab.standin import hotplug
+from virtnet.lab.standin import hotplug, live_update
 from virtnet.lab.standin.command import run
 from virtnet.lab.standin.slots import Slots
 
@@ -58,6 +56,7 @@ def test_a_new_nic_is_selected_as_recorded(vmi: Object, vm: Object) -> None:
     assert selected(pod)[:-1] == before
     assert selected(pod)[-1] == selected(expected)[-1]
     hotplug.report(vmi, pod)
+    live_update.require_migration(vmi, pod)
     said = condition(vmi)
     assert said is not None
     assert (said["status"], said["reason"]) == ("False", "AutoMigrationPending")
@@ -71,10 +70,23 @@ def test_a_nic_that_is_there_is_told_once(vmi: Object, vm: Object) -> None:
     pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"] = json.dumps(status)
     for _ in range(2):
         hotplug.report(vmi, pod)
+        live_update.require_migration(vmi, pod)
     assert [one for one in vmi["status"]["interfaces"] if one["name"] == "hot"] == [
         {"name": "hot", "podInterfaceName": "pod7f5d1618e7d", "infoSource": "multus-status"}
     ]
     assert condition(vmi) is None
+
+
+def test_the_guest_gets_it_once_the_vmi_says_that_the_pod_has_it(vmi: Object, vm: Object) -> None:
+    """CNI has made it, and Multus has said so, a while before."""
+    hotplug.copy_to_instance(vmi, vm)
+    assert hotplug.offered(vmi) == {"blue", "red"}
+    pod = recorded("launcher-pod-source")
+    status = json.loads(pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"])
+    status.append({"name": "demo/red-net", "interface": "pod7f5d1618e7d"})
+    pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"] = json.dumps(status)
+    hotplug.report(vmi, pod)
+    assert hotplug.offered(vmi) == {"blue", "red", "hot"}
 
 
 def test_what_is_to_go_loses_its_selection_first_and_its_spec_last(vmi: Object, vm: Object) -> None:
@@ -103,21 +115,23 @@ def test_slots_are_kept_while_nics_come_and_go(tmp_path: Path) -> None:
     assert slots.taken == {"blue": 0, "hot": 2, "late": 1}
     slots.save(tmp_path)
     assert Slots.load(tmp_path) == slots
-    addresses = [word for word in Slots.of(map(str, range(32))).arguments() if "addr" in word]
-    assert len(addresses) == len({word.split("addr=")[1] for word in addresses}) == 36
+    addresses = [argument for argument in Slots.of(map(str, range(32))).arguments() if "addr" in argument]
+    assert len(addresses) == len({argument.split("addr=")[1] for argument in addresses}) == 36
 
 
 @pytest.mark.lab
-async def test_a_nic_comes_and_goes_while_the_guest_runs(standin: StandinLab, demo: Demo):
+async def test_a_nic_comes_and_goes_while_the_guest_runs(standin: StandinLab, demo: Demo) -> None:
     """Its writes in their recorded order, a migration in between, and the NIC in the guest's own list of links."""
     await demo.start_vm()
     name = "pod7f5d1618e7d"
     hot = {"name": "hot", "bridge": {}, "macAddress": "02:00:00:00:00:77"}
-    await change_nics(demo, lambda devices, spec: (
+    await demo.change_nics(lambda devices, spec: (
         devices["interfaces"].append(hot), spec["networks"].append({"name": "hot", "multus": {"networkName": "blue-net"}})
     ))  # fmt: skip
     came = [
-        await demo.until(lambda _, kind, thing: kind == "VirtualMachineInstance" and nic_of(thing["spec"], "hot")),
+        await demo.until(
+            lambda _, kind, thing: kind == "VirtualMachineInstance" and bool(nic_of(thing["spec"], "hot"))
+        ),
         await demo.until(lambda _, kind, thing: kind == "Pod" and name in annotation(thing, "networks")),
         await demo.until(lambda _, kind, thing: kind == "Pod" and name in annotation(thing, "network-status")),
         await demo.until(lambda _, kind, thing: source_of(thing, "hot") == "multus-status"),
@@ -133,32 +147,27 @@ async def test_a_nic_comes_and_goes_while_the_guest_runs(standin: StandinLab, de
     )
 
     demo.seen.clear()
-    await change_nics(demo, lambda devices, spec: nic_of(spec, "hot").update(state="absent"))
-    gone = [
-        await demo.until(
-            lambda _, kind, thing: kind == "VirtualMachineInstance" and nic_of(thing["spec"], "hot").get("state")
-        ),
+    await demo.change_nics(lambda devices, spec: nic_of(spec, "hot").update(state="absent"))
+    absent = await demo.until(
+        lambda _, kind, thing: kind == "VirtualMachineInstance" and "state" in nic_of(thing["spec"], "hot")
+    )
+    of_pod = [
+        absent,
         await demo.until(lambda _, kind, thing: is_(thing, target) and name not in annotation(thing, "networks")),
         await demo.until(lambda _, kind, thing: is_(thing, target) and name not in annotation(thing, "network-status")),
+    ]
+    # The guest lets go of it on its node's word, while the pod loses it: neither waits for the other.
+    of_guest = [
+        absent,
         await demo.until(lambda _, kind, thing: kind == "VirtualMachineInstance" and not source_of(thing, "hot")),
         await demo.until(lambda _, kind, thing: kind == "VirtualMachineInstance" and not nic_of(thing["spec"], "hot")),
         await demo.until(
             lambda _, kind, thing: kind == "VirtualMachine" and not nic_of(thing["spec"]["template"]["spec"], "hot")
         ),
     ]
-    assert versions(gone) == sorted(versions(gone))
+    for writes in (of_pod, of_guest):
+        assert versions(writes) == sorted(versions(writes))
     assert name.removeprefix("pod") not in await run("ip", "-n", standin.names.pod(target["metadata"]["uid"]), "link")
-
-
-async def change_nics(demo: Demo, change: Callable[[Object, Object], object]) -> None:
-    """As a person's client does, which reads again when the stand-in has written in between."""
-    vm = await demo.cluster.get(VMS, "vm1", demo.namespace)
-    spec = vm["spec"]["template"]["spec"]
-    change(spec["domain"]["devices"], spec)
-    try:
-        await demo.cluster.replace(VMS, "vm1", vm, demo.namespace)
-    except Conflict:
-        await change_nics(demo, change)
 
 
 def nic_of(spec: Object, name: str) -> Object:

@@ -44,7 +44,7 @@ def normalised(pod: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_a_vmi_is_the_vm_with_kubevirts_defaults():
+def test_a_vmi_is_the_vm_with_kubevirts_defaults() -> None:
     vm, expected = recorded("vm"), recorded("vmi-running")
     made = vmi_of(vm)
     assert made["spec"] == expected["spec"]
@@ -56,18 +56,18 @@ def test_a_vmi_is_the_vm_with_kubevirts_defaults():
     assert {key: part for key, part in made["status"].items() if key not in later}.items() <= expected["status"].items()
 
 
-def test_a_launcher_pod_is_as_recorded():
+def test_a_launcher_pod_is_as_recorded() -> None:
     vmi, expected = recorded("vmi-running"), recorded("launcher-pod-source")
     del vmi["metadata"]["labels"]["kubevirt.io/nodeName"], expected["metadata"]["labels"]["kubevirt.io/nodeName"]
-    assert normalised(launcher_pod(vmi)) == normalised(expected)
+    assert normalised(launcher_pod(vmi, {})) == normalised(expected)
 
 
 @pytest.mark.parametrize("file", ["launcher-pod-target-created", "launcher-pod-target"])
-def test_a_target_pod_is_as_recorded(file):
+def test_a_target_pod_is_as_recorded(file: str) -> None:
     """The source's node is its label: nothing has changed it yet."""
     vmi, vmim, expected = recorded("vmi-handed-off"), recorded("vmim-running"), recorded(file)
     del vmi["metadata"]["labels"]["kubevirt.io/migrationTargetNodeName"]
-    assert normalised(target_pod(vmi, vmim)) == normalised(expected)
+    assert normalised(target_pod(vmi, vmim, {})) == normalised(expected)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_a_target_pod_is_as_recorded(file):
         pytest.param("launcher-pod-vmi-only", "", "vmi1", id="no VM"),
     ],
 )
-def test_names_of_a_pod_are_as_recorded(file, hostname, expected):
+def test_names_of_a_pod_are_as_recorded(file: str, hostname: str, expected: str) -> None:
     pod, vmi = recorded(file), recorded("vmi-running")
     name = pod["metadata"]["ownerReferences"][0]["name"]
     vmi["metadata"]["name"] = name
     if hostname:
         vmi["spec"]["hostname"] = hostname
-    made = launcher_pod(vmi)
+    made = launcher_pod(vmi, {})
     assert made["metadata"]["generateName"] == pod["metadata"]["generateName"]
     assert made["metadata"]["name"][:-5] == pod["metadata"]["name"][:-5]
     assert made["spec"]["hostname"] == pod["spec"]["hostname"]
@@ -94,24 +94,24 @@ def test_names_of_a_pod_are_as_recorded(file, hostname, expected):
     assert expected in {"", name}
 
 
-def test_two_nics_on_one_network_differ_by_their_interface():
+def test_two_nics_on_one_network_differ_by_their_interface() -> None:
     vmi, expected = recorded("vmi-running"), recorded("launcher-pod-two-nics-one-nad")
     blue = {"bridge": {}, "macAddress": "02:00:00:00:00:01", "name": "blue"}
     vmi["spec"]["domain"]["devices"]["interfaces"] = [blue, {"bridge": {}, "name": "blue2"}]
     vmi["spec"]["networks"] = [{"name": name, "multus": {"networkName": "blue-net"}} for name in ("blue", "blue2")]
     networks = "k8s.v1.cni.cncf.io/networks"
-    assert launcher_pod(vmi)["metadata"]["annotations"][networks] == expected["metadata"]["annotations"][networks]
+    assert launcher_pod(vmi, {})["metadata"]["annotations"][networks] == expected["metadata"]["annotations"][networks]
 
 
-def test_an_added_node_selector_reaches_the_target():
+def test_an_added_node_selector_reaches_the_target() -> None:
     vmim = recorded("vmim-running")
     vmim["spec"]["addedNodeSelector"] = {"kubernetes.io/hostname": "node3"}
-    assert target_pod(recorded("vmi-running"), vmim)["spec"]["nodeSelector"]["kubernetes.io/hostname"] == "node3"
+    assert target_pod(recorded("vmi-running"), vmim, {})["spec"]["nodeSelector"]["kubernetes.io/hostname"] == "node3"
 
 
-def test_an_added_node_selector_cannot_overrule_the_vm():
+def test_an_added_node_selector_cannot_overrule_the_vm() -> None:
     vmi, vmim = recorded("vmi-running"), recorded("vmim-running")
     vmi["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "node2"}
     vmim["spec"]["addedNodeSelector"] = {"kubernetes.io/hostname": "node3", "zone": "z"}
-    selector = target_pod(vmi, vmim)["spec"]["nodeSelector"]
+    selector = target_pod(vmi, vmim, {})["spec"]["nodeSelector"]
     assert (selector["kubernetes.io/hostname"], selector["zone"]) == ("node2", "z")

@@ -11,11 +11,13 @@ from virtnet.kube.kinds import PODS
 from virtnet.lab.standin.scheduler import HOSTNAME, Scheduler, choose
 from virtnet.lab.standin.store import Store
 
+Object = dict[str, Any]
+
 NODES = {name: {HOSTNAME: name, "demo/vms": "true"} for name in ("node1", "node2")} | {"node3": {HOSTNAME: "node3"}}
 
 
-def pod(node: str = "", *, phase: str = "Running", away_from: str = "", **selector: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {"nodeSelector": selector}
+def pod(node: str = "", *, phase: str = "Running", away_from: str = "", **selector: str) -> Object:
+    spec: Object = {"nodeSelector": selector, "containers": [{"name": "c"}]}
     if node:
         spec["nodeName"] = node
     if away_from:
@@ -37,11 +39,11 @@ def pod(node: str = "", *, phase: str = "Running", away_from: str = "", **select
         pytest.param(pod(away_from="a", **{HOSTNAME: "node1"}), [pod("node1")], None, id="not onto the source"),
     ],
 )
-def test_placement(new, others, expected):
+def test_placement(new: Object, others: list[Object], expected: str) -> None:
     assert choose(new, others, NODES) == expected
 
 
-def test_a_cordoned_node_gets_no_pods():
+def test_a_cordoned_node_gets_no_pods() -> None:
     assert choose(pod(), [], {**NODES, "node1": None}) == "node2"
 
 
@@ -52,23 +54,25 @@ class Server:
         self.refusals = [refusal]
         self.bound = asyncio.Event()
 
-    async def bind(self, pod: dict[str, Any], node: str) -> None:
+    async def bind(self, pod: Object, node: str) -> None:
         if self.refusals:
             raise self.refusals.pop()
         self.bound.set()
 
-    async def get(self, *_: str) -> dict[str, Any]:
+    async def get(self, *_: str) -> Object:
         return waiting()
 
 
-def waiting() -> dict[str, Any]:
+def waiting() -> Object:
     made = pod()
     made["metadata"] |= {"name": "one", "uid": "1", "resourceVersion": "5", "creationTimestamp": "2026-01-01T00:00:00Z"}
     return made
 
 
 @pytest.mark.parametrize("refusal", [Conflict("storage error"), NotFound("not found")])
-async def test_a_pod_that_could_not_be_bound_is_tried_again_though_nothing_more_is_told_of_it(refusal):
+async def test_a_pod_that_could_not_be_bound_is_tried_again_though_nothing_more_is_told_of_it(
+    refusal: ApiError,
+) -> None:
     server = Server(refusal)
     store = Store(server)  # type: ignore[arg-type]
     scheduler = Scheduler(store, SimpleNamespace(nodes=dict.fromkeys(NODES)))  # type: ignore[arg-type]

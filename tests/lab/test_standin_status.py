@@ -14,13 +14,13 @@ from virtnet.lab.standin import guest_agent, handler, interfaces, pod_status, vm
 from virtnet.lab.standin import migration_state as states
 from virtnet.lab.standin.guest_agent import Said
 from virtnet.lab.standin.objects import initial_status
-from virtnet.lab.standin.settings import Node
+from virtnet.lab.standin.settings import StandinNode
 
 ALL = {"blue", "red"}
 """The networks that the recorded guest has a NIC in."""
 
 TRACE = Path(__file__).parent / "trace"
-NODE = Node("node1", 1, "none", Path("none"))
+NODE = StandinNode("node1", 1, "none", Path("none"), Path("none"))
 Object = dict[str, Any]
 
 TIMES = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
@@ -117,7 +117,9 @@ def opened(pod: Object) -> None:
         ),
     ],
 )
-def test_a_launcher_pods_status_is_as_recorded(file, conditions, steps):
+def test_a_launcher_pods_status_is_as_recorded(
+    file: str, conditions: list[Object], steps: list[Callable[[Object], None]]
+) -> None:
     pod = recorded(file)
     expected = shape(by_type(pod["status"]))
     made = shape(by_type(lived(pod, *steps, conditions=conditions)))
@@ -127,7 +129,7 @@ def test_a_launcher_pods_status_is_as_recorded(file, conditions, steps):
     assert made == expected
 
 
-def test_a_vmis_status_is_as_recorded():
+def test_a_vmis_status_is_as_recorded() -> None:
     expected, pod, vm = recorded("vmi-running"), recorded("launcher-pod-source"), recorded("vm")
     vmi = deepcopy(expected)
     vmi["metadata"]["labels"].pop("kubevirt.io/nodeName")
@@ -157,7 +159,7 @@ def test_a_vmis_status_is_as_recorded():
     assert made == known
 
 
-def test_a_migrations_state_is_as_recorded():
+def test_a_migrations_state_is_as_recorded() -> None:
     source, target, vmim = recorded("launcher-pod-source"), recorded("launcher-pod-target"), recorded("vmim-running")
     uid = vmim["metadata"]["uid"]
     vmi = recorded("vmi-running")
@@ -174,7 +176,7 @@ def test_a_migrations_state_is_as_recorded():
     assert vmi["status"]["nodeName"] == vmi["metadata"]["labels"]["kubevirt.io/nodeName"] == "node2"
 
 
-def test_what_a_guest_has_told_stays_when_it_moves():
+def test_what_a_guest_has_told_stays_when_it_moves() -> None:
     vmi, pod = recorded("vmi-running"), recorded("launcher-pod-source")
     annotation = "k8s.v1.cni.cncf.io/network-status"
     assert interfaces.running(vmi, pod, ALL) == vmi["status"]["interfaces"]
@@ -184,7 +186,7 @@ def test_what_a_guest_has_told_stays_when_it_moves():
     assert interfaces.running(vmi, pod, ALL)[1]["ipAddress"] == "10.10.0.5"
 
 
-def test_a_guest_is_understood():
+def test_a_guest_is_understood() -> None:
     console = (
         "virtnet-guest: ready\r\nvirtnet-guest: eth0 10.0.0.5/24 mtu 1342 up\r\n"
         "virtnet-guest: eth1 fd00::7/128 mtu 1342 via fe80::1 up\r\nvirtnet-guest: eth0 10.0.0.6/24 mtu 1342 up\r\n"

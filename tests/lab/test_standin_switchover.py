@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from virtnet.lab.standin.qmp import QmpError
-from virtnet.lab.standin.switchover import Failure, move
+from virtnet.lab.standin.switchover import SwitchoverFailed, move
 
 
 class Played:
@@ -36,6 +36,6 @@ async def test_a_guest_goes_on_where_it_was() -> None:
     """All of it had been sent: it stood still, and the next migration took that for its own."""
     sent = {"status": "postmigrate", "running": False}
     source, target = Played({"query-status": sent, "query-migrate": {"status": "completed"}}), Played({})
-    with pytest.raises(Failure, match="the target's QEMU is gone"):
+    with pytest.raises(SwitchoverFailed, match="the target's QEMU is gone"):
         await move(source, target, while_moving=nothing())  # type: ignore[arg-type]
     assert source.said[-1] == "cont"

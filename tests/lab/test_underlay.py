@@ -10,7 +10,7 @@ import pytest
 from tests.lab.labs import running
 from virtnet.api import ClusterSubnet, Condition, Port, ProviderNetwork
 from virtnet.api.names import port_name
-from virtnet.controllers.reports import ADDRESS_CONFLICT
+from virtnet.features.port_report import ADDRESS_CONFLICT
 from virtnet.kube import kinds
 from virtnet.kube.kinds import EVENTS, VMIMS
 from virtnet.lab import netns
@@ -68,25 +68,25 @@ def test_a_node_is_taken_from_a_physical_network_and_given_back_while_a_guest_ru
     peer = next(node for node in demo.lab.nodes if node != home)
     demo.apply(pod(peer, "asks"))
     until(lambda: demo.pod_runs("asks"), "its peer running")
-    asks, guest = f"{NAMESPACE}/asks", demo.pinned("stays")[0]
-    until(lambda: answers(demo.lab, asks, guest), "the VM answering")
+    client, guest = f"{NAMESPACE}/asks", demo.pinned("stays")[0]
+    until(lambda: answers(demo.lab, client, guest), "the VM answering")
     change(demo, PROVIDER_NETWORKS, "rack", excludeNodes=[home])
     until(lambda: home not in demo.plugged("rack"), "the NIC is the node's own again")
-    until(lambda: not answers(demo.lab, asks, guest), "the VM cut off")
-    assert answers(demo.lab, asks, GATEWAY), "other nodes go on"
+    until(lambda: not answers(demo.lab, client, guest), "the VM cut off")
+    assert answers(demo.lab, client, GATEWAY), "other nodes go on"
     change(demo, PROVIDER_NETWORKS, "rack", excludeNodes=[])
     until(lambda: home in demo.plugged("rack"), "the NIC plugged in again")
-    until(lambda: answers(demo.lab, asks, guest), "the VM answering again")
+    until(lambda: answers(demo.lab, client, guest), "the VM answering again")
 
 
 def test_a_vlan_is_changed_and_corrected_while_a_guest_runs_there(demo: Demo) -> None:
-    asks, guest = f"{NAMESPACE}/asks", demo.pinned("stays")[0]
+    client, guest = f"{NAMESPACE}/asks", demo.pinned("stays")[0]
     change(demo, CLUSTER_SUBNETS, "lan", vlan=101)
-    until(lambda: not answers(demo.lab, asks, GATEWAY), "the machine outside, on VLAN 100, cut off")
-    until(lambda: answers(demo.lab, asks, guest), "the VM answering on another VLAN")
+    until(lambda: not answers(demo.lab, client, GATEWAY), "the machine outside, on VLAN 100, cut off")
+    until(lambda: answers(demo.lab, client, guest), "the VM answering on another VLAN")
     change(demo, CLUSTER_SUBNETS, "lan", vlan=100)
-    until(lambda: answers(demo.lab, asks, GATEWAY), "the machine outside answering again")
-    until(lambda: answers(demo.lab, asks, guest), "the VM answering again")
+    until(lambda: answers(demo.lab, client, GATEWAY), "the machine outside answering again")
+    until(lambda: answers(demo.lab, client, guest), "the VM answering again")
 
 
 ECHO = """
@@ -129,7 +129,7 @@ def test_whole_frames_pass_while_a_guest_is_copied(demo: Demo) -> None:
 
 def conflict(demo: Demo, pod: str) -> Condition | None:
     """The Port's condition that tells of a conflict; None where there never was one."""
-    body = demo.lab.ask(lambda cluster: cluster.get(PORTS, port_name(pod, "net1@pod"), NAMESPACE))
+    body = demo.lab.ask(lambda cluster: cluster.get(PORTS, port_name(pod, "net1", pod=True), NAMESPACE))
     return next((one for one in Port.parse(body).status.conditions if one.type == ADDRESS_CONFLICT), None)
 
 
@@ -138,11 +138,11 @@ def test_an_address_of_a_machine_outside_is_not_used(demo: Demo) -> None:
     netns.ip(outside, f"address add {TAKEN}/24 dev vlan100")
     demo.apply(pod("node2", "late", TAKEN))
 
-    def told() -> bool:
+    def reported() -> bool:
         events, _ = demo.lab.ask(lambda cluster: cluster.list(EVENTS, NAMESPACE))
         return any(f": {TAKEN} is used by a machine outside" in event["note"] for event in events)
 
-    until(told, "an Event that names the conflict")
+    until(reported, "an Event that names the conflict")
     until(lambda: conflict(demo, "late"), "a condition of the Port")
     found = conflict(demo, "late")
     assert found is not None
@@ -161,7 +161,7 @@ def test_underlay_and_overlay_of_one_vpc_reach_each_other(demo: Demo) -> None:
     mixed["spec"] |= {"cidrs": ["172.31.101.0/24"], "ranges": ["172.31.101.100-172.31.101.199"]}
     mixed["spec"]["routerAddresses"] = ["172.31.101.2"]
     inner["metadata"]["name"] = "inner"
-    inner["spec"] = {"cidrs": ["10.77.0.0/24"]}
+    inner["spec"] = {"cidrs": ["10.77.0.0/24"], "vpc": {"kind": "ClusterVpc"}}
     for body in (
         mixed,
         inner,

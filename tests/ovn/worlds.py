@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
+from tests.topology.samples import map_of
 from virtnet.lab.ovn_central import OvnCentral
 from virtnet.ovn.fake import FakeDatabase, FakeNorthbound
 from virtnet.ovn.northbound import OvsdbNorthbound
@@ -26,7 +26,7 @@ class FakeWorld:
 
     def set_key(self, row: Row, column: str, name: str, value: str) -> None:
         there = self.database.rows[row.uuid]
-        changed: Any = {**there.columns[column], name: value}
+        changed = {**map_of(there, column), name: value}
         self.database.put(replace(there, columns={**there.columns, column: changed}))
 
     def add_foreign_port(self, switch: Row, name: str) -> None:
@@ -71,8 +71,7 @@ class RealWorld:
         return sorted(self.central.nbctl("--bare", "--columns=name", "list", table).split())
 
     def duplicate(self, row: Row) -> None:
-        ids: Any = row.columns["external_ids"]
-        words = [f'external_ids:"{name}"="{value}"' for name, value in ids.items()]
+        words = [f'external_ids:"{name}"="{value}"' for name, value in map_of(row, "external_ids").items()]
         self.central.nbctl("create", row.key.table, 'cidr="10.0.0.0/8"', *words)
 
     def remove(self, row: Row) -> None:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from tests.pinning.inputs import Body
+from virtnet.api.meta import object_key
 from virtnet.api.names import ATTACHED_LABEL, ATTACHMENTS, PINNED, port_name
 from virtnet.api.records import Attachment, PinnedRecord
 from virtnet.kube.client import Listing
 from virtnet.kube.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from virtnet.kube.kinds import PODS, VMS, Kind
-from virtnet.kube.table import object_key
 
 NS = "demo"
 
@@ -25,16 +25,16 @@ class Died(Exception):  # noqa: N818 - what happened
 class Clock(datetime):
     """The time of the history."""
 
-    time = datetime(2026, 1, 1, tzinfo=UTC)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
 
     @classmethod
     def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-        cls.time += timedelta(milliseconds=1)
-        return cls.time.astimezone(tz)
+        cls.moment += timedelta(milliseconds=1)
+        return cls.moment.astimezone(tz)
 
     @classmethod
     def seconds(cls) -> float:
-        return cls.time.timestamp()
+        return cls.moment.timestamp()
 
 
 class ControllersClock(Clock):
@@ -63,11 +63,14 @@ class Server:
     def shown(self, kind: Kind, table: Any) -> None:
         """Brings a table up to date, as a watch does that has to list."""
         items = self.all(kind)
-        table.note("LISTED", {"items": items})
-        table.sync(map(object_key, items), str(self.version))
+        table.note("LISTED", {"items": items, "metadata": {"resourceVersion": str(self.version)}})
+        table.sync(map(object_key, items), self.version)
 
-    async def get(self, kind: Kind, name: str, namespace: str = "") -> Body:
+    async def get(self, kind: Kind, name: str, namespace: str = "", *, metadata_only: bool = False) -> Body:
         return copy.deepcopy(self._there(kind, name, namespace))
+
+    async def exists(self, kind: Kind, name: str, namespace: str = "") -> bool:
+        return (kind.plural, f"{namespace}/{name}") in self.objects
 
     async def list(self, kind: Kind, namespace: str = "", *, labels: str = "") -> Listing:
         """``labels`` are those that all have here."""
@@ -182,5 +185,5 @@ def nics_of(server: Server) -> Iterator[tuple[str, Any]]:
             yield f"{NS}/{port_name(body['metadata']['name'], network)}", nic
     for pod in server.all(PODS):
         for mark in json.loads(pod["metadata"]["annotations"][ATTACHMENTS]).values():
-            nic = Attachment.model_validate(mark)
-            yield nic.port, nic
+            attachment = Attachment.model_validate(mark)
+            yield attachment.port, attachment

@@ -100,7 +100,8 @@ def replica(server: ControlPlane, state: Path, name: str, *options: str) -> Repl
 
 async def give_rights(server: ControlPlane) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "virtnet"}}
-    rights = manifests.read(REPOSITORY / "manifests" / "rbac" / "webhook.yaml")
+    directory = REPOSITORY / "manifests" / "rbac"
+    rights = manifests.read(directory / "webhook.yaml", directory / "flow-schema.yaml")
     async with await Cluster.connect(str(server.kubeconfig)) as cluster:
         await manifests.apply(cluster, [namespace, *rights])
 
@@ -112,8 +113,8 @@ async def register(server: ControlPlane, replicas: dict[str, Replica]) -> None:
         for name, one in replicas.items():
             for body in configurations(url=one.url, ca_bundle=bundle):
                 body["metadata"]["name"] = f"virtnet-{name}"
-                for webhook in body["webhooks"]:
-                    if not webhook["name"].startswith("check-"):
+                if body["kind"].startswith("Mutating"):
+                    for webhook in body["webhooks"]:
                         webhook["matchConditions"].append({"name": "which", "expression": WHICH[name]})
                 kind = Kind("admissionregistration.k8s.io", "v1", f"{body['kind'].lower()}s", namespaced=False)
                 await cluster.create(kind, body)

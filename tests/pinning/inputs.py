@@ -14,8 +14,8 @@ from virtnet.api.names import ADDRESSES, PINNED, ROUTES
 
 SCHEMA = "API server"
 PIN_VM, MARK_POD = "pin-vm", "mark-pod"
-CHECK_SUBNET, CHECK_PROVIDER_NETWORK, CHECK_NAD = "check-subnet", "check-provider-network", "check-nad"
-WARNING = "check-subnet, which warns"
+CHECK, CHECK_NAD = "check", "check-nad"
+CHECK_WARNS, PIN_VM_WARNS = WARNINGS = (f"{CHECK}, which warns", f"{PIN_VM}, which warns")
 UNCHECKED = (
     "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"
@@ -34,6 +34,7 @@ class Change:
     kind: str
     name: str
     patch: Body | None = None
+    subresource: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,27 @@ class Row:
     code: int = 422
     after: tuple[Body | Change, ...] = ()
     """What was written before, and taken."""
+    once_heard: bool = False
+    """Whether it is refused, or warned of, only once the webhook's watches have told it of what was written before."""
 
 
 def vm(
     name: str = "db",
     *,
-    networks: tuple[tuple[str, str], ...] = BLUE,
-    macs: Mapping[str, str] | None = None,
+    networks: tuple[tuple[Any, Any], ...] = BLUE,
+    macs: Mapping[str, Any] | None = None,
+    bindings: Mapping[str, Body] | None = None,
     annotations: Mapping[str, str] | None = None,
     template: Mapping[str, str] | None = None,
 ) -> Body:
     """A VM manifest as people write it. ``networks``: name and NAD of each NIC."""
     interfaces = [
-        {"name": n, "bridge": {}, **({"macAddress": macs[n]} if macs and n in macs else {})} for n, _ in networks
+        {
+            "name": n,
+            **(bindings or {}).get(n, {"bridge": {}}),
+            **({"macAddress": macs[n]} if macs and n in macs else {}),
+        }
+        for n, _ in networks
     ]
     return {
         "apiVersion": "kubevirt.io/v1",
@@ -79,13 +88,20 @@ def vm(
     }
 
 
+def instance(name: str = "db") -> Body:
+    """That a VM runs."""
+    spec: Body = {"domain": {"devices": {}}}
+    kind = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance"}
+    return {**kind, "metadata": {"name": name}, "spec": spec}
+
+
 def asking(
     *addresses: str, name: str = "db", network: str = "blue", networks: tuple[tuple[str, str], ...] = BLUE
 ) -> Body:
     return vm(name, networks=networks, annotations={ADDRESSES: json.dumps({network: addresses})})
 
 
-def routing(**routes: list[dict[str, str]]) -> Body:
+def routing(**routes: list[dict[str, Any]]) -> Body:
     """A VM that asks for routes of its networks."""
     return vm(annotations={ROUTES: json.dumps(routes)})
 
@@ -95,6 +111,12 @@ def bringing(**nic: Any) -> Body:
     subnet = {"kind": "Subnet", "namespace": "NS", "name": "blue"}
     whole = {"nad": "NS/blue-net", "subnet": subnet, "mac": "02:00:00:00:00:01", "addresses": ["10.0.0.5"], **nic}
     return vm(annotations={PINNED: json.dumps({"vm": "NS/db", "nics": {"blue": whole}})})
+
+
+def wanting(**options: Any) -> Body:
+    """A change of a VM: what its NIC wants DHCP to tell its guest."""
+    interfaces = [{"name": "blue", "bridge": {}, "dhcpOptions": options}]
+    return {"spec": {"template": {"spec": {"domain": {"devices": {"interfaces": interfaces}}}}}}
 
 
 def pod(networks: Any = "blue-net", name: str = "web") -> Body:
@@ -138,17 +160,58 @@ def lan(cidrs: str = "10.5.0.0/24", name: str = "NS", **spec: Any) -> Body:
     return {"apiVersion": API_VERSION, "kind": "ClusterSubnet", "metadata": {"name": name}, "spec": whole}
 
 
+def site(name: str = "NS", **spec: Any) -> Body:
+    """A ClusterSubnet whose guests the site gives their addresses."""
+    return lan("", name, **{"providerNetwork": "NS", "vlan": 200, "dhcp": {"enabled": False}, **spec})
+
+
 def network(name: str = "NS", nic: str = "NSnic", **spec: Any) -> Body:
     kind = {"apiVersion": API_VERSION, "kind": "ProviderNetwork"}
     return {**kind, "metadata": {"name": name}, "spec": {"defaultNic": nic, **spec}}
+
+
+def nic_policy(nics: Body | None = None, vfs: int | None = 4) -> Body:
+    spec = {"nics": {"names": ["ens1f0"]} if nics is None else nics, **({} if vfs is None else {"vfs": vfs})}
+    return {"apiVersion": API_VERSION, "kind": "NicPolicy", "metadata": {"name": "NS"}, "spec": spec}
 
 
 def vpc(kind: str, **spec: Any) -> Body:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "NS"}, "spec": spec}
 
 
-def node(name: str = "NS") -> Body:
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"site": "NS"}}}
+def user(network_attachment_definition: str) -> Body:
+    """The Port of VM ``db``, whose NIC is in Subnet ``blue`` by a NAD."""
+    spec = {
+        "owner": {"kind": "VirtualMachine", "name": "db"},
+        "network": "blue",
+        "networkAttachmentDefinition": f"NS/{network_attachment_definition}",
+        "subnet": {"kind": "Subnet", "namespace": "NS", "name": "blue"},
+        "macAddress": "02:00:00:00:00:01",
+        "addresses": ["10.0.0.5"],
+    }
+    return {"apiVersion": API_VERSION, "kind": "Port", "metadata": {"name": "db.blue"}, "spec": spec}
+
+
+def going(kind: str, name: str, **spec: Any) -> Body:
+    """An object that stays when it is deleted, for somebody else's finalizer."""
+    metadata = {"name": name, "finalizers": ["example.com/backup"]}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def policy(kind: str, name: str, **spec: Any) -> Body:
+    """One that limits nothing."""
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def node(name: str = "NS", address: str = "") -> Body:
+    status = {"addresses": [{"type": "InternalIP", "address": address}] if address else []}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"site": "NS"}}, "status": status}
+
+
+def node_network(**status: Any) -> tuple[Body | Change, ...]:
+    """What a node tells of itself."""
+    body = {"apiVersion": API_VERSION, "kind": "NodeNetwork", "metadata": {"name": "NS"}}
+    return body, Change("NodeNetwork", "NS", {"status": status}, subresource="status")
 
 
 def long(start: str) -> str:

@@ -6,24 +6,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 from unittest.mock import patch
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.pinning.api_server import NS, Clock, ControllersClock, Died, Server
 from tests.pinning.inputs import Body, nad, subnet
-from virtnet.addressing.wants import Refused
+from virtnet.addressing.requests import Refused
 from virtnet.api import AddressLease, Port, Subnet
-from virtnet.api.kubevirt import interfaces
+from virtnet.api.meta import object_key
 from virtnet.api.names import PINNED
 from virtnet.controllers import owners as owners_module
 from virtnet.controllers.owners import Owners
 from virtnet.controllers.ownership import RESERVED_FOR
-from virtnet.controllers.store import Store
+from virtnet.controllers.state import OWN, ControllerState
+from virtnet.engine.due import Task
+from virtnet.engine.keys import ObjectKey
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError
-from virtnet.kube.kinds import NADS, PODS, VMS
+from virtnet.kube.kinds import NADS, PODS, VMS, Kind
 from webhooks import claims as claims_module
 from webhooks.cache import Cache
 from webhooks.networks import Networks
@@ -45,7 +46,7 @@ class Processes(RuleBasedStateMachine):
         self.patches = [patch.object(module, "datetime", clock) for module, clock in clocks]
         for one in self.patches:
             one.start()
-        Clock.time = datetime(2026, 1, 1, tzinfo=UTC)
+        Clock.moment = datetime(2026, 1, 1, tzinfo=UTC)
         self.server = Server()
         self.pods = 0
         self.backups: dict[str, Body] = {}
@@ -87,42 +88,41 @@ class Processes(RuleBasedStateMachine):
 
     @rule()
     def restart_controller(self) -> None:
-        self.store = Store()
-        self.settling: list[str] = []
+        self.state = ControllerState()
         self.owners = Owners(
             cast("Cluster", self.server),
-            self.store,
-            in_ovn=lambda _: frozenset(),
-            changed=lambda _: None,
-            conflict=lambda port, lease: pytest.fail(f"{port} may not have {lease.name}"),
+            self.state,
             again=lambda *_: None,
-            settle=self.settling.extend,
             clock=Clock.seconds,
         )
         self.controller_sees()
 
     @rule()
     def controller_sees(self) -> None:
-        store = self.store
-        tables = {VMS: store.vms, PODS: store.pods, SUBNETS: store.subnets, PORTS: store.ports, LEASES: store.leases}
-        for kind, table in tables.items():
-            self.server.shown(kind, table)
+        for kind in (VMS, PODS, SUBNETS, PORTS, LEASES):
+            self.controller_sees_all(kind)
+
+    def controller_sees_all(self, kind: Kind) -> None:
+        """As by a watch that has to list."""
+        items, cache = self.server.all(kind), self.state.cache(kind)
+        moment = {"metadata": {"resourceVersion": str(self.server.version)}}
+        listed = cache.note("LISTED", {"items": items, **moment})
+        for old, new in (*listed, *cache.note("SYNC", {"keys": [*map(object_key, items)], **moment})):
+            self.state.note(kind, old, new)
 
     @rule()
     def reconcile(self) -> None:
         """The controller looks at every owner, on what it has seen so far."""
-        store = self.store
-        found = {f"vm:{NS}/{name}" for name in NAMES}
-        for owner in (*sorted(found), *sorted(found)):
-            if store.subnets.synced:
-                self.run_(self.owners.reconcile(owner))
+        for name in (*NAMES, *NAMES):
+            if self.state.cache(SUBNETS).synced:
+                self.run_(self.owners.reconcile(Task(OWN, ObjectKey("VirtualMachine", NS, name))))
 
     @rule()
     def time_passes(self) -> None:
         """More than a lease may wait for its VM. By then the controller has seen what was there before."""
         self.controller_sees()
         self.admitted.clear()
-        Clock.time += RESERVED_FOR + timedelta(seconds=1)
+        Clock.moment += RESERVED_FOR + timedelta(seconds=1)
         self.reconcile()
 
     def _admit(self, body: Body, number: int, end: str, old: Body | None = None) -> None:
@@ -135,7 +135,7 @@ class Processes(RuleBasedStateMachine):
             return
         body["metadata"].setdefault("annotations", {})[PINNED] = pinning.annotation
         for index, mac in pinning.macs.items():
-            interfaces(body)[index]["macAddress"] = mac
+            body["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"][index]["macAddress"] = mac
         name = body["metadata"]["name"]
         if old is None:
             self.admitted.append(body)

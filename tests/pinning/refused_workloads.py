@@ -1,170 +1,42 @@
-"""What VMs, pods and NetworkAttachmentDefinitions may not ask for, and the whole text of each refusal."""
-
-import json
+"""What else VMs and pods may not ask for, and the whole text of each refusal."""
 
 from tests.pinning.inputs import (
     BLUE,
     CHECK_NAD,
-    CHECK_SUBNET,
-    LONG,
     MARK_POD,
     PIN_VM,
-    SCHEMA,
-    UNCHECKED,
+    PIN_VM_WARNS,
     Change,
     Row,
     asking,
     bringing,
-    elsewhere,
-    lan,
+    instance,
     long,
     nad,
     pod,
-    pod_routing,
     routing,
     subnet,
     vm,
+    wanting,
 )
+from tests.pinning.pods import launcher
 from virtnet.api.multus import NETWORKS
-from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, PINNED, ROUTES
+from virtnet.api.names import ADDRESSES, NIC, PINNED, ROUTES
 
+SERVED = "is not served by this version of virtnet, which serves veth, sriov, switchdev, vhostuser"
 TWO = (("a", "blue-net"), ("b", "blue-net"))
 MAC = "02:00:00:00:00:05"
 FAR = {"destination": "192.168.0.0/16"}
-OFF = (
-    "route 192.168.0.0/16 by 10.9.0.1: 10.9.0.1 is no host address of 10.0.0.0/24, so that the NIC cannot reach it; "
-    "name a machine of this network, or none for its gateway 10.0.0.1"
-)
-JSON_FORM = f'annotation {ADDRESSES} must be JSON like {{"blue": ["10.0.0.5"]}}'
-TINY = (subnet("tiny", "10.2.0.0/30"), nad({"subnet": "tiny"}, "tiny-net"), vm(networks=(("tiny", "tiny-net"),)))
-KEPT = (
-    subnet("red", reservations=[{"address": "10.5.0.5", "vm": "web"}], excludes=["10.5.0.6-10.5.0.9"]),
-    nad({"subnet": "red"}, "red-net"),
-)
 RED = (("red", "red-net"),)
+MOVED = {"spec": vm(networks=(("blue", "red-net"),))["spec"]}
+RUNS = Change("VirtualMachine", "db", {"status": {"created": True}}, subresource="status")
+STOP_IT = "the guest still uses it there; stop the VM, and write this again"
+RENAMED = asking("10.0.0.5", network="nic-0", networks=(("nic-0", "blue-net"),))
+SWAPPED = {"metadata": {"annotations": {ADDRESSES: '{"a": ["10.0.0.6"], "b": ["10.0.0.5"]}'}}}
+WITHOUT_OBJECT = vm()
+WITHOUT_OBJECT["spec"]["template"]["spec"]["networks"][0]["multus"] = True
 
 WORKLOADS: dict[str, tuple[Row, ...]] = {
-    "Addresses that a VM asks for": (
-        Row("outside of the Subnet's network", asking("10.0.1.5"), PIN_VM,
-            "Subnet NS/blue: NIC blue: 10.0.1.5 is outside 10.0.0.0/24; choose an address of that network"),
-        Row("the gateway", asking("10.0.0.1"), PIN_VM,
-            "Subnet NS/blue: NIC blue: 10.0.0.1 is the gateway; choose another"),
-        Row("the network address", asking("10.0.0.0"), PIN_VM,
-            "Subnet NS/blue: NIC blue: 10.0.0.0 is the network address; choose another"),
-        Row("the broadcast address", asking("10.0.0.255"), PIN_VM,
-            "Subnet NS/blue: NIC blue: 10.0.0.255 is the broadcast address; choose another"),
-        Row("malformed", asking("ten"), PIN_VM,
-            "Subnet NS/blue: NIC blue: ten is not an IPv4 address; write it like 10.0.0.10"),
-        Row("of a family that the Subnet does not have", asking("fd00::5"), PIN_VM,
-            "Subnet NS/blue: NIC blue: fd00::5 is not an IPv4 address; write it like 10.0.0.10"),
-        Row("two of one family", asking("10.0.0.5", "10.0.0.6"), PIN_VM,
-            "Subnet NS/blue: NIC blue: 10.0.0.5 and 10.0.0.6 are both IPv4; a NIC has one address of each family"),
-        Row("held by another VM", asking("10.0.0.5", name="web"), PIN_VM,
-            "Subnet NS/blue: 10.0.0.5 is held by VM NS/db, NIC blue; choose another or remove the request",
-            code=409, after=(asking("10.0.0.5"),)),
-        Row("asked for by two NICs of the VM",
-            vm(networks=TWO, annotations={ADDRESSES: '{"a": ["10.0.0.5"], "b": ["10.0.0.5"]}'}), PIN_VM,
-            "Subnet NS/blue: NICs a and b both ask for 10.0.0.5; give them different ones"),
-        Row("reserved for another VM", asking("10.5.0.5", network="red", networks=RED), PIN_VM,
-            "Subnet NS/red: NIC red: 10.5.0.5 is reserved for VM NS/web; choose another", after=KEPT),
-        Row("excluded", asking("10.5.0.7", network="red", networks=RED), PIN_VM,
-            "Subnet NS/red: NIC red: 10.5.0.7 is excluded; choose another", after=KEPT),
-        Row("for a network that the VM does not have", asking("10.0.0.5", network="green"), PIN_VM,
-            f"annotation {ADDRESSES}: the VM has no network green; it has blue"),
-        Row("for another plugin's network",
-            vm(networks=(*BLUE, ("other", "foreign")), annotations={ADDRESSES: '{"other": ["10.0.0.5"]}'}), PIN_VM,
-            f"annotation {ADDRESSES}: NIC other is on no network of virtnet; remove it there"),
-        Row("asked for differently in two annotations",
-            vm(annotations={ADDRESSES: '{"blue": ["10.0.0.5"]}'}, template={KUBEVIRT_ADDRESSES: '{"blue": ["10.0.0.6"]}'}),
-            PIN_VM,
-            f"NIC blue: {ADDRESSES} asks for 10.0.0.5, and {KUBEVIRT_ADDRESSES} of the template for 10.0.0.6; "
-            "keep one of them"),
-        Row("an annotation that is not JSON", vm(annotations={ADDRESSES: "blue=10.0.0.5"}), PIN_VM,
-            f"{JSON_FORM}: Expecting value: line 1 column 1 (char 0)"),
-        Row("an annotation of 10,000 brackets", vm(annotations={ADDRESSES: "[" * 10_000}), PIN_VM,
-            f"{JSON_FORM}: maximum recursion depth exceeded while decoding a JSON array from a unicode string"),
-        Row("an annotation with a list", vm(annotations={ADDRESSES: '["10.0.0.5"]'}), PIN_VM, JSON_FORM),
-        Row("an annotation with an address that is no list", vm(annotations={ADDRESSES: '{"blue": "10.0.0.5"}'}), PIN_VM,
-            f"{JSON_FORM}: blue has no list of addresses"),
-        Row("an address of 256 KiB", asking(long("10.0.0.")), PIN_VM,
-            f"Subnet NS/blue: NIC blue: {long('10.0.0.')} is not an IPv4 address; write it like 10.0.0.10"),
-        Row("a Subnet that is full", vm("web", networks=(*BLUE, ("tiny", "tiny-net"))), PIN_VM,
-            "Subnet NS/tiny: no IPv4 address is left for NIC tiny of its 1; delete VMs that are not needed, or extend "
-            "the Subnet's ranges", code=409, after=TINY),
-        Row("32 NICs of which the last finds the Subnet full",
-            vm("web", networks=(*((f"n{n}", "blue-net") for n in range(31)), ("tiny", "tiny-net"))), PIN_VM,
-            "Subnet NS/tiny: no IPv4 address is left for NIC tiny of its 1; delete VMs that are not needed, or extend "
-            "the Subnet's ranges", code=409, after=TINY),
-    ),
-    "Routes that a VM or pod asks for": (
-        Row("by a gateway off the Subnet", routing(blue=[{**FAR, "gateway": "10.9.0.1"}]), PIN_VM,
-            f"Subnet NS/blue: NIC blue: {OFF}"),
-        Row("by the broadcast address", routing(blue=[{**FAR, "gateway": "10.0.0.255"}]), PIN_VM,
-            f"Subnet NS/blue: NIC blue: {OFF.replace('10.9.0.1', '10.0.0.255')}"),
-        Row("by a gateway of another family", routing(blue=[{**FAR, "gateway": "fd00::1"}]), PIN_VM,
-            "Subnet NS/blue: NIC blue: route 192.168.0.0/16 by fd00::1: fd00::1 is not an IPv4 address; write it like 10.0.0.10"),
-        Row("to a network with host bits", routing(blue=[{"destination": "192.168.0.1/16"}]), PIN_VM,
-            "Subnet NS/blue: NIC blue: route 192.168.0.1/16: no network; write one like 192.168.0.0/16, with no host bits set"),
-        Row("two to one network", routing(blue=[FAR, {**FAR, "gateway": "10.0.0.9"}]), PIN_VM,
-            "Subnet NS/blue: NIC blue: route 192.168.0.0/16 by 10.0.0.9: there is another to 192.168.0.0/16; keep one of them"),
-        Row("of a family that the Subnet does not have", pod_routing(net1=[{"destination": "fd20::/48"}]), MARK_POD,
-            "Subnet NS/blue: interface net1: route fd20::/48: the Subnet has no such addresses; ask for routes of IPv4"),
-        Row("IPv6 for a VM", routing(blue=[{"destination": "::/0"}]), PIN_VM,
-            "Subnet NS/blue: NIC blue: route ::/0: guests learn IPv6 routes from advertisements of the Subnet's router, "
-            "which are the same for all; write it into the guest"),
-        Row("more than DHCP has room for", routing(blue=[{"destination": f"192.168.{n}.0/24"} for n in range(40)]), PIN_VM,
-            "Subnet NS/blue: NIC blue: its routes and those of its Subnet take 325 bytes, and DHCP has room for 255; "
-            "ask for fewer, or for wider ones"),
-        Row("for a network that the VM does not have", routing(green=[FAR]), PIN_VM,
-            f"annotation {ROUTES}: the VM has no network green; it has blue"),
-        Row("for another plugin's network",
-            vm(networks=(*BLUE, ("other", "foreign")), annotations={ROUTES: json.dumps({"other": [FAR]})}), PIN_VM,
-            f"annotation {ROUTES}: NIC other is on no network of virtnet; remove it there"),
-        Row("two default routes",
-            vm(networks=TWO, annotations={ROUTES: json.dumps({key: [{"destination": "0.0.0.0/0"}] for key in "ab"})}), PIN_VM,
-            f"annotation {ROUTES}: NICs a and b both ask for the default route; keep one"),
-        Row("an annotation of another form", routing(blue=[{"to": "10.0.0.0/8"}]), PIN_VM,
-            f'annotation {ROUTES}: routes must be like [{{"destination": "192.168.0.0/16", "gateway": "10.0.0.9"}}]'),
-        Row("an annotation that is not JSON", vm(annotations={ROUTES: "blue"}), PIN_VM,
-            f'annotation {ROUTES} must be JSON like {{"blue": [{{"destination": "192.168.0.0/16"}}]}}: Expecting value: '
-            "line 1 column 1 (char 0)"),
-        Row("for an interface that the pod does not have", pod_routing(net2=[FAR]), MARK_POD,
-            f"annotation {ROUTES}: the pod has no interface net2 of virtnet; it has net1"),
-        Row("a pod's default route", pod_routing(net1=[{"destination": "0.0.0.0/0"}]), MARK_POD,
-            f"annotation {ROUTES}: interface net1: a pod chooses its default route by default-route in its selection of "
-            "networks"),
-        Row("two default routes of a pod",
-            pod([{"name": "blue-net", "default-route": ["10.0.0.1"]}] * 2), MARK_POD,
-            f"annotation {NETWORKS}: interfaces net1 and net2 both have a default-route of IPv4; keep one"),
-        Row("in a NAD, by a gateway off the Subnet",
-            nad({"subnet": "blue", "routes": [{"dst": "192.168.0.0/16", "gw": "10.9.0.1"}]}), CHECK_NAD,
-            f"NetworkAttachmentDefinition NS/odd: spec.config: {OFF}"),
-        Row("in a NAD, the default route", nad({"subnet": "blue", "routes": [{"dst": "0.0.0.0/0"}]}), CHECK_NAD,
-            "NetworkAttachmentDefinition NS/odd: spec.config: routes: the default route is chosen by whoever has several "
-            "NICs: a pod by default-route in its selection of networks, a VM by its annotation virtnet.dev/routes"),
-        Row("in a NAD, of another form", nad({"subnet": "blue", "routes": "10.0.0.0/8"}), CHECK_NAD,
-            'NetworkAttachmentDefinition NS/odd: spec.config: routes must be like [{"dst": "192.168.0.0/16", "gw": "10.0.0.9"}]'),
-        Row("in a Subnet, more than DHCP has room for",
-            subnet(routes=[{"destination": f"192.168.{n}.0/24", "gateway": "10.5.0.9"} for n in range(40)]), CHECK_SUBNET,
-            "Subnet NS/odd: routes: they take 325 bytes, DHCP has room for 255; list fewer, wider ones"),
-    ),
-    "Records that a VM brings along": (
-        Row("with the gateway", bringing(addresses=["10.0.0.1"]), PIN_VM,
-            f"Subnet NS/blue: annotation {PINNED}, NIC blue: 10.0.0.1 is the gateway; choose another, or remove the "
-            "annotation"),
-        Row("with what is no address", bringing(addresses=["../pods"]), PIN_VM,
-            f"Subnet NS/blue: annotation {PINNED}, NIC blue: ../pods is not an IPv4 address; write it like 10.0.0.10, "
-            "or remove the annotation"),
-        Row("without addresses", bringing(addresses=[]), PIN_VM,
-            f"annotation {PINNED}, NIC blue: 0 addresses; remove the annotation"),
-        Row("with a multicast MAC", bringing(mac="ff:ff:ff:ff:ff:ff"), PIN_VM,
-            "Subnet NS/blue: NIC blue: ff:ff:ff:ff:ff:ff is a multicast address; its first byte must be even"),
-        Row("with what another VM holds", bringing(), PIN_VM,
-            "Subnet NS/blue: 10.0.0.5 is held by VM NS/first, NIC blue; choose another or remove the request",
-            code=409, after=(asking("10.0.0.5", name="first"),)),
-        Row("and annotations of 256 KiB beside it", vm(annotations={"notes": "x" * LONG}), SCHEMA,
-            f"[metadata.annotations: Too long: may not be more than 262144 bytes, {UNCHECKED}]"),
-    ),
     "MAC addresses that a VM asks for": (
         Row("malformed", vm(macs={"blue": "2:0:0:0:0:1"}), PIN_VM,
             "Subnet NS/blue: NIC blue: 2:0:0:0:0:1 is not a MAC address; write it like 02:00:00:00:00:01"),
@@ -175,45 +47,89 @@ WORKLOADS: dict[str, tuple[Row, ...]] = {
         Row("held by another VM", vm("web", macs={"blue": MAC}), PIN_VM,
             f"Subnet NS/blue: {MAC} is held by VM NS/db, NIC blue; choose another or remove the request",
             code=409, after=(vm(macs={"blue": MAC}),)),
+        Row("carried to another Subnet by a guest that runs", Change("VirtualMachine", "db", MOVED), PIN_VM_WARNS,
+            "NIC blue leaves Subnet NS/blue for Subnet NS/red with the live migration that KubeVirt starts for it; its guest "
+            "asks for its address there when its lease ends, or once its link has been down: set the interface's state to "
+            "down, and to up again",
+            after=(subnet("red", "10.2.0.0/24"), nad({"subnet": "red"}, "red-net"), vm("db"), RUNS)),
+        Row("held by another VM where a running one's NIC is moved to", Change("VirtualMachine", "db", MOVED), PIN_VM,
+            f"Subnet NS/red: {MAC} is held by VM NS/web, NIC red; the guest that runs cannot take another MAC; stop the "
+            "VM before you move its NIC blue there",
+            after=(subnet("red", "10.2.0.0/24"), nad({"subnet": "red"}, "red-net"), vm("db", macs={"blue": MAC}), RUNS,
+                   vm("web", networks=RED, macs={"red": MAC})), code=409),
+        Row("held by the VM's own NIC of an earlier name", Change("VirtualMachine", "db", RENAMED), PIN_VM,
+            f"Subnet NS/blue: 10.0.0.5 is held by VM NS/db, NIC blue; {STOP_IT}",
+            code=409, after=(asking("10.0.0.5"), instance())),
+        Row("swapped between two NICs of the VM", Change("VirtualMachine", "db", SWAPPED), PIN_VM,
+            f"Subnet NS/blue: 10.0.0.6 is held by VM NS/db, NIC b; {STOP_IT}",
+            code=409, after=(vm(networks=TWO, annotations={ADDRESSES: '{"a": ["10.0.0.5"], "b": ["10.0.0.6"]}'}), instance())),
         Row("asked for by two NICs of the VM", vm(networks=TWO, macs={"a": MAC, "b": MAC.replace(":", "-")}), PIN_VM,
             f"Subnet NS/blue: NICs a and b both ask for {MAC}; give them different ones"),
     ),
-    "NetworkAttachmentDefinitions": (
-        Row("that does not exist", vm(networks=(("blue", "nowhere"),)), PIN_VM,
-            "NetworkAttachmentDefinition NS/nowhere does not exist; create it first"),
-        Row("whose name is none", vm(networks=(("blue", "a/b/c"),)), PIN_VM,
-            "a/b/c is no name of a NetworkAttachmentDefinition; write name, or namespace/name"),
-        Row("whose name has a space", vm(networks=(("blue", " blue-net"),)), PIN_VM,
-            "NS/ blue-net is no name of a NetworkAttachmentDefinition; write name, or namespace/name"),
-        Row("that names no Subnet", nad({}), CHECK_NAD,
-            'NetworkAttachmentDefinition NS/odd: spec.config must name one Subnet, as "subnet" or "clusterSubnet"'),
-        Row("that names two", nad({"subnet": "blue", "clusterSubnet": "blue"}), CHECK_NAD,
-            'NetworkAttachmentDefinition NS/odd: spec.config must name one Subnet, as "subnet" or "clusterSubnet"'),
-        Row("that names a list", nad({"subnet": ["blue"]}), CHECK_NAD,
-            "NetworkAttachmentDefinition NS/odd: spec.config: subnet ['blue'] cannot be a Subnet's name"),
-        Row("that names what no Subnet can be called", nad({"subnet": "../pods"}), CHECK_NAD,
-            "NetworkAttachmentDefinition NS/odd: spec.config: subnet '../pods' cannot be a Subnet's name"),
-        Row("that is not JSON", nad('{"type":"virtnet-cni",'), CHECK_NAD,
-            "NetworkAttachmentDefinition NS/odd: spec.config is not JSON (Expecting property name enclosed in double "
-            "quotes: line 1 column 23 (char 22))"),
-        Row("changed so that it names no Subnet", Change("NetworkAttachmentDefinition", "blue-net",
-            {"spec": {"config": '{"type":"virtnet-cni"}'}}), CHECK_NAD,
-            'NetworkAttachmentDefinition NS/blue-net: spec.config must name one Subnet, as "subnet" or "clusterSubnet"'),
-        Row("that was there before virtnet and names no Subnet", vm(networks=(("odd", "odd"),)), PIN_VM,
-            'NetworkAttachmentDefinition NS/odd: spec.config must name one Subnet, as "subnet" or "clusterSubnet"',
-            after=(nad('{"type":"virtnet\\u002dcni"}'),)),
-        Row("whose Subnet does not exist", vm(networks=(("odd", "odd"),)), PIN_VM,
-            "NetworkAttachmentDefinition NS/odd names Subnet NS/gone, which does not exist; create it first",
-            after=(nad({"subnet": "gone"}),)),
-        Row("whose ClusterSubnet does not allow the namespace", vm(networks=(("odd", "odd"),)), PIN_VM,
-            "ClusterSubnet NS may not be used from namespace NS; ask its owner to allow it",
-            code=403, after=(lan(allowedNamespaces=["elsewhere"]), nad({"clusterSubnet": "NS"}))),
-        Row("whose Subnet is another namespace's", vm(networks=(("odd", "default/NS"),)), PIN_VM,
-            "Subnet default/NS serves namespace default only; use a Subnet of NS, or a ClusterSubnet",
-            code=403, after=(elsewhere(subnet("NS")), elsewhere(nad({"subnet": "NS"}, "NS")))),
-        Row("whose Subnet is another namespace's, for a pod", pod("default/NS"), MARK_POD,
-            "Subnet default/NS serves namespace default only; use a Subnet of NS, or a ClusterSubnet",
-            code=403, after=(elsewhere(subnet("NS")), elsewhere(nad({"subnet": "NS"}, "NS")))),
+    "NIC kinds": (
+        Row("that a VM asks for", vm(annotations={NIC: '{"blue": "warp"}'}), PIN_VM,
+            f"NIC blue, by annotation {NIC}: NIC kind warp {SERVED}"),
+        Row("that a VM's interface is not bound as", vm(annotations={NIC: '{"blue": "sriov"}'}), PIN_VM,
+            f"NIC blue: annotation {NIC} says sriov, and a guest gets a virtual function by the binding sriov alone; write "
+            "sriov: {} in the place of its interface's binding"),
+        Row("other than an interface is bound as",
+            vm(bindings={"blue": {"sriov": {}}}, annotations={NIC: '{"blue": "veth"}'}), PIN_VM,
+            f"NIC blue: annotation {NIC} says veth, and its interface is bound as sriov; change one of them"),
+        Row("`vhostuser`, of an interface that is bound otherwise", vm(annotations={NIC: '{"blue": "vhostuser"}'}), PIN_VM,
+            f"NIC blue: annotation {NIC} says vhostuser, and its interface is bound by bridge; write the interface without "
+            "that binding, and it is bound by virtnet-vhostuser"),
+        Row("`vhostuser`, of an interface with another model",
+            vm(bindings={"blue": {"model": "e1000"}}, annotations={NIC: '{"blue": "vhostuser"}'}), PIN_VM,
+            f"NIC blue: annotation {NIC} says vhostuser, and its interface has model e1000; vhost-user NICs are virtio: remove "
+            "the model"),
+        Row("`vhostuser`, of an ordinary pod without a volume", pod([{"name": "fast-net"}]), MARK_POD,
+            "interface net1, by NS/fast-net: a vhost-user NIC's application makes its socket in a volume of the pod's, and "
+            "there is none; add {name: vhostuser-sockets, emptyDir: {}}",
+            after=(nad({"subnet": "blue", "nic": "vhostuser"}, "fast-net"),)),
+        Row("of a record that a newer version has pinned", bringing(nic="warp"), PIN_VM,
+            f"NIC blue, as it was pinned: NIC kind warp {SERVED}"),
+        Row("for another plugin's network",
+            vm(networks=(*BLUE, ("other", "foreign")), annotations={NIC: '{"other": "veth"}'}), PIN_VM,
+            f"annotation {NIC}: NIC other is on no network of virtnet; remove it there"),
+        Row("in an annotation of another form", vm(annotations={NIC: '"veth"'}), PIN_VM,
+            f'annotation {NIC} must be JSON like {{"blue": "veth"}}'),
+        Row("in a NAD", nad({"subnet": "blue", "nic": "warp"}), CHECK_NAD,
+            f"NetworkAttachmentDefinition NS/odd: NIC kind warp {SERVED}"),
+        Row("that has a device, in a NAD without a resource", nad({"subnet": "blue", "nic": "sriov"}), CHECK_NAD,
+            "NetworkAttachmentDefinition NS/odd: a NIC of kind sriov has a device of its node; name the device plugin's "
+            "resource in the NetworkAttachmentDefinition's annotation k8s.v1.cni.cncf.io/resourceName"),
+        Row("in a NAD, of another form", nad({"subnet": "blue", "nic": ["veth"]}), CHECK_NAD,
+            'NetworkAttachmentDefinition NS/odd: spec.config: nic must be a NIC kind such as "veth"'),
+    ),
+    "Fields of a wrong type": (
+        Row("a NIC called y, which YAML reads as true",
+            vm(networks=(("x", "blue-net"), (True, "blue-net")), annotations={ADDRESSES: '{"y": ["10.0.0.16"]}'}), PIN_VM,
+            "spec.template.spec.domain.devices.interfaces[1].name must be a string and is true; put it into quotes"),
+        Row("a NAD called 100", vm(networks=(("blue", 100),)), PIN_VM,
+            "spec.template.spec.networks[0].multus.networkName must be a string and is 100; put it into quotes"),
+        Row("a MAC that YAML reads as a number", vm(macs={"blue": 20000000001}), PIN_VM,
+            "spec.template.spec.domain.devices.interfaces[0].macAddress must be a string and is 20000000001; put it into quotes"),
+        Row("true for an object", WITHOUT_OBJECT, PIN_VM,
+            "spec.template.spec.networks[0].multus must be an object and is true; write an object there, or nothing"),
+        Row("a route by a number", routing(blue=[{**FAR, "gateway": 0}]), PIN_VM,
+            f'annotation {ROUTES}: routes must be like [{{"destination": "192.168.0.0/16", "gateway": "10.0.0.9"}}]'),
+        Row("a NIC kind that is false", vm(annotations={NIC: '{"blue": false}'}), PIN_VM,
+            f'annotation {NIC} must be JSON like {{"blue": "veth"}}: blue has no NIC kind'),
+        Row("in a pod's selection, a MAC that is a number", pod([{"name": "blue-net", "mac": 0}]), MARK_POD,
+            f"annotation {NETWORKS}: element 1: mac must be a string"),
+        Row("in a pod's selection, a default route that is true", pod([{"name": "blue-net", "default-route": True}]), MARK_POD,
+            f'annotation {NETWORKS}: element 1: default-route must be a list like ["10.0.0.1"]'),
+        Row("in a NAD, allowPersistentIPs that is text", nad({"subnet": "blue", "allowPersistentIPs": "true"}), CHECK_NAD,
+            "NetworkAttachmentDefinition NS/odd: spec.config: allowPersistentIPs must be true or false"),
+    ),
+    "More NICs than are served": (
+        Row("33 in a VM, whatever they are on", vm(networks=tuple((f"n{n}", "nowhere") for n in range(33))), PIN_VM,
+            "the VM has 33 NICs; give it at most 32"),
+        Row("one more in a VM that has 32",
+            Change("VirtualMachine", "db", {"spec": vm(networks=tuple((f"n{n}", "blue-net") for n in range(33)))["spec"]}), PIN_VM,
+            "the VM has 33 NICs; give it at most 32", after=(vm(networks=tuple((f"n{n}", "blue-net") for n in range(32))),)),
+        Row("2,000 in a pod", pod(",".join(["blue-net"] * 2000)), MARK_POD,
+            f"annotation {NETWORKS}: 2000 networks; choose at most 32"),
     ),
     "Pods": (
         Row("on a NAD that does not exist", pod("nowhere"), MARK_POD,
@@ -222,10 +138,13 @@ WORKLOADS: dict[str, tuple[Row, ...]] = {
             f"annotation {NETWORKS}: two networks on interface x; name different ones"),
         Row("with an interface whose name is too long", pod("blue-net@interface-too-long"), MARK_POD,
             f"annotation {NETWORKS}: interface-too-long is no name for an interface; use at most 15 bytes, and no "
-            "slash, colon or space"),
+            "slash, colon, percent sign or space"),
         Row("with an interface whose name takes too many bytes", pod("blue-net@" + "ä" * 8), MARK_POD,
-            f"annotation {NETWORKS}: {'ä' * 8} is no name for an interface; use at most 15 bytes, and no slash, colon or "
-            "space"),
+            f"annotation {NETWORKS}: {'ä' * 8} is no name for an interface; use at most 15 bytes, and no slash, "
+            "colon, percent sign or space"),
+        Row("with an interface of which the kernel would make another", pod("blue-net@net%d"), MARK_POD,
+            f"annotation {NETWORKS}: net%d is no name for an interface; use at most 15 bytes, and no slash, "
+            "colon, percent sign or space"),
         Row("with a selection of another form", pod("a/b/c"), MARK_POD,
             f"annotation {NETWORKS}: 'a/b/c' is not of the form namespace/name@interface"),
         Row("with an element that is none", pod("[1]"), MARK_POD, f"annotation {NETWORKS}: element 1 has no name"),
@@ -240,8 +159,26 @@ WORKLOADS: dict[str, tuple[Row, ...]] = {
         Row("that ask for what a VM holds", pod([{"name": "blue-net", "ips": ["10.0.0.5"]}]), MARK_POD,
             "Subnet NS/blue: 10.0.0.5 is held by VM NS/db, NIC blue; choose another or remove the request",
             code=409, after=(asking("10.0.0.5"),)),
+        Row("of a VM with a record of what it does not hold, and would not get now", launcher(), MARK_POD,
+            f"Subnet NS/blue: VM db in NS: annotation {PINNED}, NIC blue: 10.0.0.5 is excluded; choose another, or remove "
+            "the annotation, and its admission pins it anew",
+            after=(asking("10.0.0.5"), Change("AddressLease", "10.0.0.5.blue.NS"),
+                Change("Subnet", "blue", {"spec": {"excludes": ["10.0.0.5"]}})), once_heard=True),
         Row("with a selection of 256 KiB", pod(long("blue-net@")), MARK_POD,
             f"annotation {NETWORKS}: {long('')} is no name for an interface; use at most 15 bytes, and no "
-            "slash, colon or space"),
+            "slash, colon, percent sign or space"),
+    ),
+    "What a VM asks of DHCP": (
+        Row("what OVN does not have", Change("VirtualMachine", "db", wanting(privateOptions=[{"option": 240, "value": "x"}])),
+            PIN_VM_WARNS,
+            "NIC blue: dhcpOptions.privateOptions: option 240 is left out: OVN has 252 alone, for a URL", after=(vm(),)),
+        Row("a file's name that is none", Change("VirtualMachine", "db", wanting(bootFileName="a b")), PIN_VM_WARNS,
+            "NIC blue: dhcpOptions.bootFileName 'a b' must be a file's name, path or URL: no space, comma, quote, backslash or "
+            "'..', of at most 127 bytes", after=(vm(),)),
+        Row("a time server by its name", Change("VirtualMachine", "db", wanting(ntpServers=["ntp.example"])), PIN_VM_WARNS,
+            "NIC blue: dhcpOptions.ntpServers: 'ntp.example' is left out: at most 6 IPv4 addresses are told", after=(vm(),)),
+        Row("anything, where DHCP is off", Change("VirtualMachine", "db", wanting(bootFileName="boot.ipxe")), PIN_VM_WARNS,
+            "NIC blue: dhcpOptions are told nobody: Subnet NS/blue has dhcp.enabled: false; remove them",
+            after=(vm(), Change("Subnet", "blue", {"spec": {"dhcp": {"enabled": False}}})), once_heard=True),
     ),
 }  # fmt: skip

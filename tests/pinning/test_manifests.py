@@ -7,29 +7,38 @@ from typing import Any
 import pytest
 import yaml
 
+from virtnet.kube.watched import BY_WEBHOOK
 from webhooks import manifests, paths
 
-FOLDER = Path(__file__).parents[2] / "manifests" / "webhook"
+DIRECTORY = Path(__file__).parents[2] / "manifests" / "webhook"
 
 
 def documents(name: str) -> Iterator[dict[str, Any]]:
-    yield from yaml.safe_load_all((FOLDER / name).read_text())
+    yield from yaml.safe_load_all((DIRECTORY / name).read_text())
 
 
 def webhooks() -> list[dict[str, Any]]:
     return [webhook for configuration in manifests.configurations() for webhook in configuration["webhooks"]]
 
 
-def test_the_configurations_are_as_generated() -> None:
-    assert (FOLDER / "configurations.yaml").read_text() == manifests.content(), (
-        "run: python -m webhooks.manifests manifests/webhook"
-    )
+@pytest.mark.parametrize("path", manifests.files())
+def test_what_is_generated_is_up_to_date(path: str) -> None:
+    assert (DIRECTORY.parent / path).read_text() == manifests.files()[path], "run: make generate"
+
+
+def test_the_webhook_may_watch_what_its_checks_read() -> None:
+    rules = yaml.safe_load_all((DIRECTORY.parent / "rbac" / "webhook.yaml").read_text())
+    (role,) = (one for one in rules if one["kind"] == "ClusterRole")
+    for one in BY_WEBHOOK:
+        granted = (rule for rule in role["rules"] if one.kind.group in rule["apiGroups"])
+        verbs = {verb for rule in granted if one.kind.plural in rule["resources"] for verb in rule["verbs"]}
+        assert verbs >= {"get", "list", "watch"}, one.kind
 
 
 def test_the_pod_network_overlay_asks_about_what_the_code_means() -> None:
-    overlay = yaml.safe_load((FOLDER.parent / "pod-network" / "kustomization.yaml").read_text())
+    overlay = yaml.safe_load((DIRECTORY.parent / "pod-network" / "kustomization.yaml").read_text())
     patched = manifests.configurations()[0]
-    (patch,) = [one["patch"] for one in overlay["patches"] if one["target"]["kind"] == patched["kind"]]
+    (patch,) = [one["patch"] for one in overlay["patches"] if one["target"].get("kind") == patched["kind"]]
     for change in yaml.safe_load(patch):
         _, _, webhook, conditions, condition, expression = change["path"].split("/")
         patched["webhooks"][int(webhook)][conditions][int(condition)][expression] = change["value"]
@@ -37,21 +46,25 @@ def test_the_pod_network_overlay_asks_about_what_the_code_means() -> None:
 
 
 def test_every_path_is_configured_once() -> None:
-    asked = [webhook["clientConfig"]["service"]["path"].removeprefix("/") for webhook in webhooks()]
-    assert sorted(asked) == sorted(paths.ALL)
+    served = [webhook["clientConfig"]["service"]["path"].removeprefix("/") for webhook in webhooks()]
+    assert sorted(served) == sorted(paths.ALL)
 
 
 @pytest.mark.parametrize("webhook", [pytest.param(webhook, id=webhook["name"]) for webhook in webhooks()])
 def test_it_fails_closed_and_soon(webhook: dict[str, Any]) -> None:
-    assert webhook["failurePolicy"] == "Fail"
-    assert webhook["timeoutSeconds"] == 5
+    only_warns = webhook["name"].startswith(paths.TELL_NAD_USERS.path)
+    assert webhook["failurePolicy"] == ("Ignore" if only_warns else "Fail")
+    assert webhook["timeoutSeconds"] == 10
     assert webhook["matchConditions"]
     assert webhook["sideEffects"] in ("None", "NoneOnDryRun")
 
 
 def test_a_url_and_an_authority_of_ones_own() -> None:
-    for configuration in manifests.configurations(url="https://172.31.0.1:9443", ca_bundle=b"PEM"):
+    made = list(manifests.configurations(url="https://172.31.0.1:9443", ca_bundle=b"PEM"))
+    assert [one["kind"] for one in made] == ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+    for configuration in made:
         assert "annotations" not in configuration["metadata"]
+        assert configuration["webhooks"]
         for webhook in configuration["webhooks"]:
             assert webhook["clientConfig"]["url"].startswith("https://172.31.0.1:9443/")
             assert webhook["clientConfig"]["caBundle"] == "UEVN"
@@ -78,4 +91,4 @@ def test_the_parts_of_the_deployment_find_each_other() -> None:
 
 def test_the_kustomization_names_every_file() -> None:
     (kustomization,) = documents("kustomization.yaml")
-    assert {*kustomization["resources"], "kustomization.yaml"} == {path.name for path in FOLDER.iterdir()}
+    assert {*kustomization["resources"], "kustomization.yaml"} == {path.name for path in DIRECTORY.iterdir()}

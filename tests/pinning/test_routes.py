@@ -81,15 +81,15 @@ async def test_one_nic_has_the_default_route(
 
 
 async def test_the_pod_network_has_the_default_route_unless_a_nic_asks_for_it(both: Tenant) -> None:
-    def beside(name: str, **routes: Any) -> dict[str, Any]:
+    def with_pod_network(name: str, **routes: Any) -> dict[str, Any]:
         body = vm(name, annotations=asking(**routes))
         spec = body["spec"]["template"]["spec"]
         spec["networks"].append({"name": "default", "pod": {}})
         spec["domain"]["devices"]["interfaces"].append({"name": "default", "masquerade": {}})
         return body
 
-    assert with_default(await both.create(beside("db"))) == []
-    assert with_default(await both.create(beside("web", blue=[{"destination": "0.0.0.0/0"}]))) == ["blue"]
+    assert with_default(await both.create(with_pod_network("db"))) == []
+    assert with_default(await both.create(with_pod_network("web", blue=[{"destination": "0.0.0.0/0"}]))) == ["blue"]
 
 
 async def test_the_network_in_the_place_of_the_pod_network_has_the_default_route(both: Tenant) -> None:

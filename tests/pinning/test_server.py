@@ -8,11 +8,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from kopf import AdmissionError
 
 from tests.pinning.conftest import Admission, Replica, Tenant, pinned, replica
 from tests.pinning.inputs import vm
 from virtnet.kube.kinds import VMS
 from virtnet.lab.certificates import Authority
+from webhooks import paths
+from webhooks.admission import decided
 
 VM = {"group": "kubevirt.io", "version": "v1", "resource": "virtualmachines"}
 POD = {"group": "", "version": "v1", "resource": "pods"}
@@ -26,7 +29,7 @@ def review(resource: dict[str, str], operation: str = "CREATE", **more: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "allowed"),
+    ("path", "review", "allowed"),
     [
         pytest.param("pin-vm", review(VM), True, id="the right path"),
         pytest.param(
@@ -42,15 +45,15 @@ def review(resource: dict[str, str], operation: str = "CREATE", **more: Any) -> 
     ],
 )
 async def test_only_what_a_handler_decides_is_allowed(
-    admission: Admission, path: str, asked: dict[str, Any], allowed: bool
+    admission: Admission, path: str, review: dict[str, Any], allowed: bool
 ) -> None:
-    status, answer = await admission.replicas["a"].post(path, asked)
+    status, answer = await admission.replicas["a"].post(path, review)
     assert status == 200
     assert answer["response"]["uid"] == "7"
     assert answer["response"]["allowed"] is allowed
     if not allowed:
         assert answer["response"]["status"]["message"] == (
-            f"virtnet has no webhook for {asked['request']['operation']} of {asked['request']['resource']['resource']} "
+            f"virtnet has no webhook for {review['request']['operation']} of {review['request']['resource']['resource']} "
             f"at /{path}; bring its webhook configurations to the version that runs"
         )
 
@@ -72,14 +75,25 @@ async def test_what_is_no_review_gets_an_error(admission: Admission, sent: bytes
     assert await admission.replicas["a"].ready()
 
 
-async def test_a_failure_of_ours_is_a_refusal(admission: Admission) -> None:
+async def test_a_failure_of_ours_is_a_refusal() -> None:
+    async def failing() -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with pytest.raises(
+        AdmissionError, match="virtnet failed to decide; the log of virtnet-webhook says why"
+    ) as refused:
+        await decided(paths.PIN_VM, review(VM)["request"]["object"], failing)
+    assert refused.value.code == 500
+
+
+async def test_what_is_of_a_wrong_type_is_refused_by_its_name(admission: Admission) -> None:
     broken = review(VM)
     broken["request"]["object"]["spec"]["template"]["spec"]["networks"] = 7
     _, answer = await admission.replicas["a"].post("pin-vm", broken)
     assert not answer["response"]["allowed"]
     assert answer["response"]["status"] == {
-        "code": 500,
-        "message": "virtnet failed to decide; the log of virtnet-webhook says why",
+        "code": 422,
+        "message": "spec.template.spec.networks must be a list and is 7; write a list there, or nothing",
     }
 
 

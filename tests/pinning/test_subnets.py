@@ -1,16 +1,18 @@
 """What the CRD's own rules cannot say of a Subnet is said at its admission."""
 
-from typing import cast
-
-from tests.pinning.conftest import Tenant
-from tests.pinning.inputs import subnet
-from virtnet.api import ClusterSubnet, Subnet
+from tests.controllers.conftest import until
+from tests.pinning.conftest import Admission, Tenant
+from tests.pinning.inputs import subnet, user
+from tests.pinning.test_refusals import here
+from tests.pinning.test_updates import kubectl
+from virtnet.api import ClusterSubnet, Port, Subnet
+from virtnet.engine.candidate import Candidate
+from virtnet.engine.graph import Graph
+from virtnet.engine.keys import ObjectKey
+from virtnet.features.subnet import SUBNET
+from virtnet.features.subnet_check import check_subnet
 from virtnet.kube import kinds
-from virtnet.kube.client import Cluster
-from webhooks.cache import Cache
-from webhooks.subnets import SubnetChecker
 
-DENIED = 'admission webhook "check-subnet.virtnet.dev" denied the request: '
 SUBNETS = kinds.of(Subnet)
 
 
@@ -26,8 +28,24 @@ async def test_an_unused_subnet_goes(tenant: Tenant) -> None:
 
 def test_what_was_stored_before_it_was_checked_can_be_mended() -> None:
     """By an earlier version, or while the webhook was not there."""
-    checker = SubnetChecker(Cache(cast("Cluster", None)))
-    broken, whole = (subnet(ranges=[text]) for text in ("10.5.0.20-10.5.0.10", "10.5.0.10-10.5.0.20"))
-    for body in (broken, whole):
+    bodies = [subnet(ranges=[text]) for text in ("10.5.0.20-10.5.0.10", "10.5.0.10-10.5.0.20")]
+    for body in bodies:
         body["metadata"]["namespace"] = "demo"
-    assert checker.check(whole, broken) == []
+    broken, whole = map(Subnet.parse, bodies)
+    held = {SUBNET.collection, *SUBNET.check_reads}
+    assert check_subnet(whole, broken, Candidate(Graph(), SUBNET.collection, ObjectKey.of(whole), whole, held)) == ()
+
+
+async def test_who_changes_the_mtu_is_told_who_keeps_the_old_one(admission: Admission, tenant: Tenant) -> None:
+    body = here(tenant, user("blue-net"))
+    running = {**body, "spec": {**body["spec"], "mtu": 1442}}
+    await tenant.cluster.create(kinds.of(Port), running, tenant.namespace)
+    patch = ("patch", "subnet", "blue", "--type=merge", '--patch={"spec": {"mtu": 1300}}', "--dry-run=server")
+
+    async def warning() -> str:
+        return (await kubectl(admission, tenant, *patch))[1]
+
+    assert await until(warning, "admission knows of the Port") == (
+        f"Warning: Subnet {tenant.namespace}/blue: 1 NICs keep their MTU, one of them 1442 of VM {tenant.namespace}/db, NIC "
+        "blue, until their VMs or pods are started anew; live migration does not change it\n"
+    )

@@ -13,9 +13,9 @@ from typing import Any
 
 from tests.attach.rig import Node, inside, run
 from virtnet.lab import netns
-from virtnet.node.providers.hearing import Hearing
-from virtnet.node.providers.networks import ProviderNetworks
+from virtnet.node.providers.ingress import IngressFilters
 from virtnet.node.providers.plugging import Plugging
+from virtnet.node.providers.reconciler import ProviderNetworkReconciler
 from virtnet.node.providers.records import Records, boot_id
 from virtnet.ovn.provider_bridges import ProviderBridges
 from virtnet.ovn.switch_database import SwitchDatabase
@@ -66,7 +66,7 @@ class Machines:
         routes = [
             route
             for family in ("-4", "-6")
-            for route in tell(family, "route", "show", "table", "all")
+            for route in map(in_order, tell(family, "route", "show", "table", "all"))
             if f'"{device}"' in json.dumps(route) and route.get("table") != "local" and route.get("type") != "multicast"
         ]
         neighbours = [n for n in tell("neighbor", "show", "dev", device) if "PERMANENT" in n["state"]]
@@ -138,23 +138,29 @@ class Machines:
         self.node.start_switch()
 
     @asynccontextmanager
-    async def networks(self) -> AsyncIterator[ProviderNetworks]:
+    async def networks(self) -> AsyncIterator[ProviderNetworkReconciler]:
         """What the daemon has, as after its start."""
         database = await SwitchDatabase.connect(self.node.ovsdb)
-        records, hearing = Records(self.records), Hearing(self.here)
+        records, ingress = Records(self.records), IngressFilters(self.here)
         try:
-            yield ProviderNetworks(
-                Plugging(ProviderBridges(database, "br-int"), records, hearing, self.node.state), unguarded
+            yield ProviderNetworkReconciler(
+                Plugging(ProviderBridges(database, "br-int"), records, ingress, self.node.state), unguarded
             )
         finally:
             records.close()
-            await hearing.close()
+            await ingress.close()
             await database.close()
 
 
 @asynccontextmanager
 async def unguarded() -> AsyncIterator[None]:
     yield
+
+
+def in_order(route: dict[str, Any]) -> dict[str, Any]:
+    """A route whose next hops have an order that says nothing."""
+    hops = {"nexthops": sorted(route["nexthops"], key=json.dumps)} if "nexthops" in route else {}
+    return {**route, **hops}
 
 
 def no_duplicates_looked_for(name: str) -> None:
@@ -234,7 +240,7 @@ class Questions:
         self._outside.connect((address, PORT))
         for end in (self._node, self._outside):
             end.settimeout(0.2)
-        self.asked = 0
+        self.sent = 0
         self._answered: set[bytes] = set()
         self._over = threading.Event()
         self._threads = [threading.Thread(target=work) for work in (self._ask, self._echo, self._hear)]
@@ -248,12 +254,12 @@ class Questions:
             thread.join()
         for end in (self._node, self._outside):
             end.close()
-        return self.asked - len(self._answered)
+        return self.sent - len(self._answered)
 
     def _ask(self) -> None:
         while not self._over.is_set():
-            self._outside.send(str(self.asked).encode())
-            self.asked += 1
+            self._outside.send(str(self.sent).encode())
+            self.sent += 1
             time.sleep(0.001)
 
     def _echo(self) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines
-from virtnet.node.providers.networks import RETRY_SECONDS, ProviderNetworks
-from virtnet.node.providers.nic import Nic
+from virtnet.node.providers.nic import PhysicalNic
 from virtnet.node.providers.plugging import Plugging
-from virtnet.node.providers.records import Record
+from virtnet.node.providers.reconciler import RETRY_SECONDS, ProviderNetworkReconciler
+from virtnet.node.providers.records import PluggingRecord
 
 pytestmark = pytest.mark.system
 
@@ -20,7 +20,9 @@ class Died(BaseException):
     """The process is gone: nothing is cleaned up."""
 
 
-def failing(networks: ProviderNetworks, way: str, number: int, error: BaseException, patch: pytest.MonkeyPatch) -> None:
+def failing(
+    networks: ProviderNetworkReconciler, way: str, number: int, error: BaseException, patch: pytest.MonkeyPatch
+) -> None:
     """Fail before one step of one way, counted from 0."""
 
     async def fail(record: Any) -> Any:
@@ -81,7 +83,7 @@ def stuck(patch: pytest.MonkeyPatch, name: str) -> None:
     """No way out for one NIC."""
     take = Plugging._take_nic
 
-    async def unless(self: Plugging, record: Record) -> Record:
+    async def unless(self: Plugging, record: PluggingRecord) -> PluggingRecord:
         if record.provider_network == name:
             raise OSError(16, "busy")
         return await take(self, record)
@@ -121,7 +123,7 @@ async def test_what_cannot_be_read_of_one_nic_holds_up_no_other(
 ) -> None:
     find = Plugging.find
 
-    async def unless(self: Plugging, name: str) -> Nic | None:
+    async def unless(self: Plugging, name: str) -> PhysicalNic | None:
         if name == NIC:
             raise OSError(105, "no buffer space")
         return await find(self, name)

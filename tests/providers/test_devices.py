@@ -56,8 +56,8 @@ async def test_a_bond_whose_link_fails_while_it_is_plugged_in(world: Machines) -
 
 def active_of(world: Machines) -> str:
     """Of the two NICs, the one that carries the bond's traffic."""
-    told = netns.run("cat", "/proc/net/bonding/bond0", netns=world.node.name)
-    return told.partition("Currently Active Slave: ")[2].split()[0].removesuffix("None")
+    bonding = netns.run("cat", "/proc/net/bonding/bond0", netns=world.node.name)
+    return bonding.partition("Currently Active Slave: ")[2].split()[0].removesuffix("None")
 
 
 async def test_a_vlan_interface_is_a_nic_of_its_own(world: Machines) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.attach.rig import REPOSITORY, eventually, inside
 from tests.providers.rig import BRIDGE, NIC, SECOND, Machines, Session
-from virtnet.node.providers.networks import ProviderNetworks
+from virtnet.node.providers.reconciler import ProviderNetworkReconciler
 
 pytestmark = pytest.mark.system
 
@@ -85,7 +85,10 @@ async def test_what_is_put_upon_a_plugged_in_nic_is_heard(world: Machines) -> No
         await networks.reconcile()
         assert networks.statuses["blue"].ready
         Session(world, "10.7.0.60").end()
-        assert inside(world.node.name, "-s", "link", "show", "mv0")[0]["stats64"]["rx"]["packets"]
+        eventually(
+            lambda: inside(world.node.name, "-s", "link", "show", "mv0")[0]["stats64"]["rx"]["packets"],
+            "the macvlan has received what was broadcast, which the kernel gives it later, in a work queue",
+        )
         Session(world).end()
 
 
@@ -127,7 +130,7 @@ def guard_of_a_killed_daemon(*words: str) -> None:
     assert guard.wait(timeout=30) == 0
 
 
-async def stopped_while(networks: ProviderNetworks, state: str) -> None:
+async def stopped_while(networks: ProviderNetworkReconciler, state: str) -> None:
     """The NIC is plugged in, and the journal has it in the middle of that or of the opposite."""
     networks.want({"blue": NIC})
     await networks.reconcile()

@@ -43,10 +43,10 @@ async def test_no_frame_is_lost_while_the_nic_changes_hands(world: Machines, add
     questions = Questions(world, address)
     async with world.networks() as networks:
         for wanted in ({"blue": NIC}, {}) * 3:
-            asked = questions.asked
+            sent = questions.sent
             networks.want(wanted)
             await networks.reconcile()
-            assert questions.asked > asked
+            assert questions.sent > sent
     assert questions.end() == 0
 
 
@@ -70,6 +70,6 @@ def test_settings_are_written_where_proc_is_read_only(world: Machines) -> None:
     """As in a container that is not privileged."""
     world.sysctl(f"ipv4/conf/{NIC}/rp_filter", "1")
     read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys"
-    work = f"from virtnet.node.providers.sysctls import copy; copy('{NIC}', '{SECOND}')"
+    work = f"from virtnet.node.sysctl import copy; copy('{NIC}', '{SECOND}')"
     netns.run("unshare", "--mount", "sh", "-c", f'{read_only} && {sys.executable} -c "{work}"', netns=world.node.name)
     assert world.sysctl(f"ipv4/conf/{SECOND}/rp_filter") == "1"

@@ -12,10 +12,10 @@ from tests.attach.datapath import in_kernel, in_userspace
 from tests.attach.rig import SECONDS
 from tests.providers.rig import BRIDGE, NIC, Machines, Session
 from virtnet.api import NodeProviderNetwork
-from virtnet.node.providers.hearing import Hearing
-from virtnet.node.providers.networks import ProviderNetworks
+from virtnet.node.providers.fallback import fall_back
+from virtnet.node.providers.ingress import IngressFilters
+from virtnet.node.providers.reconciler import ProviderNetworkReconciler
 from virtnet.node.providers.records import Records
-from virtnet.node.providers.rescue import rescue
 from virtnet.node.providers.watch import Watch
 
 pytestmark = pytest.mark.system
@@ -36,7 +36,7 @@ async def speaks(world: Machines) -> None:
 
 
 @asynccontextmanager
-async def plugged(world: Machines) -> AsyncIterator[ProviderNetworks]:
+async def plugged(world: Machines) -> AsyncIterator[ProviderNetworkReconciler]:
     """The daemon's part at work, with the NIC plugged in."""
     async with world.networks() as networks:
         work = asyncio.create_task(Watch(networks).run())
@@ -50,11 +50,11 @@ async def plugged(world: Machines) -> AsyncIterator[ProviderNetworks]:
                 await work
 
 
-def blue(networks: ProviderNetworks) -> NodeProviderNetwork:
+def blue(networks: ProviderNetworkReconciler) -> NodeProviderNetwork:
     return networks.statuses.get("blue", NodeProviderNetwork())
 
 
-def carrier(networks: ProviderNetworks) -> int:
+def carrier(networks: ProviderNetworkReconciler) -> int:
     """The index of the bridge that has the node's configuration; 0 while the NIC has it."""
     record = networks.plugging.records.get("blue")
     return record.bridge_index if record else 0
@@ -172,7 +172,7 @@ async def test_a_daemon_that_starts_without_a_switch(world: Machines) -> None:
     for name in ("ovsdb", "vswitchd"):
         world.node.daemons[name].kill()
     records = Records(world.records)
-    await rescue(records, Hearing(world.here))
+    await fall_back(records, IngressFilters(world.here))
     records.close()
     assert world.on(NIC)["entries"] == before["entries"]
     await speaks(world)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.told import NICS
-from virtnet.node.providers.nic import Nic, Refusal, check
+from tests.messages import NICS
+from virtnet.node.providers.nic import PhysicalNic, Refusal, check
 
-PLAIN = Nic(
+PLAIN = PhysicalNic(
     name="eth1",
     index=2,
     mac="02:00:00:00:00:01",
@@ -45,7 +45,7 @@ def test_these_may_be(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "port_of", "reason", "word"),
+    ("changes", "port_of", "reason", "message"),
     [
         pytest.param({"loopback": True}, "", "NicUnsuitable", "loopback", id="loopback"),
         pytest.param({"wireless": True}, "", "NicUnsuitable", "wireless", id="wireless"),
@@ -62,8 +62,8 @@ def test_these_may_be(changes: dict[str, Any]) -> None:
         pytest.param({"uppers": ("eth1.7", "mv0")}, "", "NicInUse", "eth1.7, mv0", id="under a VLAN interface"),
     ],
 )  # fmt: skip
-def test_these_are_refused(changes: dict[str, Any], port_of: str, reason: str, word: str) -> None:
-    with pytest.raises(Refusal, match=word) as refused:
+def test_these_are_refused(changes: dict[str, Any], port_of: str, reason: str, message: str) -> None:
+    with pytest.raises(Refusal, match=message) as refused:
         check(replace(PLAIN, **changes), "eth1", bridge="br-blue", port_of=port_of)
     assert refused.value.reason == reason
 

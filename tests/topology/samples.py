@@ -1,7 +1,9 @@
 """API objects for tests, as short as they can be written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from virtnet.api import ClusterSubnet, ClusterVpc, Port, Subnet
 from virtnet.api.addresses import Address, Network
@@ -19,21 +21,23 @@ class Range:
 
     network: Network
     gateway: Address
+    former: frozenset[Address] = frozenset()
 
     @classmethod
     def of(cls, subnet: Subnet | ClusterSubnet) -> "list[Range]":
-        asked = [ip_address(gateway) for gateway in subnet.spec.gateways]
+        gateways = [ip_address(gateway) for gateway in subnet.spec.gateways]
         return [
-            cls(network, next((one for one in asked if one.version == network.version), network[1]))
+            cls(network, next((one for one in gateways if one.version == network.version), network[1]))
             for network in subnet.spec.networks
         ]
 
 
-def subnet(name: str = "blue", cidr: str = "10.10.0.0/24", namespace: str = "demo", **spec: object) -> Subnet:
-    return Subnet.parse({"metadata": {"name": name, "namespace": namespace}, "spec": {"cidrs": cidr.split(), **spec}})
+def subnet(name: str = "blue", cidr: str = "10.10.0.0/24", namespace: str = "demo", **spec: Any) -> Subnet:
+    whole = {"vpc": {"kind": "ClusterVpc"}, "cidrs": cidr.split(), **spec}
+    return Subnet.parse({"metadata": {"name": name, "namespace": namespace}, "spec": whole})
 
 
-def underlay(name: str = "lan", cidr: str = "10.66.0.0/24", **spec: object) -> ClusterSubnet:
+def underlay(name: str = "lan", cidr: str = "10.66.0.0/24", **spec: Any) -> ClusterSubnet:
     given = {"cidrs": cidr.split(), "providerNetwork": "rack", "vlan": 100, **spec}
     return ClusterSubnet.parse({"metadata": {"name": name}, "spec": given})
 
@@ -53,6 +57,20 @@ def port(of: Subnet | ClusterSubnet, number: int, name: str = "") -> Port:
             },
         }
     )
+
+
+def text_of(row: Row, column: str) -> str:
+    """What is in a column of text."""
+    value = row.columns[column]
+    assert isinstance(value, str)
+    return value
+
+
+def map_of(row: Row, column: str) -> Mapping[str, str]:
+    """What is in a column of keys and values."""
+    value = row.columns[column]
+    assert isinstance(value, Mapping)
+    return {key: str(text) for key, text in value.items()}
 
 
 def topology(of: Subnet, ports: int, chassis: ChassisOptions = NOWHERE) -> list[Row]:

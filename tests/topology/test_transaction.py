@@ -8,7 +8,7 @@ from virtnet.topology.rows import Delete, Key, Parent
 from virtnet.topology.transaction import Transaction
 
 
-def test_inserted_rows():
+def test_inserted_rows() -> None:
     key = Key("Logical_Switch", "Subnet/demo/blue")
     text = str(Transaction([op for op in difference(topology(subnet(), 1), []) if op.key == key]))
     assert text == (
@@ -20,7 +20,7 @@ def test_inserted_rows():
     )
 
 
-def test_a_handoff():
+def test_a_handoff() -> None:
     of = subnet()
     there = apply(difference(topology(of, 1, ChassisOptions(("one", "two"), "rarp")), []), [])
     text = str(Transaction(difference(topology(of, 1, ChassisOptions(("two",))), there)))
@@ -30,7 +30,7 @@ def test_a_handoff():
     ]
 
 
-def test_a_deletion():
+def test_a_deletion() -> None:
     switch = Key("Logical_Switch", "Subnet/demo/blue")
     port = Key("Logical_Switch_Port", "Port/demo/db.net")
     assert str(Transaction([Delete(port, Parent(switch, "ports")), Delete(switch)])).splitlines() == [
@@ -39,5 +39,5 @@ def test_a_deletion():
     ]
 
 
-def test_nothing():
+def test_nothing() -> None:
     assert str(Transaction([])) == ""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.attach.datapath import DATAPATH
-from tests.attach.rig import Node, attachment, run
+from tests.attach.rig import Node, run
+from tests.attach.samples import attachment
 from virtnet.lab import netns
 from virtnet.node.journal import Entry, Journal
 from virtnet.ovn.vswitch import VSwitch

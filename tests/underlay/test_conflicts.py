@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.attach.rig import attachment, journaled
-from tests.told import CNI
+from tests.attach.rig import eventually
+from tests.attach.samples import attachment, journaled
+from tests.messages import CNI
 from tests.underlay.conftest import BRIDGE, NETWORK, WIRE, Site
 from virtnet.api import NodeConflict
 from virtnet.lab import netns
@@ -49,14 +50,37 @@ async def test_a_machine_that_has_an_address_is_named(wire: tuple[str, str]) -> 
         assert await holders(listener, mac, ADDRESSES, 0) == {}, "a guest of ours that still runs is no conflict"
 
 
+async def test_a_machine_that_has_the_mac_is_named(wire: tuple[str, str]) -> None:
+    """As a VM of another cluster on the same VLAN may: it has another address."""
+    node, outside = wire
+    netns.ip(outside, "link set eth0 down", f"link set eth0 address {MAC} addrgenmode eui64 up")
+
+    def settled() -> bool:
+        said = netns.run("ip", "-6", "address", netns=outside)
+        return "fe80::76" in said and "tentative" not in said
+
+    await asyncio.to_thread(eventually, settled, "its link-local address")
+    with await inside(f"/run/netns/{node}", lambda _: _listener("br-blue")) as listener:
+        others = ["10.7.0.2", "fd07::2"]
+        found = await holders(listener, MAC, others, 0)
+        assert found == await holders(listener, MAC, [], 0) == {MAC: MAC}
+        assert await holders(listener, MAC, ["10.7.0.1", "fd07::2"], 0) == {}, "a guest of ours that still runs"
+        assert await holders(listener, "02:76:6e:00:00:02", others, 0) == {}
+    conflict = NodeConflict(address=MAC, mac_address=MAC, segment="VLAN 100 of rack")
+    assert str(conflict) == (
+        f"MAC {MAC} is used by a machine outside on VLAN 100 of rack; give the NIC another macAddress, or that machine "
+        "another MAC"
+    )
+
+
 async def test_a_conflict_is_known_for_as_long_as_it_lasts(
     site: Site, vswitch: VSwitch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also after the runtime has stopped asking, and until the machine outside lets go of the address."""
-    asked, gone = asyncio.Semaphore(0), asyncio.Event()
+    probed, gone = asyncio.Semaphore(0), asyncio.Event()
 
     async def counted(*question: Any) -> dict[str, str]:
-        asked.release()
+        probed.release()
         return await holders(*question)
 
     monkeypatch.setattr(underlays, "ASK_AGAIN_SECONDS", 0.05)
@@ -82,7 +106,7 @@ async def test_a_conflict_is_known_for_as_long_as_it_lasts(
     held = {"demo/db.blue": NodeConflict(address=HELD, mac_address=mac, segment=NETWORK)}
     again = asyncio.create_task(found.run())
     for _ in range(3):
-        await asyncio.wait_for(asked.acquire(), 20)
+        await asyncio.wait_for(probed.acquire(), 20)
     assert changes == [held]
     netns.ip(site.outside, f"address delete {HELD}/24 dev {WIRE}")
     await asyncio.wait_for(gone.wait(), 20)

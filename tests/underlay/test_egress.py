@@ -15,12 +15,14 @@ import pytest
 
 from tests.attach.rig import eventually, run
 from tests.underlay.conftest import BRIDGE, MAC, NETWORK, NIC, PATCH, VLAN, Site, entry_of
+from virtnet.api.addresses import mac_octets
 from virtnet.node import frames
 from virtnet.node.egress import Egress
 from virtnet.node.frames import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_ADVERTISEMENT
 from virtnet.node.journal import Journal
-from virtnet.ovn.mappings import MACS, chassis_mac
+from virtnet.ovn.mappings import MACS
 from virtnet.ovn.vswitch import VSwitch
+from virtnet.topology.names import chassis_mac
 
 ROUTER = chassis_mac("chassis-x", NETWORK)
 GUEST = "02:76:6e:00:00:0b"
@@ -48,8 +50,8 @@ def said(source: str, kind: int, to: str = "") -> bytes:
     """An ICMPv6 message on a VLAN, to all or to one."""
     group = IPv6Address("ff02::1")
     packet = frames._ipv6(IPv6Address("fe80::1"), group, struct.pack("!BBHI", kind, 0, 0, 0) + bytes(16))
-    destination = frames.octets(to) if to else frames._multicast(group)
-    return frames._ethernet(destination, frames.octets(source), VLAN, frames.IPV6, packet)
+    destination = mac_octets(to) if to else frames._multicast(group)
+    return frames._ethernet(destination, mac_octets(source), VLAN, frames.IPV6, packet)
 
 
 def from_ovn(site: Site, frame: bytes) -> None:
@@ -97,7 +99,9 @@ async def test_flows_that_are_lost_come_back_and_no_others_go(site: Site, egress
 
 
 @SELDOM
-async def test_a_nic_that_comes_or_goes_costs_its_own_flows(site, egress, journal, tmp_path):
+async def test_a_nic_that_comes_or_goes_costs_its_own_flows(
+    site: Site, egress: None, journal: Journal, tmp_path: Path
+) -> None:
     """However many there are: a node has hundreds."""
     macs = [f"02:76:6e:00:01:{number:02x}" for number in range(20)]
     for mac in macs:
@@ -128,7 +132,9 @@ async def test_a_switch_that_was_restarted_has_all_flows_again(site: Site, egres
     assert len(flows(site)) == 3
 
 
-async def test_strays_go_nowhere_and_teach_nothing(site, egress, journal, wire):
+async def test_strays_go_nowhere_and_teach_nothing(
+    site: Site, egress: None, journal: Journal, wire: socket.socket
+) -> None:
     neighbour, stranger = "02:76:6e:00:00:0c", "02:76:6e:00:00:0d"
     await entry_of(journal, mac=neighbour, container="c2")
     guest = await entry_of(journal)
@@ -144,7 +150,9 @@ async def test_strays_go_nowhere_and_teach_nothing(site, egress, journal, wire):
     assert site.learned()[neighbour, VLAN] == PATCH
 
 
-async def test_a_guest_is_forgotten_some_time_after_it_has_gone(site, egress, journal, wire, monkeypatch):
+async def test_a_guest_is_forgotten_some_time_after_it_has_gone(
+    site: Site, egress: None, journal: Journal, wire: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("virtnet.node.egress.STRAY_SECONDS", 0.3)
     guest = await entry_of(journal)
     await asyncio.to_thread(eventually, lambda: MAC in dropped_for(site), "a flow for the guest")

@@ -2,13 +2,14 @@
 
 import bisect
 import hashlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Self
 
+from virtnet.addressing.occupied import Occupied
 from virtnet.api.addresses import Address, Network
 
 Interval = tuple[int, int]
@@ -24,6 +25,8 @@ class Pool:
     excludes: tuple[Interval, ...]
     own: frozenset[Address]
     """What the Vpc's router and the multicast querier have beside the gateway."""
+    former: frozenset[Address]
+    """What the router had until lately, and still answers for."""
     reservations: Mapping[str, str]
     """Address in canonical form -> ``namespace/name`` of the VM that it is kept for."""
     free: tuple[Interval, ...]
@@ -39,6 +42,7 @@ class Pool:
         ranges: Iterable[Interval],
         excludes: Iterable[Interval],
         own: Iterable[Address],
+        former: Iterable[Address] = (),
         reservations: Mapping[Address, str],
         hops: Iterable[Address] = (),
     ) -> Self:
@@ -48,13 +52,15 @@ class Pool:
         """
         whole = (int(network.network_address), int(network.broadcast_address))
         excludes, own = tuple(excludes), frozenset(own)
-        single = (network.network_address, gateway, *_broadcast(network), *own, *reservations, *hops)
+        former = frozenset(former) - own - {gateway}
+        single = (network.network_address, gateway, *_broadcast(network), *own, *former, *reservations, *hops)
         taken = _merge((*excludes, *((int(address), int(address)) for address in single)))
         return cls(
             network,
             gateway,
             _merge(excludes),
             own,
+            former,
             {str(address): vm for address, vm in reservations.items()},
             _subtract(_merge(tuple(ranges) or (whole,)), taken),
         )
@@ -81,13 +87,12 @@ class Pool:
 
     def offers(self, address: str) -> bool:
         """Whether an address is one of those that are handed out automatically."""
-        number = int(ip_address(address))
-        place = bisect.bisect_right(self.free, number, key=lambda interval: interval[0])
-        return place > 0 and number <= self.free[place - 1][1]
+        return _within(int(ip_address(address)), self.free)
 
     def reserved_for(self, vm: str) -> tuple[str, ...]:
         """The addresses kept for a VM (``namespace/name``), in the manifest's order."""
-        return tuple(address for address, holder in self.reservations.items() if holder == vm)
+        kept = (address for address, holder in self.reservations.items() if holder == vm)
+        return tuple(address for address in kept if ip_address(address) not in self.former)
 
     def refuse(self, address: str, vm: str) -> str | None:
         """Why this VM (``namespace/name``) may not ask for this address of the pool's family; None where it may.
@@ -95,37 +100,47 @@ class Pool:
         An address outside ``ranges`` may be asked for: ranges bound what is chosen automatically. A reservation
         within ``excludes`` holds for its VM.
         """
-        asked = ip_address(address)
-        if asked not in self.network:
-            return f"{asked} is outside {self.network}; choose an address of that network"
-        if asked == self.network.network_address:
+        ip = ip_address(address)
+        if ip not in self.network:
+            return f"{ip} is outside {self.network}; choose an address of that network"
+        if ip == self.network.network_address:
             name = "network" if self.network.version == 4 else "subnet-router anycast"
-            return f"{asked} is the {name} address; choose another"
-        if asked in _broadcast(self.network):
-            return f"{asked} is the broadcast address; choose another"
-        if asked == self.gateway:
-            return f"{asked} is the gateway; choose another"
-        if asked in self.own:
-            return f"{asked} is an address of the Vpc's router or of the multicast querier; choose another"
-        holder = self.reservations.get(str(asked))
+            return f"{ip} is the {name} address; choose another"
+        if ip in _broadcast(self.network):
+            return f"{ip} is the broadcast address; choose another"
+        if ip == self.gateway:
+            return f"{ip} is the gateway; choose another"
+        if ip in self.own:
+            return f"{ip} is an address of the Vpc's router or of the multicast querier; choose another"
+        if ip in self.former:
+            return f"{ip} was the router's, and guests use it until they renew their leases; choose another, or wait"
+        holder = self.reservations.get(str(ip))
         if holder is not None:
-            return None if holder == vm else f"{asked} is reserved for VM {holder}; choose another"
-        if any(first <= int(asked) <= last for first, last in self.excludes):
-            return f"{asked} is excluded; choose another"
+            who = f"VM {holder}" if holder.partition("/")[0] == vm.partition("/")[0] else "a VM of another namespace"
+            return None if holder == vm else f"{ip} is reserved for {who}; choose another"
+        if _within(int(ip), self.excludes):
+            return f"{ip} is excluded; choose another"
         return None
 
     def candidates(
-        self, seed: str, taken: Container[str], cooling: Mapping[str, datetime], now: datetime
+        self,
+        seed: str,
+        taken: Occupied,
+        cooling: Mapping[str, datetime],
+        now: datetime,
+        first: Iterable[str] = (),
     ) -> Iterator[str]:
         """Addresses to try, every free one once: from a place that the seed decides on, around the pool.
 
         So the same NIC tends to get the same address again, and replicas that choose at once rarely collide. Addresses
-        freed lately come last, the one that has cooled longest first.
+        freed lately come last, the one that has cooled longest first. ``first``: what the NIC itself had lately.
         """
+        again = sorted(address for address in first if self.offers(address) and int(ip_address(address)) not in taken)
+        yield from again
         cooled = []
-        for number in self._around(seed):
+        for number in self._free_around(seed, taken):
             address = str(self._address(number))
-            if address in taken:
+            if address in again:
                 continue
             until = cooling.get(address)
             if until is not None and until > now:
@@ -138,20 +153,37 @@ class Pool:
     def _address(self, number: int) -> Address:
         return IPv4Address(number) if self.network.version == 4 else IPv6Address(number)
 
-    def _around(self, seed: str) -> Iterator[int]:
-        sizes = [last - first + 1 for first, last in self.free]
-        ends = list(accumulate(sizes))
+    def _free_around(self, seed: str, taken: Occupied) -> Iterator[int]:
+        for first, last in self._around(seed):
+            number = taken.free_from(first)
+            while number <= last:
+                yield number
+                number = taken.free_from(number + 1)
+
+    def _around(self, seed: str) -> Iterator[Interval]:
+        """What is handed out, from a place that the seed decides on."""
+        ends = list(accumulate(last - first + 1 for first, last in self.free))
         if not ends:
             return
         start = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) % ends[-1]
-        for index in chain(range(start, ends[-1]), range(start)):
-            place = bisect.bisect_right(ends, index)
-            yield self.free[place][0] + index - (ends[place] - sizes[place])
+        place = bisect.bisect_right(ends, start)
+        first, last = self.free[place]
+        begin = last + 1 - (ends[place] - start)
+        yield begin, last
+        yield from self.free[place + 1 :]
+        yield from self.free[:place]
+        yield first, begin - 1
 
 
 def _broadcast(network: Network) -> tuple[Address, ...]:
     """The last address where nobody may have it: IPv6 has no broadcast."""
     return (network.broadcast_address,) if network.version == 4 else ()
+
+
+def _within(number: int, intervals: Sequence[Interval]) -> bool:
+    """Whether one of sorted intervals has it."""
+    place = bisect.bisect_right(intervals, number, key=lambda interval: interval[0])
+    return place > 0 and number <= intervals[place - 1][1]
 
 
 def _merge(intervals: Iterable[Interval]) -> tuple[Interval, ...]:

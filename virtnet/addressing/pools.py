@@ -1,12 +1,14 @@
 """From a Subnet to its pools: one for each of its families, in the order of its cidrs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from virtnet.addressing.pool import Interval, Pool
 from virtnet.api import ClusterSubnet, Subnet, SubnetSpec
-from virtnet.api.addresses import Address, Network
+from virtnet.api.addresses import Address, Network, within
+from virtnet.api.grammar import Ungrammatical
 from virtnet.api.routes import DEFAULT_BYTES, OPTION_BYTES, option_bytes
+from virtnet.api.strings import check
 
 IPV6_MTU = 1280
 """The smallest that any link with IPv6 has."""
@@ -15,22 +17,36 @@ LARGEST_COUNT = 2**63 - 1
 """The largest number that the API server stores."""
 
 
+LEAST_RESERVED, MOST_RESERVED = 64, 4096
+
+
 class InvalidSubnet(ValueError):  # noqa: N818 - says what the Subnet is
     """A Subnet that cannot be served; the text says which field, its value and what to do."""
 
 
 def pools_of(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
-    """The pools of a Subnet. Raises InvalidSubnet."""
+    """The pools of a Subnet; none of one that pins MACs alone. Raises InvalidSubnet."""
     spec = subnet.spec
+    try:
+        check(spec)
+    except Ungrammatical as error:
+        raise InvalidSubnet(str(error)) from error
+    if not spec.assigns_addresses:
+        _require_no_addresses(spec)
+        return ()
     networks = _networks(spec.cidrs)
     if spec.guest_mtu < IPV6_MTU and any(network.version == 6 for network in networks):
         raise InvalidSubnet(f"mtu: {spec.guest_mtu} is too small for IPv6, which needs {IPV6_MTU} (RFC 8200)")
-    asked = {one.version: _host("gateways", one, networks) for one in _addresses("gateways", spec.gateways)}
-    gateways: dict[int, Address] = {network.version: asked.get(network.version) or network[1] for network in networks}
+    explicit = {one.version: _host("gateways", one, networks) for one in _addresses("gateways", spec.gateways)}
+    gateways: dict[int, Address] = {
+        network.version: explicit.get(network.version) or network[1] for network in networks
+    }
     own = _own(spec, networks, gateways)
+    former = [ip_address(one.address) for one in subnet.status.former_addresses]
     ranges = [_interval("ranges", text, networks) for text in spec.ranges]
     excludes = [_interval("excludes", text, networks) for text in spec.excludes]
     reservations = _reservations(subnet, networks)
+    excludes += _allowed(subnet, networks, {*gateways.values(), *own, *reservations})
     hops = _addresses("routes", (route.gateway for route in spec.routes))
     for hop, route in zip(hops, spec.routes, strict=True):
         if _host("routes", hop, networks).version != ip_network(route.destination).version:
@@ -46,6 +62,7 @@ def pools_of(subnet: Subnet | ClusterSubnet) -> tuple[Pool, ...]:
             ranges=[interval for version, interval in ranges if version == network.version],
             excludes=[interval for version, interval in excludes if version == network.version],
             own=[address for address in own if address.version == network.version],
+            former=[address for address in former if address in network],
             reservations={address: vm for address, vm in reservations.items() if address.version == network.version},
             hops=[hop for hop in hops if hop.version == network.version],
         )
@@ -64,6 +81,11 @@ def home(text: str, pools: Sequence[Pool]) -> tuple[Pool, str]:
 
     Raises ValueError for what is no address of one of these families.
     """
+    if not pools:
+        raise ValueError(
+            f"{text} cannot be asked for: the Subnet has no cidrs, and the site's DHCP server gives its guests their "
+            "addresses; remove the request"
+        )
     families = " or ".join(pool.family for pool in pools)
     try:
         address = _address(text)
@@ -75,8 +97,40 @@ def home(text: str, pools: Sequence[Pool]) -> tuple[Pool, str]:
 
 
 def capacity(pools: Sequence[Pool]) -> int:
-    """How many NICs can have an address of each family; LARGEST_COUNT if they are more."""
-    return min([LARGEST_COUNT, *(pool.capacity for pool in pools)]) if pools else 0
+    """How many NICs can have an address of each family; LARGEST_COUNT if they are more, and where they get none."""
+    return min([LARGEST_COUNT, *(pool.capacity for pool in pools)])
+
+
+def most_reserved(pools: Sequence[Pool], *, shared: bool) -> int:
+    """How many addresses of a Subnet one namespace may hold for what is not there yet.
+
+    Of one that is ``shared`` with other namespaces, a quarter at most, but enough for a VM with 32 NICs.
+    """
+    return min(MOST_RESERVED, max(LEAST_RESERVED, capacity(pools) // 4)) if shared else MOST_RESERVED
+
+
+def _require_no_addresses(spec: SubnetSpec) -> None:
+    """Of a Subnet without cidrs. Raises InvalidSubnet for one that would have to have addresses."""
+    if not spec.underlay:
+        raise InvalidSubnet("cidrs: none; write a network such as 10.10.0.0/24")
+    if spec.dhcp.enabled:
+        raise InvalidSubnet(
+            "dhcp.enabled: without cidrs the site gives guests their addresses; set it to false, or write cidrs"
+        )
+    needing = {
+        "gateways": spec.gateways,
+        "ranges": spec.ranges,
+        "excludes": spec.excludes,
+        "reservations": spec.reservations,
+        "routes": spec.routes,
+        "logicalGateway": spec.logical_gateway,
+        "routerAddresses": spec.router_addresses,
+        "multicast.querierAddress": spec.multicast.querier_address,
+    }
+    if found := [field for field, value in needing.items() if value]:
+        raise InvalidSubnet(
+            f"{', '.join(found)}: a Subnet without cidrs has no addresses; remove these, or write cidrs"
+        )
 
 
 def _networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
@@ -154,6 +208,22 @@ def _own(spec: SubnetSpec, networks: Sequence[Network], gateways: Mapping[int, A
             "multicast.querier: no address to ask from, because the gateway is outside; set multicast.querierAddress"
         )
     return list(found.values())
+
+
+def _allowed(
+    subnet: Subnet | ClusterSubnet, networks: Sequence[Network], others: Collection[Address]
+) -> Iterator[tuple[int, Interval]]:
+    """What is nobody's, for several may send from it. ``others``: what has a holder, or is kept for one."""
+    for text in subnet.spec.port_security.allowed_addresses:
+        allowed, what = ip_network(text), f"portSecurity.allowedAddresses: {text}"
+        if subnet.namespace and not any(within(allowed, network) for network in networks):
+            raise InvalidSubnet(f"{what} is not inside {_listed(networks)}; others are for a ClusterSubnet")
+        if wider := next((network for network in networks if within(network, allowed)), None):
+            raise InvalidSubnet(f"{what} is all of {wider}; name less of it, or make NICs exempt from port security")
+        if taken := next((address for address in others if address in allowed), None):
+            raise InvalidSubnet(f"{what} has {taken}, which is the gateway's, the router's or reserved; name others")
+        if any(network.version == allowed.version and network.overlaps(allowed) for network in networks):
+            yield allowed.version, (int(allowed.network_address), int(allowed.broadcast_address))
 
 
 def _reservations(subnet: Subnet | ClusterSubnet, networks: Iterable[Network]) -> dict[Address, str]:

@@ -16,6 +16,10 @@ def resolved(requests: Iterable[RouteRequest], pools: Sequence[Pool]) -> tuple[R
     """
     found: dict[str, Route] = {}
     for one in requests:
+        if not pools and one.destination in DEFAULTS and not one.gateway:
+            continue  # the site tells it
+        if not pools:
+            raise ValueError(f"route {one}: the Subnet has no cidrs, and the site tells its guests routes; remove it")
         network = _network(one.destination, pools)
         pool = next((pool for pool in pools if pool.network.version == network.version), None)
         if pool is None:
@@ -28,7 +32,7 @@ def resolved(requests: Iterable[RouteRequest], pools: Sequence[Pool]) -> tuple[R
     return tuple(route for route in found.values() if route.destination not in DEFAULTS or route.gateway not in own)
 
 
-def wants_default(requests: Iterable[RouteRequest]) -> bool:
+def requests_default(requests: Iterable[RouteRequest]) -> bool:
     return any(one.destination in DEFAULTS for one in requests)
 
 

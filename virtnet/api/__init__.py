@@ -3,6 +3,16 @@
 from virtnet.api.guest import Dhcp, Dns, Route
 from virtnet.api.lease import AddressLease, AddressLeaseSpec, AddressLeaseStatus, Holder
 from virtnet.api.meta import GROUP, VERSION, Condition, Metadata, Resource, Spec, set_condition
+from virtnet.api.nic_policy import (
+    ConfiguredNic,
+    NicPolicy,
+    NicPolicyOnNode,
+    NicPolicySpec,
+    NicPolicyStatus,
+    NicSelector,
+    NicSettings,
+    PlacedNicPolicy,
+)
 from virtnet.api.node_network import (
     HandoffPath,
     HandoffSupport,
@@ -14,6 +24,7 @@ from virtnet.api.node_network import (
     NodeNetworkStatus,
     NodeNic,
     NodeProviderNetwork,
+    VlanRange,
 )
 from virtnet.api.port import HandoffRecord, Owner, Port, PortSpec, PortStatus
 from virtnet.api.provider_network import (
@@ -24,23 +35,12 @@ from virtnet.api.provider_network import (
     ProviderNetworkStatus,
 )
 from virtnet.api.references import SubnetRef, VpcRef
-from virtnet.api.subnet import ClusterSubnet, Cooling, Reservation, Subnet, SubnetSpec, SubnetStatus
+from virtnet.api.subnet import ClusterSubnet, Reservation, Subnet, SubnetSpec
+from virtnet.api.subnet_status import Cooling, SubnetStatus
 from virtnet.api.vpc import ClusterVpc, Vpc, VpcSpec, VpcStatus
-
-KINDS: tuple[type[Resource], ...] = (
-    ProviderNetwork,
-    Vpc,
-    ClusterVpc,
-    Subnet,
-    ClusterSubnet,
-    Port,
-    AddressLease,
-    NodeNetwork,
-)
 
 __all__ = [
     "GROUP",
-    "KINDS",
     "VERSION",
     "AddressLease",
     "AddressLeaseSpec",
@@ -48,6 +48,7 @@ __all__ = [
     "ClusterSubnet",
     "ClusterVpc",
     "Condition",
+    "ConfiguredNic",
     "Cooling",
     "CustomNic",
     "Dhcp",
@@ -57,6 +58,12 @@ __all__ = [
     "HandoffSupport",
     "Holder",
     "Metadata",
+    "NicPolicy",
+    "NicPolicyOnNode",
+    "NicPolicySpec",
+    "NicPolicyStatus",
+    "NicSelector",
+    "NicSettings",
     "NodeConflict",
     "NodeFailure",
     "NodeHandoff",
@@ -67,6 +74,7 @@ __all__ = [
     "NodeNic",
     "NodeProviderNetwork",
     "Owner",
+    "PlacedNicPolicy",
     "Port",
     "PortSpec",
     "PortStatus",
@@ -81,6 +89,7 @@ __all__ = [
     "SubnetRef",
     "SubnetSpec",
     "SubnetStatus",
+    "VlanRange",
     "Vpc",
     "VpcRef",
     "VpcSpec",

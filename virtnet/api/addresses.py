@@ -1,75 +1,32 @@
 """Addresses of both families: how manifests write them, and the one form that everything else knows them by."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated
 
 from pydantic import Field
 
+from virtnet.api.grammar import CIDR, HOST_ADDRESS, IP_RANGE, UNICAST_CIDR, UNICAST_IP
+
+MOST_ADDRESSES = 16
+"""That may be asked for one NIC. It has one of each family; who asks for one twice, or in two forms, is understood."""
+
+MOST_SEEN = 16
+"""That are kept of what one guest says that it has."""
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-Cidr = Annotated[
-    str,
-    Field(
-        max_length=43,
-        examples=["10.10.0.0/24"],
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "isCIDR(self) && cidr(self) == cidr(self).masked() && cidr(self).ip().isGlobalUnicast()"
-                    " && (cidr(self).ip().family() == 4"
-                    " ? cidr(self).prefixLength() >= 8 && cidr(self).prefixLength() <= 30"
-                    " : cidr(self).prefixLength() >= 64 && cidr(self).prefixLength() <= 126)",
-                    "message": "must be a unicast network such as 10.10.0.0/24 or fd00:10::/64,"
-                    " prefix 8 to 30 in IPv4, 64 to 126 in IPv6, no host bits set",
-                }
-            ]
-        },
-    ),
-]
-Ip = Annotated[
-    str,
-    Field(
-        max_length=39,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "isIP(self) && ip(self).isGlobalUnicast()",
-                    "message": "must be a unicast address such as 10.10.0.1 or fd00:10::1",
-                }
-            ]
-        },
-    ),
-]
-IpRange = Annotated[
-    str,
-    Field(
-        max_length=79,
-        examples=["10.10.0.10-10.10.0.99", "10.10.0.200"],
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "self.matches('^[0-9a-fA-F:.]+(-[0-9a-fA-F:.]+)?$')",
-                    "message": "must be an address (10.10.0.200) or a range (10.10.0.10-10.10.0.99)",
-                }
-            ]
-        },
-    ),
-]
-Destination = Annotated[
-    str,
-    Field(
-        max_length=43,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "isCIDR(self) && cidr(self) == cidr(self).masked()",
-                    "message": "must be a network such as 192.168.0.0/16 or fd00:20::/48, no host bits set",
-                }
-            ]
-        },
-    ),
-]
+Cidr = Annotated[str, Field(max_length=43, examples=["10.10.0.0/24"]), UNICAST_CIDR]
+Ip = Annotated[str, Field(max_length=39), UNICAST_IP]
+IpRange = Annotated[str, Field(max_length=79, examples=["10.10.0.10-10.10.0.99", "10.10.0.200"]), IP_RANGE]
+Destination = Annotated[str, Field(max_length=43), CIDR]
+
+
+def within(inner: Network, outer: Network) -> bool:
+    """Whether a network is a part of another, or all of it; one of the other family is not."""
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # of one version
 
 
 def is_mac(address: str) -> bool:
@@ -81,9 +38,31 @@ def is_mac(address: str) -> bool:
     return len(address) == 17 and address[2::3] == ":::::"
 
 
+def mac_octets(mac: str) -> bytes:
+    """The six bytes of a MAC that is written with colons.
+
+    >>> mac_octets("02:00:00:00:00:0a").hex()
+    '02000000000a'
+    """
+    return bytes.fromhex(mac.replace(":", ""))
+
+
 def family(address: str) -> str:
     """IPv4, IPv6 or MAC: what an address of a lease is."""
     return "MAC" if is_mac(address) else "IPv6" if ":" in address else "IPv4"
+
+
+def is_ipv4(text: str) -> bool:
+    """Whether a text is an IPv4 address.
+
+    >>> is_ipv4("10.0.0.5"), is_ipv4("fd00::5"), is_ipv4("boot.example")
+    (True, False, False)
+    """
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def canonical(text: str) -> str:
@@ -98,6 +77,7 @@ def canonical(text: str) -> str:
         return text
 
 
+@lru_cache(maxsize=4096)  # every address is asked for many times over, one after the other
 def exploded(address: str) -> str:
     """An IPv6 address at full length; all else as it is.
 
@@ -110,3 +90,14 @@ def exploded(address: str) -> str:
         return IPv6Address(address).exploded
     except AddressValueError:
         return address
+
+
+def seen(texts: Iterable[object]) -> tuple[str, ...]:
+    """The addresses of hosts among what a guest says that it has: in canonical form and in order, at most MOST_SEEN.
+
+    >>> seen(["fd00::0:5", "10.0.0.12", "10.0.0.5", "fe80::1", "10.0.0.5", "; drop", 7])
+    ('10.0.0.5', '10.0.0.12', 'fd00::5')
+    """
+    found = {canonical(text) for text in texts if isinstance(text, str)}
+    hosts = map(ip_address, filter(HOST_ADDRESS.permits, found))
+    return tuple(map(str, sorted(hosts, key=lambda one: (one.version, int(one)))[:MOST_SEEN]))

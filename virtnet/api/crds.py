@@ -1,14 +1,13 @@
-"""The CustomResourceDefinitions, generated from the models: ``python -m virtnet.api.crds crds/`` writes them."""
+"""The CustomResourceDefinitions, generated from the models."""
 
-import sys
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from virtnet.api import GROUP, KINDS, VERSION, Resource
+from virtnet.api import GROUP, VERSION, Resource
 
 HEADER = "# Generated from virtnet/api by `make generate`. Do not edit.\n"
 
@@ -83,7 +82,7 @@ def _structural(
     out = {
         k: v
         for k, v in node.items()
-        if k not in ("title", "$defs", "const", "examples", "default", "properties", "items")
+        if k not in ("title", "$defs", "const", "examples", "default", "properties", "items", "propertyNames")
     }
     if "const" in node:
         out["enum"] = [node["const"]]
@@ -111,7 +110,8 @@ def _nested_defaults(schema: dict[str, Any], model: type[BaseModel]) -> None:
         node = schema["properties"][field.alias]
         _nested_defaults(node, inner)
         if field.default_factory is not None and field.alias != "metadata":
-            node["default"] = {}
+            absent: BaseModel = field.get_default(call_default_factory=True)
+            node["default"] = absent.model_dump(by_alias=True, exclude_defaults=True)
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:
@@ -119,18 +119,15 @@ def _model_of(field: FieldInfo) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def files() -> dict[str, str]:
-    """File name -> content of every CRD."""
-    return {
+def files(models: Iterable[type[Resource]]) -> dict[str, str]:
+    """File name -> content of every CRD, and of the kustomization that lists them."""
+    definitions = {
         f"{GROUP}_{model.crd.plural}.yaml": HEADER + yaml.safe_dump(definition(model), sort_keys=False, width=120)
-        for model in KINDS
+        for model in models
     }
-
-
-def main(folder: str) -> None:
-    for name, content in files().items():
-        (Path(folder) / name).write_text(content)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+    listed = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(definitions),
+    }
+    return {**definitions, "kustomization.yaml": HEADER + yaml.safe_dump(listed, sort_keys=False)}

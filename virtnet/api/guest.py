@@ -3,6 +3,7 @@
 from pydantic import ConfigDict, Field
 
 from virtnet.api.addresses import Destination, Ip
+from virtnet.api.grammar import BootFileName, DomainName, HostName
 from virtnet.api.meta import Spec
 
 
@@ -12,7 +13,7 @@ class Dns(Spec):
     servers: tuple[Ip, ...] = Field(
         default=(), max_length=6, description="Addresses of DNS servers. DHCP tells those of its own family."
     )
-    domain: str = Field(default="", max_length=253, description="The search domain.")
+    domain: DomainName = Field(default="", description="The search domain.")
 
 
 class Dhcp(Spec):
@@ -22,6 +23,36 @@ class Dhcp(Spec):
         default=True, description="Whether OVN answers DHCPv4 and DHCPv6 in this Subnet, and advertises its router."
     )
     lease_seconds: int = Field(default=3600, ge=60, le=4294967295, description="The lease time that guests are told.")
+
+    boot_file_name: BootFileName = Field(
+        default="", description="The file that guests boot from the network (DHCPv4, option 67)."
+    )
+    tftp_server: DomainName = Field(
+        default="",
+        description="The server that has it: an IPv4 address (siaddr, too) or a name (option 66).",
+    )
+    ntp_servers: tuple[Ip, ...] = Field(
+        default=(), max_length=6, description="Addresses of time servers; DHCPv4 tells those of IPv4 (option 42)."
+    )
+
+
+class GuestDhcp(Spec):
+    """What DHCPv4 tells one guest, beside or in place of what it tells all of a Subnet."""
+
+    hostname: HostName = Field(default="", description="The guest's name (option 12).")
+    boot_file_name: BootFileName = Field(default="", description="The file that it boots (option 67).")
+    tftp_server: DomainName = Field(default="", description="The server that has it (option 66).")
+    ntp_servers: tuple[Ip, ...] = Field(default=(), max_length=6, description="Its time servers (option 42).")
+    proxy_url: BootFileName = Field(default="", description="Where its proxy's configuration is (option 252).")
+
+    @property
+    def own_options(self) -> bool:
+        """Whether it is told anything but its name otherwise than others."""
+        return bool(self.boot_file_name or self.tftp_server or self.ntp_servers or self.proxy_url)
+
+
+MOST_ROUTES = 64
+"""Of one Subnet, or of one NIC; DHCP has room for fewer."""
 
 
 class Route(Spec):

@@ -1,203 +1,234 @@
-"""What virtnet reads of a VirtualMachine manifest: its NICs and what it asks for them."""
+"""What virtnet reads of KubeVirt's objects: a VirtualMachine's manifest, and whose pod a launcher is."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from virtnet.api.addresses import canonical
-from virtnet.api.multus import qualified
-from virtnet.api.names import ADDRESSES, KUBEVIRT_ADDRESSES, ROUTES, pod_interface
-from virtnet.api.routes import RouteRequest, read_requests
+from pydantic import ValidationError
+
+from virtnet.api.fields import Fields
+from virtnet.api.meta import annotations_of, controller_of, is_deleting, labels_of
+from virtnet.api.multus import POD_INTERFACE, qualified
+from virtnet.api.names import PINNED, pod_interface
+from virtnet.api.nic_kinds import SRIOV, VHOSTUSER, VHOSTUSER_BINDING
+from virtnet.api.records import PinnedRecord
+from virtnet.api.vm_requests import (
+    NOTHING,
+    RequestAnnotations,
+    VmRequests,
+    newly_requested,
+    requests_of,
+    with_new_requests,
+)
 
 Body = Mapping[str, Any]
-T = TypeVar("T")
 
 MIGRATION_JOB_UID = "kubevirt.io/migrationJobUID"
 """Label of a migration's target pod. It stays on it for good: on a pod that is created it means "target"."""
 
 
+MOST_INTERFACES = 256
+"""Of a VM, and so of its networks: KubeVirt's own limit, which its schema holds a manifest to only after admission."""
+
 LEFT_OUT = "default"
 """The network that KubeVirt adds where a VM names none."""
 
-
-class InvalidRequest(ValueError):  # noqa: N818 - says what it is
-    """An annotation that cannot be understood; the text says which, and what to write instead."""
+_METHODS = ("bridge", "masquerade", "sriov", "passtBinding", "slirp", "macvtap", "passt")
+_TAKEN_FOR_GRANTED = {"sriov": SRIOV, VHOSTUSER_BINDING: VHOSTUSER}
+"""Binding -> NIC kind."""
 
 
 @dataclass(frozen=True)
-class Nic:
-    """One NIC on a Multus network."""
+class VmNic:
+    """One NIC on a Multus network, or on the pod network."""
 
     network: str
     nad: str
-    """``namespace/name``."""
+    """``namespace/name``; empty for the cluster's pod network."""
     mac: str
     """As the manifest has it; empty where it has none."""
     default: bool = False
     """Whether it takes the place of the pod network."""
     translated: bool = False
     """Whether the pod itself has the addresses, and KubeVirt translates them for the guest (masquerade, passt)."""
+    binding: str = ""
+    """How its interface is bound, in the manifest's words, or the plugin's name; empty where that is left out."""
+    model: str = ""
+    """The device that the guest sees; empty where that is left out."""
 
     @property
     def interface(self) -> str:
         """Its interface in the launcher pod."""
-        return "eth0" if self.default else pod_interface(self.network)
+        return POD_INTERFACE if self.default else pod_interface(self.network)
+
+    @property
+    def bound_as(self) -> str:
+        """The NIC kind that its binding takes for granted; empty for a binding to an interface in the pod."""
+        return _TAKEN_FOR_GRANTED.get(self.binding, "")
+
+    def requests_no_more_than(self, stored: "VmNic | None") -> bool:
+        """Whether it is as it is stored, or leaves to virtnet what that has written: its MAC, its binding plugin."""
+        if stored is None:
+            return False
+        left = not self.binding and stored.binding == VHOSTUSER_BINDING
+        binding = stored.binding if left else self.binding
+        return replace(self, mac=self.mac or stored.mac, binding=binding) == stored
+
+
+@dataclass(frozen=True)
+class VmManifest:
+    """A VirtualMachine's manifest, or that of a VirtualMachineInstance as the VM that would have made it."""
+
+    namespace: str
+    name: str
+    deleting: bool
+    pinned: str | None
+    """The annotation ``virtnet.dev/pinned``."""
+    networks: tuple[str, ...]
+    """The names in ``spec.networks``."""
+    interfaces: tuple[str, ...]
+    """The names of the interfaces, in their order."""
+    attached: frozenset[str]
+    """Those of them that are not to be unplugged (``state: absent``)."""
+    left_to_kubevirt: bool
+    """Whether it says nothing of networks, so that KubeVirt gives its VMI a NIC on the pod network."""
+    has_pod_network: bool
+    """Whether it has a NIC on the pod network, or on one in its place."""
+    annotations: RequestAnnotations
+    declared: tuple[VmNic, ...]
+    """The NICs on Multus networks and on the pod network, but for those that are to be unplugged."""
+    leaving: tuple[VmNic, ...]
+    """Those that are to be unplugged."""
+    runs: bool
+    """Whether KubeVirt has an instance of it."""
+
+    @classmethod
+    def parse(cls, body: Body) -> "VmManifest":
+        """Of a VirtualMachine. Raises WrongType for a field of another type than KubeVirt's schema says."""
+        template = Fields(body).object("spec").object("template")
+        return cls._of(body, annotations_of(body), template.object("metadata"), template.object("spec"))
+
+    @classmethod
+    def of_instance(cls, body: Body) -> "VmManifest":
+        """Of a VirtualMachineInstance. Raises WrongType."""
+        whole = Fields(body)
+        return cls._of(body, {}, whole.object("metadata"), whole.object("spec"))
+
+    @classmethod
+    def _of(cls, body: Body, own: Mapping[str, str], metadata: Fields, spec: Fields) -> "VmManifest":
+        devices = spec.object("domain").object("devices")
+        interfaces = tuple(devices.objects("interfaces", most=MOST_INTERFACES))
+        networks = tuple(spec.objects("networks", most=MOST_INTERFACES))
+        by_name = {one.text("name"): one for one in interfaces}
+        attached = {name: one for name, one in by_name.items() if one.text("state") != "absent"}
+        leaving = {name: one for name, one in by_name.items() if name not in attached}
+        autoattach = devices.flag("autoattachPodInterface", default=True)
+        replaces_pod_network = [one.object("multus").flag("default") or "pod" in one for one in networks]
+        identity = body["metadata"]
+        namespace = identity.get("namespace") or ""
+        return cls(
+            namespace=namespace,
+            name=identity.get("name") or "",
+            deleting=is_deleting(body),
+            pinned=own.get(PINNED),
+            networks=tuple(one.text("name") for one in networks),
+            interfaces=tuple(one.text("name") for one in interfaces),
+            attached=frozenset(attached),
+            left_to_kubevirt=autoattach and not (networks or interfaces),
+            has_pod_network=any(replaces_pod_network),
+            annotations=RequestAnnotations.of(own, metadata.texts("annotations")),
+            declared=tuple(_nics(networks, attached, namespace)),
+            leaving=tuple(_nics(networks, leaving, namespace)),
+            runs=(body.get("status") or {}).get("created") is True,
+        )
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @cached_property
+    def record(self) -> PinnedRecord | None:
+        """The pinned record; one that cannot be read was not written by virtnet, and says nothing."""
+        try:
+            return PinnedRecord.read(self.pinned)
+        except ValidationError:
+            return None
+
+    def nics(self, pod_network: str = "") -> tuple[VmNic, ...]:
+        """The NICs on Multus networks, but for those that are to be unplugged or are so already.
+
+        ``pod_network``: the NAD of the cluster's pod network, where that is virtnet's, too. A network without an
+        interface is none; KubeVirt refuses it anyway.
+        """
+        if pod_network and self.left_to_kubevirt:
+            return (VmNic(LEFT_OUT, pod_network, "", default=True, binding="KubeVirt's default"),)
+        placed = (nic if nic.nad else replace(nic, nad=pod_network) for nic in self.declared)
+        return tuple(nic for nic in placed if nic.nad)
+
+    def requests(self, stored: "VmManifest | None" = None) -> VmRequests:
+        """What its annotations ask for, besides those that it is stored with. Raises InvalidRequest."""
+        return requests_of(self.annotations, stored.annotations if stored else NOTHING, self.networks)
+
+    def unchanged_nics(self, stored: "VmManifest | None") -> frozenset[str]:
+        """The networks of the NICs for which it asks nothing that it did not ask when it was stored."""
+        if stored is None:
+            return frozenset()
+        before = {nic.network: nic for nic in stored.declared}
+        same = {nic.network for nic in self.declared if nic.requests_no_more_than(before.get(nic.network))}
+        if self.left_to_kubevirt and stored.left_to_kubevirt:
+            same.add(LEFT_OUT)
+        return frozenset(same) - with_new_requests(self.annotations, stored.annotations)
+
+    def newly_requested(self, stored: "VmManifest | None" = None) -> dict[str, str]:
+        """NIC -> the annotation of virtnet's by which something is asked for it now. Raises InvalidRequest."""
+        return newly_requested(self.annotations, stored.annotations if stored else NOTHING, self.attached)
+
+
+def _nics(networks: tuple[Fields, ...], attached: Mapping[str, Fields], namespace: str) -> list[VmNic]:
+    found = []
+    for network in networks:
+        name, multus = network.text("name"), network.object("multus")
+        nad = multus.text("networkName")
+        interface = attached.get(name)
+        if interface is None or not (nad or "pod" in network):
+            continue
+        found.append(
+            VmNic(
+                network=name,
+                nad="" if "pod" in network else qualified(nad, namespace),
+                mac=interface.text("macAddress"),
+                default="pod" in network or multus.flag("default"),
+                translated="masquerade" in interface or "passtBinding" in interface,
+                binding=_binding(interface),
+                model=interface.text("model"),
+            )
+        )
+    return found
+
+
+def _binding(interface: Fields) -> str:
+    method = next((method for method in _METHODS if method in interface), "")
+    return interface.object("binding").text("name") or method
+
+
+INTERFACES = ("spec", "template", "spec", "domain", "devices", "interfaces")
+"""Where a VM's manifest has them."""
+
+
+def interfaces_of(vm: Body) -> list[Mapping[str, Any]]:
+    """The interfaces of a VM whose manifest could be parsed."""
+    found: Any = vm
+    for step in INTERFACES:
+        found = found[step]
+    return list(found)
+
+
+def migration_of(pod: Body) -> str:
+    """The UID of the migration that a launcher pod was made for; empty for any other pod."""
+    return labels_of(pod).get(MIGRATION_JOB_UID, "")
 
 
 def owning_instance(pod: Body) -> str:
     """The name of the VirtualMachineInstance that a pod runs; empty for any other pod."""
-    for owner in pod["metadata"].get("ownerReferences") or ():
-        ours = owner["kind"] == "VirtualMachineInstance" and owner["apiVersion"].startswith("kubevirt.io/")
-        if owner.get("controller") and ours:
-            return str(owner["name"])
-    return ""
-
-
-def as_vm(instance: Body) -> Body:
-    """A VirtualMachineInstance in the form of a VirtualMachine that would have made it."""
-    return {
-        "metadata": {**instance["metadata"], "annotations": {}},
-        "spec": {"template": {"metadata": instance["metadata"], "spec": instance["spec"]}},
-    }
-
-
-def template(vm: Body) -> Body:
-    return (vm.get("spec") or {}).get("template") or {}
-
-
-def interfaces(vm: Body) -> list[dict[str, Any]]:
-    domain = (template(vm).get("spec") or {}).get("domain") or {}
-    return list((domain.get("devices") or {}).get("interfaces") or [])
-
-
-def nics(vm: Body, pod_network: str = "") -> tuple[Nic, ...]:
-    """The NICs on Multus networks, but for those that are to be unplugged or are so already (``state: absent``).
-
-    ``pod_network``: the NAD of the cluster's pod network, where that is virtnet's, too. A network without an interface
-    is none; KubeVirt refuses it anyway.
-    """
-    by_name = {one.get("name"): one for one in interfaces(vm) if one.get("state") != "absent"}
-    if pod_network and left_to_kubevirt(vm):
-        return (Nic(LEFT_OUT, pod_network, "", default=True),)
-    found = []
-    for network in (template(vm).get("spec") or {}).get("networks") or ():
-        name, multus = network.get("name"), network.get("multus") or {}
-        nad = qualified(multus["networkName"], vm["metadata"]["namespace"]) if multus.get("networkName") else ""
-        if "pod" in network:
-            nad = pod_network
-        if name in by_name and nad:
-            interface = by_name[name]
-            default = "pod" in network or bool(multus.get("default"))
-            translated = any(binding in interface for binding in ("masquerade", "passtBinding"))
-            found.append(Nic(name, nad, interface.get("macAddress") or "", default, translated))
-    return tuple(found)
-
-
-def left_to_kubevirt(vm: Body) -> bool:
-    """Whether it says nothing of networks, so that KubeVirt gives its VMI a NIC on the pod network."""
-    spec = template(vm).get("spec") or {}
-    devices = (spec.get("domain") or {}).get("devices") or {}
-    return not (spec.get("networks") or devices.get("interfaces") or devices.get("autoattachPodInterface") is False)
-
-
-def has_pod_network(vm: Body) -> bool:
-    """Whether it has a NIC on the pod network, or on one in its place."""
-    networks = (template(vm).get("spec") or {}).get("networks") or ()
-    return any("pod" in network or (network.get("multus") or {}).get("default") for network in networks)
-
-
-def requested_addresses(vm: Body, stored: Body | None = None) -> dict[str, tuple[str, ...]]:
-    """Network name -> addresses that the manifest asks for.
-
-    A request that the stored manifest has already may outlive its network: KubeVirt itself removes an unplugged NIC
-    from the VM, and leaves the annotations alone. Raises InvalidRequest for any other network that is not there, for an
-    annotation of another form, and where two of them contradict each other.
-    """
-    return _requested(vm, stored, (ADDRESSES, KUBEVIRT_ADDRESSES), _addresses)
-
-
-def asked_of_virtnet(vm: Body, stored: Body | None = None) -> frozenset[str]:
-    """The NICs that something is newly asked for by virtnet's own annotation, which no other plugin hears.
-
-    What was admitted once may stay, as above; so may what is asked for a NIC that is to be unplugged. Raises
-    InvalidRequest.
-    """
-    there = {one.get("name") for one in interfaces(vm) if one.get("state") != "absent"}
-    own = _texts(vm, (ADDRESSES,))
-    before = _texts(stored, (ADDRESSES,)) if stored else {}
-    fresh = (network for key, text in own.items() if text != before.get(key) for network in _addresses(key, text))
-    return frozenset(network for network in fresh if network in there)
-
-
-def requested_routes(vm: Body, stored: Body | None = None) -> dict[str, tuple[RouteRequest, ...]]:
-    """Network name -> routes that the manifest asks for. As with addresses. Raises InvalidRequest."""
-    return _requested(vm, stored, (ROUTES,), routes_in)
-
-
-def _requested(
-    vm: Body,
-    stored: Body | None,
-    annotations: tuple[str, ...],
-    read: Callable[[str, str | None], dict[str, tuple[T, ...]]],
-) -> dict[str, tuple[T, ...]]:
-    texts, before = _texts(vm, annotations), _texts(stored, annotations) if stored else {}
-    names = {nic["name"] for nic in (template(vm).get("spec") or {}).get("networks") or ()}
-    wanted: dict[str, tuple[str, tuple[T, ...]]] = {}
-    for key, text in texts.items():
-        for network, asked in read(key, text).items():
-            if network not in names and text == before.get(key):
-                continue
-            if network not in names:
-                raise InvalidRequest(f"annotation {key}: the VM has no network {network}; it has {_listed(names)}")
-            first, already = wanted.setdefault(network, (key, asked))
-            ours, others = ([canonical(str(one)) for one in some] for some in (asked, already))
-            if set(ours) != set(others):
-                raise InvalidRequest(
-                    f"NIC {network}: {first} asks for {', '.join(others)}, and {key} for {', '.join(ours)}; "
-                    "keep one of them"
-                )
-    return {network: asked for network, (_, asked) in wanted.items()}
-
-
-def _texts(vm: Body, annotations: tuple[str, ...]) -> dict[str, str | None]:
-    """The annotations that ask for something, by what people call them. KubeVirt's own is the template's."""
-    own = vm["metadata"].get("annotations") or {}
-    inner = (template(vm).get("metadata") or {}).get("annotations") or {}
-    return {name: own.get(name) for name in annotations if name != KUBEVIRT_ADDRESSES} | {
-        f"{name} of the template": inner.get(name) for name in annotations
-    }
-
-
-def routes_in(key: str, text: str | None) -> dict[str, tuple[RouteRequest, ...]]:
-    """What an annotation asks for, by network or interface. Raises InvalidRequest."""
-    form = f'annotation {key} must be JSON like {{"blue": [{{"destination": "192.168.0.0/16"}}]}}'
-    found = _object(text, form)
-    try:
-        return {network: read_requests(routes) for network, routes in found.items() if routes}
-    except ValueError as error:
-        raise InvalidRequest(f"annotation {key}: {error}") from error
-
-
-def _addresses(key: str, text: str | None) -> dict[str, tuple[str, ...]]:
-    form = f'annotation {key} must be JSON like {{"blue": ["10.0.0.5"]}}'
-    found = _object(text, form)
-    for network, addresses in found.items():
-        if not isinstance(addresses, list) or not all(isinstance(a, str) for a in addresses):
-            raise InvalidRequest(f"{form}: {network} has no list of addresses")
-    return {network: tuple(addresses) for network, addresses in found.items() if addresses}
-
-
-def _object(text: str | None, form: str) -> dict[str, Any]:
-    """Raises InvalidRequest, which tells the form, for what is no JSON object."""
-    try:
-        found = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{form}: {error}") from error
-    if not isinstance(found, dict):
-        raise InvalidRequest(form)
-    return found
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+    return controller_of(pod, "kubevirt.io", "VirtualMachineInstance")

@@ -6,33 +6,43 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from virtnet.api.addresses import exploded
-from virtnet.api.meta import Column, Crd, Resource, Spec
+from virtnet.api.grammar import LeasedAddress, NamespaceName, NetworkName, ObjectName
+from virtnet.api.meta import Crd, PrinterColumn, Resource, Spec
 from virtnet.api.port import Owner
 from virtnet.api.references import SubnetRef
+
+
+def owner_title(kind: str, namespace: str, name: str) -> str:
+    """What people call a VM or pod."""
+    return f"{'VM' if kind == 'VirtualMachine' else kind} {namespace}/{name}"
 
 
 class Holder(Spec):
     """Who holds the address."""
 
-    namespace: str = Field(max_length=63, description="The Port's namespace.")
-    port: str = Field(max_length=253, description="The Port's name.")
+    namespace: NamespaceName = Field(description="The Port's namespace.")
+    port: ObjectName = Field(description="The Port's name.")
     owner: Owner = Field(description="The VM or pod behind the Port, for people.")
-    network: str = Field(max_length=253, description="The NIC's network name, for people.")
+    network: NetworkName = Field(description="The NIC's network name, for people.")
 
     @property
     def key(self) -> str:
         """The Port's key, ``namespace/name``."""
         return f"{self.namespace}/{self.port}"
 
+    @property
+    def owner_title(self) -> str:
+        """What people call the VM or pod."""
+        return owner_title(self.owner.kind, self.namespace, self.owner.name)
+
     def __str__(self) -> str:
-        kind = "VM" if self.owner.kind == "VirtualMachine" else self.owner.kind
-        return f"{kind} {self.namespace}/{self.owner.name}, NIC {self.network}"
+        return f"{self.owner_title}, NIC {self.network}"
 
 
 class AddressLeaseSpec(Spec):
     """One address and its holder. Immutable: an address changes hands by another object."""
 
-    address: str = Field(max_length=39, description="The IP address, or the MAC in lower case with colons.")
+    address: LeasedAddress = Field(description="The IP address, or the MAC in lower case with colons.")
     subnet: SubnetRef = Field(description="The Subnet that the address is of.")
     holder: Holder = Field(description="Who holds it.")
 
@@ -45,6 +55,7 @@ class AddressLeaseStatus(Spec):
     )
     owner_uid: str = Field(default="", description="UID of the VM or pod that it is bound to.")
     bound_at: datetime | None = Field(default=None, description="When it was bound.")
+    claim: str = Field(default="", description="The last claim at admission whose VM or pod has come.")
 
 
 class AddressLease(Resource):
@@ -55,13 +66,13 @@ class AddressLease(Resource):
         short_names=("al",),
         namespaced=False,
         columns=(
-            Column("Address", ".spec.address"),
-            Column("Subnet", ".spec.subnet.name"),
-            Column("Namespace", ".spec.holder.namespace"),
-            Column("Owner", ".spec.holder.owner.name"),
-            Column("Network", ".spec.holder.network"),
-            Column("Phase", ".status.phase"),
-            Column("Age", ".metadata.creationTimestamp", "date"),
+            PrinterColumn("Address", ".spec.address"),
+            PrinterColumn("Subnet", ".spec.subnet.name"),
+            PrinterColumn("Namespace", ".spec.holder.namespace"),
+            PrinterColumn("Owner", ".spec.holder.owner.name"),
+            PrinterColumn("Network", ".spec.holder.network"),
+            PrinterColumn("Phase", ".status.phase"),
+            PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),
         rules=(("self.spec == oldSelf.spec", "a lease does not change hands: delete it and create another"),),
     )

@@ -1,12 +1,16 @@
 """What all kinds share: metadata, conditions, and how a kind presents itself to the API server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from virtnet.api.fields import Fields
+from virtnet.api.grammar import OptionalNamespaceName, OptionalObjectName, Prose
 
 GROUP = "virtnet.dev"
 VERSION = "v1alpha1"
@@ -32,15 +36,65 @@ class Spec(BaseModel):
 class Metadata(Spec):
     """The part of ObjectMeta that virtnet reads."""
 
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
+    name: OptionalObjectName = ""
+    namespace: OptionalNamespaceName = ""
+    uid: Prose = ""
+    resource_version: Prose = ""
     generation: int = 0
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: dict[Prose, Prose] = Field(default_factory=dict)
+    annotations: dict[Prose, Prose] = Field(default_factory=dict)
+    finalizers: tuple[Prose, ...] = ()
+
+
+def object_key(body: Mapping[str, Any]) -> str:
+    """``namespace/name`` of an object's body, or ``name`` in cluster scope: one string for all who keep it."""
+    metadata = body["metadata"]
+    namespace = metadata.get("namespace")
+    return intern(f"{namespace}/{metadata['name']}") if namespace else str(metadata["name"])
+
+
+def uid_of(body: Mapping[str, Any]) -> str:
+    """The UID of an object's body; empty for one that is being made."""
+    return body["metadata"].get("uid") or ""
+
+
+def check_metadata(body: Mapping[str, Any]) -> None:
+    """Raises WrongType where what is read of an object's metadata is of another type than that of ObjectMeta."""
+    metadata = Fields(body).object("metadata")
+    for name in ("name", "generateName", "namespace", "uid", "resourceVersion", "deletionTimestamp"):
+        metadata.text(name)
+    metadata.texts("labels")
+    metadata.texts("annotations")
+    for owner in metadata.objects("ownerReferences"):
+        owner.flag("controller")
+        for name in ("apiVersion", "kind", "name"):
+            owner.text(name)
+
+
+def annotations_of(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """The annotations of an object's body; none where it has none."""
+    return body["metadata"].get("annotations") or {}
+
+
+def labels_of(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels of an object's body; none where it has none."""
+    return body["metadata"].get("labels") or {}
+
+
+def is_deleting(body: Mapping[str, Any]) -> bool:
+    """Whether somebody has deleted the object of a body, and it waits for those who use it."""
+    return bool(body["metadata"].get("deletionTimestamp"))
+
+
+def controller_of(body: Mapping[str, Any], group: str, kind: str) -> str:
+    """The name of an object's controller, where that is of a kind of an API group; empty where it is not."""
+    for owner in body["metadata"].get("ownerReferences") or ():
+        is_of_kind = owner.get("kind") == kind and str(owner.get("apiVersion")).startswith(f"{group}/")
+        if owner.get("controller") and is_of_kind:
+            return owner.get("name") or ""
+    return ""
 
 
 class Condition(Spec):
@@ -78,17 +132,25 @@ def set_condition(
         last_transition_time=moved,
         observed_generation=generation,
     )
-    return (*(c for c in conditions if c.type != type), new)
+    if old is None:
+        return (*conditions, new)
+    return tuple(new if c is old else c for c in conditions)  # in its place: two writers of one list come to rest
 
 
 @dataclass(frozen=True)
-class Column:
+class PrinterColumn:
     """One printer column of ``kubectl get``."""
 
     name: str
     path: str
     type: str = "string"
     wide: bool = False
+
+
+DELETING = "Deleting"
+"""Condition of an object that somebody has deleted, and that others still use: who does."""
+
+DELETING_COLUMN = PrinterColumn("Deleting", f'.status.conditions[?(@.type=="{DELETING}")].message')
 
 
 @dataclass(frozen=True)
@@ -98,7 +160,7 @@ class Crd:
     plural: str
     short_names: tuple[str, ...] = ()
     namespaced: bool = True
-    columns: tuple[Column, ...] = ()
+    columns: tuple[PrinterColumn, ...] = ()
     rules: tuple[tuple[str, str], ...] = ()
     """CEL rules over the whole object, as (rule, message)."""
 
@@ -121,7 +183,12 @@ class Resource(Spec):
     @property
     def key(self) -> str:
         """``namespace/name``, or the bare name in cluster scope."""
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return intern(f"{self.namespace}/{self.name}") if self.namespace else self.name
+
+    @property
+    def deleting(self) -> bool:
+        """Whether somebody has deleted it, and it waits for those who use it."""
+        return self.metadata.deletion_timestamp is not None
 
     @classmethod
     def parse(cls, body: Any) -> Self:

@@ -9,7 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from virtnet.api.names import CNI_TYPE, ROUTES, is_name
+from virtnet.api.addresses import MOST_ADDRESSES
+from virtnet.api.fields import Fields, WrongType
+from virtnet.api.meta import annotations_of, object_key
+from virtnet.api.names import CNI_TYPE, MOST_NICS, ROUTES, is_name
+from virtnet.api.nic_kinds import is_nic_kind
 from virtnet.api.references import SubnetRef
 from virtnet.api.routes import DEFAULTS, RouteRequest, read_requests
 
@@ -18,6 +22,17 @@ NETWORKS = "k8s.v1.cni.cncf.io/networks"
 
 DEFAULT_NETWORK = "v1.multus-cni.io/default-network"
 """On a pod: the network that takes the place of the pod network."""
+
+POD_INTERFACE = "eth0"
+"""A pod's interface on its pod network."""
+
+NETWORK_STATUS = "k8s.v1.cni.cncf.io/network-status"
+"""On a pod: the networks that it has got. Multus writes it when the sandbox is made, and with every NIC that comes or
+goes later.
+"""
+
+RESOURCE_NAME = "k8s.v1.cni.cncf.io/resourceName"
+"""On a NAD: the resource of a device plugin, of which a pod has a device for its NIC."""
 
 CLAIM = "ipam-claim-reference"
 """In a selection: the IPAMClaim that keeps account of the network's addresses. ipam-extensions writes it."""
@@ -32,6 +47,10 @@ class NadNetwork:
     subnet: SubnetRef
     routes: tuple[RouteRequest, ...] = ()
     """For every NIC that uses it."""
+    nic: str = ""
+    """The kind of NICs that use it; empty where it says none."""
+    resource: str = ""
+    """Of which its NICs have devices; empty for none."""
     persistent: bool = False
     """Whether IPAMClaims keep account of its addresses (``allowPersistentIPs``)."""
 
@@ -68,9 +87,37 @@ def _bare(text: str) -> str:
     return text.partition("/")[0]
 
 
+@dataclass(frozen=True)
+class AttachedNetwork:
+    """One network that Multus says a pod has got."""
+
+    nad: str
+    """``namespace/name``, or another plugin's own name for it."""
+    interface: str
+    """Empty where the CNI result named none."""
+
+    def is_of(self, interface: str, nad: str) -> bool:
+        """Whether it is a pod's NIC on this interface, by a NAD."""
+        return self.interface == interface if self.interface else self.nad == nad
+
+
+def attached_networks(text: str | None) -> tuple[AttachedNetwork, ...] | None:
+    """What a pod's network-status says; None where there is none yet, or it cannot be understood."""
+    try:
+        found = json.loads(text) if text else None
+        return tuple(AttachedNetwork(one["name"], one.get("interface") or "") for one in found) if found else None
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
+
+
 def qualified(name: str, namespace: str) -> str:
     """``namespace/name`` of a NAD named from within a namespace."""
     return name if "/" in name else f"{namespace}/{name}"
+
+
+def nad_title(body: Mapping[str, Any]) -> str:
+    """What people call a NAD, of its body."""
+    return f"NetworkAttachmentDefinition {object_key(body)}"
 
 
 def network_of_nad(body: Mapping[str, Any]) -> NadNetwork | None:
@@ -78,32 +125,18 @@ def network_of_nad(body: Mapping[str, Any]) -> NadNetwork | None:
 
     Raises InvalidNetwork when it is virtnet's and names no Subnet, or two, or is not JSON, and for routes of no form.
     """
-    metadata = body["metadata"]
-    where = f"NetworkAttachmentDefinition {metadata['namespace']}/{metadata['name']}"
-    text = (body.get("spec") or {}).get("config") or ""
+    where = nad_title(body)
     try:
-        config = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        if CNI_TYPE not in text:
-            return None
-        raise InvalidNetwork(f"{where}: spec.config is not JSON ({error})") from error
+        text = Fields(body).object("spec").text("config")
+    except WrongType as error:
+        raise InvalidNetwork(f"{where}: {error}") from error
+    config = _config(text, where)
     ours = next((plugin for plugin in _plugins(config) if plugin.get("type") == CNI_TYPE), None)
     if ours is None:
         return None
-    named = {key: ours[key] for key in ("subnet", "clusterSubnet") if ours.get(key)}
-    if len(named) != 1:
-        raise InvalidNetwork(f'{where}: spec.config must name one Subnet, as "subnet" or "clusterSubnet"')
-    ((key, name),) = named.items()
-    namespace = metadata["namespace"] if key == "subnet" else ""
-    nameless = InvalidNetwork(f"{where}: spec.config: {key} {name!r} cannot be a Subnet's name")
+    subnet = _subnet_ref(ours, body["metadata"]["namespace"], where)
     try:
-        subnet = SubnetRef(kind="Subnet" if key == "subnet" else "ClusterSubnet", namespace=namespace, name=name)
-    except ValidationError as error:
-        raise nameless from error
-    if "." in name or not is_name(name):
-        raise nameless
-    try:
-        routes = read_requests(ours.get("routes") or [], destination="dst", gateway="gw")
+        routes = read_requests([] if ours.get("routes") is None else ours["routes"], destination="dst", gateway="gw")
     except ValueError as error:
         raise InvalidNetwork(f"{where}: spec.config: {error}") from error
     if any(route.destination in DEFAULTS for route in routes):
@@ -111,9 +144,43 @@ def network_of_nad(body: Mapping[str, Any]) -> NadNetwork | None:
             f"{where}: spec.config: routes: the default route is chosen by whoever has several NICs: a pod by "
             f"default-route in its selection of networks, a VM by its annotation {ROUTES}"
         )
-    return NadNetwork(
-        subnet, routes, persistent=ours.get("allowPersistentIPs", config.get("allowPersistentIPs")) is True
-    )
+    nic = "" if ours.get("nic") is None else ours["nic"]
+    if nic != "" and not is_nic_kind(nic):
+        raise InvalidNetwork(f'{where}: spec.config: nic must be a NIC kind such as "veth"')
+    persistent = ours.get("allowPersistentIPs", config.get("allowPersistentIPs"))
+    if not isinstance(persistent, bool | None):
+        raise InvalidNetwork(f"{where}: spec.config: allowPersistentIPs must be true or false")
+    resource = annotations_of(body).get(RESOURCE_NAME) or ""
+    return NadNetwork(subnet, routes, nic, resource, persistent=persistent is True)
+
+
+def _config(text: str, where: str) -> Any:
+    """A CNI configuration; None for one that is no JSON, and not virtnet's. Raises InvalidNetwork."""
+    try:
+        return json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        if CNI_TYPE not in text:
+            return None
+        raise InvalidNetwork(f"{where}: spec.config is not JSON ({error})") from error
+
+
+def _subnet_ref(plugin: Mapping[str, Any], namespace: str, where: str) -> SubnetRef:
+    """The Subnet that a CNI configuration names. Raises InvalidNetwork."""
+    named = {key: plugin[key] for key in ("subnet", "clusterSubnet") if plugin.get(key)}
+    if len(named) != 1:
+        raise InvalidNetwork(f'{where}: spec.config must name one Subnet, as "subnet" or "clusterSubnet"')
+    ((key, name),) = named.items()
+    nameless = InvalidNetwork(f"{where}: spec.config: {key} {name!r} cannot be a Subnet's name")
+    try:
+        if key == "subnet":
+            subnet = SubnetRef(kind="Subnet", namespace=namespace, name=name)
+        else:
+            subnet = SubnetRef(kind="ClusterSubnet", name=name)
+    except ValidationError as error:
+        raise nameless from error
+    if "." in name or not is_name(name):
+        raise nameless
+    return subnet
 
 
 def _plugins(config: Any) -> list[dict[str, Any]]:
@@ -128,13 +195,19 @@ def chosen(pod: Mapping[str, Any], pod_network: str = "") -> tuple[Selection, ..
     ``pod_network``: the NAD of the cluster's pod network, where that is virtnet's. The default route goes through
     ``eth0`` unless another network is asked to have it.
     """
-    metadata = pod["metadata"]
-    annotations, namespace = metadata.get("annotations") or {}, metadata["namespace"]
-    others = selections(annotations.get(NETWORKS) or "", namespace)
+    namespace = pod["metadata"]["namespace"]
+    networks, default = networks_of(pod)
+    others = selections(networks, namespace)
     route = not any(one.default_route for one in others)
     own = pod_network and not (pod.get("spec") or {}).get("hostNetwork")
-    first = selections(annotations.get(DEFAULT_NETWORK) or (pod_network if own else ""), namespace)
-    return (*(replace(one, interface="eth0", default_route=route) for one in first), *others)
+    first = selections(default or (pod_network if own else ""), namespace)
+    return (*(replace(one, interface=POD_INTERFACE, default_route=route) for one in first), *others)
+
+
+def networks_of(body: Mapping[str, Any]) -> tuple[str, str]:
+    """The two annotations by which a pod, or the template of one, selects networks; empty where it has none."""
+    annotations = annotations_of(body)
+    return annotations.get(NETWORKS) or "", annotations.get(DEFAULT_NETWORK) or ""
 
 
 def selections(text: str, namespace: str) -> tuple[Selection, ...]:
@@ -145,9 +218,13 @@ def selections(text: str, namespace: str) -> tuple[Selection, ...]:
     text = text.strip()
     if not text:
         return ()
-    if text.startswith("["):
-        return tuple(_long(element, n, namespace) for n, element in enumerate(_elements(text), 1))
-    return tuple(_short(element.strip(), n, namespace) for n, element in enumerate(text.split(","), 1))
+    is_json = text.startswith("[")
+    elements = _elements(text) if is_json else text.split(",")
+    if len(elements) > MOST_NICS:
+        raise InvalidNetwork(f"annotation {NETWORKS}: {len(elements)} networks; choose at most {MOST_NICS}")
+    if is_json:
+        return tuple(_long(element, n, namespace) for n, element in enumerate(elements, 1))
+    return tuple(_short(element.strip(), n, namespace) for n, element in enumerate(elements, 1))
 
 
 def _elements(text: str) -> list[Any]:
@@ -161,18 +238,24 @@ def _elements(text: str) -> list[Any]:
 def _long(element: Any, number: int, namespace: str) -> Selection:
     if not isinstance(element, dict) or not element.get("name"):
         raise InvalidNetwork(f"annotation {NETWORKS}: element {number} has no name")
-    texts = {key: element.get(key) or "" for key in ("name", "namespace", "interface", "mac", CLAIM)}
-    addresses = element.get("ips") or []
-    for key, value in texts.items():
-        if not isinstance(value, str):
+    texts = {}
+    for key in ("name", "namespace", "interface", "mac", CLAIM):
+        texts[key] = "" if element.get(key) is None else element[key]
+        if not isinstance(texts[key], str):
             raise InvalidNetwork(f"annotation {NETWORKS}: element {number}: {key} must be a string")
-    if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
-        raise InvalidNetwork(f'annotation {NETWORKS}: element {number}: ips must be a list like ["10.0.0.5/24"]')
+    for key, example in (("ips", "10.0.0.5/24"), ("default-route", "10.0.0.1")):
+        listed = [] if element.get(key) is None else element[key]
+        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+            raise InvalidNetwork(f'annotation {NETWORKS}: element {number}: {key} must be a list like ["{example}"]')
+        if len(listed) > MOST_ADDRESSES:
+            raise InvalidNetwork(
+                f"annotation {NETWORKS}: element {number}: {key} has {len(listed)} addresses; write two"
+            )
     return Selection(
         nad=f"{texts['namespace'] or namespace}/{texts['name']}",
         interface=texts["interface"] or f"net{number}",
         mac=texts["mac"],
-        addresses=tuple(addresses),
+        addresses=tuple(element.get("ips") or ()),
         default_route=bool(element.get("default-route")),
         ipam_claim=texts[CLAIM],
     )

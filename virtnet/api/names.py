@@ -12,6 +12,9 @@ ROUTES = f"{GROUP}/routes"
 """On a VM, its template or a pod: routes that are asked for, JSON ``{"<network>": [{"destination": ..., "gateway":
 ...}]}``; of a pod by its interfaces."""
 
+NIC = f"{GROUP}/nic"
+"""On a VM or its template: of which kinds its NICs are to be, JSON ``{"<network>": "veth"}``."""
+
 POD_NETWORK = f"{GROUP}/pod-network"
 """On a Namespace, where the pod network is virtnet's: the NAD of its pods' own, ``name`` or ``namespace/name``."""
 
@@ -24,8 +27,9 @@ ATTACHMENTS = f"{GROUP}/attachments"
 ATTACHED_LABEL = f"{GROUP}/attached"
 """On pods that have ATTACHMENTS, value "true": what the controller watches them by."""
 
-CLAIMED_AT = f"{GROUP}/claimed-at"
-"""On leases that a re-created owner has taken over: when. They are not freed for the sake of the earlier owner."""
+CLAIM = f"{GROUP}/claim"
+"""On leases that were claimed again: by which claim. They are kept until the owner that it was made for has come, which
+says the same in its own record, or never came."""
 
 KUBEVIRT_ADDRESSES = "network.kubevirt.io/addresses"
 """On a VM's template: requested addresses as ipam-extensions reads them, same form as ADDRESSES."""
@@ -36,21 +40,25 @@ TUNNEL_ADDRESS = f"{GROUP}/tunnel-address"
 TUNNEL_DEVICE = f"{GROUP}/tunnel-device"
 """On a Node: the device whose first address is that of its tunnels."""
 
+IN_USE = f"{GROUP}/in-use"
+"""Finalizer of what others stand on (a Vpc, a Subnet, a ProviderNetwork): its deletion waits for the last of them."""
+
 OWNER_LABEL = f"{GROUP}/owner-name"
 """On Ports: the owner's name, hashed when over 63 characters."""
 
 CNI_TYPE = "virtnet-cni"
 """The plugin's name in NetworkAttachmentDefinitions, and its file name."""
 
-_INTERFACE = re.compile(r"[^/:\s\0]+")
+_INTERFACE = re.compile(r"[^/:%\s\x00-\x20\x7f]+")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_HASHED = re.compile(r"-[0-9a-f]{10}$")
 
 
 def is_interface(name: str) -> bool:
-    """Whether the kernel takes it for a link: its room is in bytes.
+    """Whether the kernel takes it for a link, as it is: its room is in bytes, and ``%d`` would become a number.
 
-    >>> is_interface("net1"), is_interface("ä" * 8), is_interface("a/b"), is_interface("..")
-    (True, False, False, False)
+    >>> is_interface("net1"), is_interface("ä" * 8), is_interface("a/b"), is_interface(".."), is_interface("net%d")
+    (True, False, False, False, False)
     """
     return bool(_INTERFACE.fullmatch(name)) and len(name.encode(errors="replace")) <= 15 and name not in (".", "..")
 
@@ -73,20 +81,24 @@ def pod_interface(network: str) -> str:
     return f"pod{hashlib.sha256(network.encode()).hexdigest()[:11]}"
 
 
-def port_name(owner: str, network: str) -> str:
-    """The name of a NIC's Port: ``owner.network``, made a DNS name where it is none, cut where it is too long.
+def port_name(owner: str, network: str, *, pod: bool = False) -> str:
+    """The name of a NIC's Port: ``owner.network`` for a VM's, where that is a DNS name and not too long.
 
     >>> port_name("db", "blue")
     'db.blue'
 
-    A name that had to be changed ends in a hash of the original, so that two NICs never share one.
+    Any other ends in a hash of all that it stands for, and so does that of a network whose own name ends like one: no
+    two NICs share a name, whatever their owners and networks are called.
     """
     natural = f"{owner}.{network}"
-    if len(natural) <= 253 and _LABEL.fullmatch(network):
+    if not pod and len(natural) <= 253 and _LABEL.fullmatch(network) and not _HASHED.search(network):
         return natural
-    digest = hashlib.sha256(natural.encode()).hexdigest()[:10]
-    readable = re.sub(r"[^-a-z0-9.]+", "-", natural.lower())[:240].strip("-.")
-    return f"{readable}-{digest}"
+    whole = f"{natural}@pod" if pod else natural
+    if "." in network or "@" in network:  # so that nobody takes it for another owner, or for a pod's
+        whole = f"{owner}\0{network}\0{'pod' if pod else 'vm'}"
+    readable = re.sub(r"[^-a-z0-9.]+", "-", f"{natural}{'@pod' if pod else ''}".lower())[:240]
+    labels = (label.strip("-") for label in readable.split("."))
+    return f"{'.'.join(filter(None, labels))}-{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
 
 
 def label_value(text: str) -> str:
@@ -106,3 +118,7 @@ def provider_bridge(provider_network: str) -> str:
     if len(natural) <= 15:
         return natural
     return f"{natural[:9]}-{hashlib.sha256(provider_network.encode()).hexdigest()[:5]}"
+
+
+MOST_NICS = 32
+"""What a VM or pod may have: admission does work for no more than that."""

@@ -1,11 +1,28 @@
 """NodeNetwork: what virtnet needs of a node, and what the node has."""
 
+from dataclasses import replace
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+from virtnet.api.grammar import (
+    INTERFACE_NAME,
+    ChassisName,
+    HostIp,
+    NamespacedName,
+    ObjectName,
+    OptionalObjectName,
+    OptionalPublicKey,
+    PublicKey,
+    Uid,
+)
+from virtnet.api.meta import Condition, Crd, PrinterColumn, Resource, Spec
+from virtnet.api.nic_policy import MOST_POLICIES, NicPolicyOnNode, PlacedNicPolicy
+from virtnet.api.node_devices import NodeDevices
+
+CHASSIS_MISSING = "ChassisMissing"
+"""The condition by which the controller tells a node that OVN does not know it."""
 
 
 def tunnel_overhead(address: str) -> int:
@@ -20,48 +37,90 @@ def tunnel_overhead(address: str) -> int:
 class HandoffPath(Spec):
     """The way to the port on the other node, along OVN's own tunnels."""
 
-    remote: str = Field(description="The address of the other node's tunnels.")
-    datapath: int = Field(description="OVN's tunnel key of the port's switch.")
-    port: int = Field(description="OVN's tunnel key of the port.")
-    token: str = Field(description="What the target's node proves to the source's that the guest is there; once.")
+    remote: HostIp = Field(description="The address of the other node's tunnels.")
+    datapath: int = Field(ge=0, le=0xFFFFFF, description="OVN's tunnel key of the port's switch.")
+    port: int = Field(ge=0, le=0xFFFF, description="OVN's tunnel key of the port.")
+    peer_key: PublicKey = Field(
+        description="The other node's public key. By it and its own private key each of the two nodes computes the "
+        "handoff's secret, with which the target's node proves to the source's that the guest has arrived."
+    )
+
+
+MOST_FORMER_CHASSIS = 8
+MOST_VLANS = 64
+"""That a guest is announced in."""
 
 
 class NodeHandoff(Spec):
     """One port of this node that is being handed over."""
 
-    migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
+    migration: Uid = Field(description="UID of the VirtualMachineInstanceMigration.")
     role: Literal["Source", "Target"] = Field(description="Whether the port leaves this node or comes to it.")
-    pod: str = Field(
+    pod: OptionalObjectName = Field(
         default="", description="On the source: the pod that the guest leaves. No other lets go of the port."
     )
-    release: bool = Field(
-        default=False, description="On the source: the guest runs elsewhere, so this node lets go of the port."
+    release_requested: bool = Field(
+        default=False, description="On the source: the guest runs elsewhere, so this node is to release the port."
     )
-    open: bool = Field(
+    guest_running: bool = Field(
         default=False, description="On the target: the guest runs here, so nothing is held back from it."
     )
     path: HandoffPath | None = Field(
-        default=None, description="The way to the other node: frames that the source's guest never read take it."
+        default=None, description="The way to the other node, for the frames that the source's guest never read."
+    )
+    vlans: tuple[int, ...] = Field(
+        default=(),
+        max_length=MOST_VLANS,
+        description="On the target: VLANs of a physical network that the guest has within its NIC, to be announced in.",
     )
 
 
 class NodeNic(Spec):
     """The NIC that reaches one ProviderNetwork from this node."""
 
-    nic: str = Field(min_length=1, max_length=15, description="The NIC's name.")
+    nic: Annotated[str, replace(INTERFACE_NAME, rule="")] = Field(
+        min_length=1, max_length=15, description="The NIC's name."
+    )
+
+
+class VlanRange(Spec):
+    """VLANs, or a single one."""
+
+    first: int = Field(ge=1, le=4094, description="The first of them.")
+    last: int = Field(ge=1, le=4094, description="The last of them.")
+
+    @property
+    def range(self) -> range:
+        return range(self.first, self.last + 1)
 
 
 class NodeNetworkSpec(Spec):
     """What the controller asks of the node."""
 
-    provider_networks: dict[str, NodeNic] | None = Field(
+    provider_networks: dict[ObjectName, NodeNic] | None = Field(
         default=None,
         description="Which NIC is to be plugged into which ProviderNetwork, by its name. "
         "As long as this is not set, everything stays as it is.",
     )
 
-    handoffs: dict[str, NodeHandoff] = Field(
+    handoffs: dict[NamespacedName, NodeHandoff] = Field(
         default_factory=dict, description="Ports being handed over, by namespace/name of the Port."
+    )
+    routers: tuple[NamespacedName, ...] = Field(
+        default=(),
+        max_length=4096,
+        description="Ports, by namespace/name, that may send what only routers send: their Subnets say so.",
+    )
+    trunks: dict[NamespacedName, tuple[VlanRange, ...]] = Field(
+        default_factory=dict,
+        description="In which VLANs NICs of this node may send ICMPv6, by namespace/name of the Port: their "
+        "ClusterSubnets say so. No other may in any.",
+    )
+    nic_policies: tuple[PlacedNicPolicy, ...] | None = Field(
+        default=None,
+        max_length=MOST_POLICIES,
+        description="The NicPolicies of this node, the eldest first: of two that select one NIC it has that. "
+        "As long as this is not set, everything stays as it is.",
     )
 
 
@@ -70,18 +129,19 @@ class NodeHandoffStatus(Spec):
 
     migration: str = Field(description="UID of the VirtualMachineInstanceMigration.")
     released_at: datetime | None = Field(default=None, description="When the source let go of the port.")
-    opened_at: datetime | None = Field(
-        default=None, description="When the guest sent its first frame on the target, and so opened its gate."
+    gate_opened_at: datetime | None = Field(
+        default=None, description="On the target: when the guest sent its first frame, and so opened its gate."
     )
-    carried: int | None = Field(
-        default=None, description="On the source: how many frames that its guest never read were sent on to the target."
+    forwarded_frames: int | None = Field(
+        default=None,
+        description="On the source: how many frames that its guest never read were forwarded to the target.",
     )
-    undrained: str = Field(default="", description="On the source: why it sends nothing on.")
-    asked_at: datetime | None = Field(
-        default=None, description="When the target began to ask the guest, by ARP, whether it is there."
+    drain_error: str = Field(default="", description="On the source: why it forwards nothing.")
+    probed_at: datetime | None = Field(
+        default=None, description="On the target: when it began to probe the guest by ARP or neighbour discovery."
     )
     answered_at: datetime | None = Field(
-        default=None, description="When the guest answered, or sent anything else than its announcement."
+        default=None, description="On the target: when the guest answered, or sent anything but its announcement."
     )
 
 
@@ -98,6 +158,9 @@ class HandoffSupport(Spec):
         default=False, description="Whether it can send on what a guest that has left did not read during its pause."
     )
     drain_message: str = Field(default="", description="Why it cannot.")
+    public_key: OptionalPublicKey = Field(
+        default="", description="Its X25519 public key, in base64: the secrets of its handoffs are agreed on by it."
+    )
 
 
 class NodeProviderNetwork(Spec):
@@ -120,6 +183,11 @@ class NodeConflict(Spec):
     segment: str = Field(description="Where: the ProviderNetwork, and the VLAN on it.")
 
     def __str__(self) -> str:
+        if self.address == self.mac_address:
+            return (
+                f"MAC {self.address} is used by a machine outside on {self.segment}; give the NIC another macAddress, "
+                "or that machine another MAC"
+            )
         return (
             f"{self.address} is used by a machine outside, {self.mac_address} on {self.segment}; "
             "exclude the address in the Subnet and give the VM another, or take it from that machine"
@@ -129,10 +197,15 @@ class NodeConflict(Spec):
 class NodeNetworkStatus(Spec):
     """What the node has. Written by its own daemon."""
 
-    chassis: str = Field(
+    chassis: ChassisName = Field(
         default="", description="The node's chassis name in OVN (Open_vSwitch external_ids:system-id)."
     )
-    encap_ips: tuple[str, ...] = Field(default=(), description="Addresses of its tunnels.")
+    former_chassis: tuple[ChassisName, ...] = Field(
+        default=(),
+        max_length=MOST_FORMER_CHASSIS,
+        description="Its chassis names of before, the newest last: a node that is installed anew has another.",
+    )
+    encap_ips: tuple[HostIp, ...] = Field(default=(), description="Addresses of its tunnels.")
     tunnel_mtu: int = Field(default=0, description="The MTU of the device that has the tunnels' address.")
     datapath: str = Field(default="", description="The integration bridge's datapath: system or netdev.")
     ovn_version: str = Field(
@@ -148,12 +221,26 @@ class NodeNetworkStatus(Spec):
     provider_networks: dict[str, NodeProviderNetwork] = Field(
         default_factory=dict, description="The ProviderNetworks of this node, by their names."
     )
+    nic_policies: dict[str, NicPolicyOnNode] = Field(
+        default_factory=dict, description="The NicPolicies of this node, by their names."
+    )
     conflicts: dict[str, NodeConflict] = Field(
         default_factory=dict,
         description="Addresses that machines outside have, by namespace/name of the Port that waits for one.",
     )
+    seen_addresses: dict[str, tuple[HostIp, ...]] = Field(
+        default_factory=dict,
+        description="What guests whose addresses the site gives have said that they have, by namespace/name of the "
+        "Port.",
+    )
+    devices: NodeDevices = Field(
+        default_factory=NodeDevices, description="What it has for fast NICs, as it was seen last."
+    )
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Ready; Tunnel: whether the tunnels have the address that the Node asks for."
+        default=(),
+        description="Ready; Tunnel: whether the tunnels have the address that the Node asks for; VhostUser: whether "
+        "its switch serves vhost-user NICs; ChassisConflict: whether another node has its chassis name; "
+        "ChassisMissing: whether OVN does not know its chassis.",
     )
 
     @property
@@ -170,14 +257,14 @@ class NodeNetwork(Resource):
         short_names=("nnet",),
         namespaced=False,
         columns=(
-            Column("Chassis", ".status.chassis"),
-            Column("Encap", ".status.encapIps[0]"),
-            Column("Datapath", ".status.datapath"),
-            Column("Ports", ".status.ports", "integer"),
-            Column("OVN", ".status.ovnVersion", wide=True),
-            Column("Gate", ".status.handoff.gate", "boolean", wide=True),
-            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-            Column("Age", ".metadata.creationTimestamp", "date"),
+            PrinterColumn("Chassis", ".status.chassis"),
+            PrinterColumn("Encap", ".status.encapIps[0]"),
+            PrinterColumn("Datapath", ".status.datapath"),
+            PrinterColumn("Ports", ".status.ports", "integer"),
+            PrinterColumn("OVN", ".status.ovnVersion", wide=True),
+            PrinterColumn("Gate", ".status.handoff.gate", "boolean", wide=True),
+            PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),
     )
     spec: NodeNetworkSpec = Field(default_factory=NodeNetworkSpec)

@@ -5,19 +5,35 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from virtnet.api.guest import Route
-from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+from virtnet.api.addresses import MOST_SEEN
+from virtnet.api.grammar import (
+    HostAddress,
+    NamespacedName,
+    NetworkName,
+    NicMac,
+    ObjectName,
+    OptionalObjectName,
+)
+from virtnet.api.guest import MOST_ROUTES, GuestDhcp, Route
+from virtnet.api.meta import Condition, Crd, PrinterColumn, Resource, Spec
+from virtnet.api.nic_kinds import VETH, NicKind
 from virtnet.api.references import SubnetRef
+
+OwnerKind = Literal["VirtualMachine", "VirtualMachineInstance", "Pod"]
 
 
 class Owner(Spec):
     """Whose NIC it is."""
 
-    kind: Literal["VirtualMachine", "VirtualMachineInstance", "Pod"] = Field(description="The owner's kind.")
-    name: str = Field(max_length=253, description="The owner's name, in the Port's namespace.")
-    stateful_set: str = Field(
-        default="", max_length=253, description="The StatefulSet that a pod is of: it keeps the pod's addresses."
+    kind: OwnerKind = Field(description="The owner's kind.")
+    name: ObjectName = Field(description="The owner's name, in the Port's namespace.")
+    stateful_set: OptionalObjectName = Field(
+        default="", description="The StatefulSet that a pod is of: it keeps the pod's addresses."
     )
+
+    def is_same(self, other: "Owner") -> bool:
+        """Whether both are one: a VMI without a VM counts as the VM that it might have."""
+        return self.name == other.name and (self.kind == "Pod") == (other.kind == "Pod")
 
     def __str__(self) -> str:
         return f"{'VM' if self.kind == 'VirtualMachine' else self.kind} {self.name}"
@@ -27,20 +43,30 @@ class PortSpec(Spec):
     """What the NIC is. Written by the controller; people read it."""
 
     owner: Owner = Field(description="The VM or pod that the NIC belongs to.")
-    network: str = Field(max_length=253, description="The NIC's network name in the VM's spec.networks.")
-    network_attachment_definition: str = Field(max_length=317, description="The NAD that it uses, as namespace/name.")
+    network: NetworkName = Field(description="The NIC's network name in the VM's spec.networks.")
+    network_attachment_definition: NamespacedName = Field(description="The NAD that it uses, as namespace/name.")
     subnet: SubnetRef = Field(description="The Subnet that its addresses are from.")
-    mac_address: str = Field(max_length=17, description="Its MAC, lower case, with colons.")
-    addresses: tuple[str, ...] = Field(
-        max_length=2, description="Its IP addresses, one of each family, without prefix length."
+    mac_address: NicMac = Field(description="Its MAC, lower case, with colons.")
+    addresses: tuple[HostAddress, ...] = Field(
+        default=(),
+        max_length=2,
+        description="Its IP addresses, one of each family, without prefix length; none where its Subnet has no cidrs.",
     )
     routes: tuple[Route, ...] = Field(
-        default=(), max_length=64, description="Routes of this NIC alone, besides those of its Subnet."
+        default=(), max_length=MOST_ROUTES, description="Routes of this NIC alone, besides those of its Subnet."
     )
     default_route: bool = Field(
         default=True, description="Whether its guest is told its Subnet's gateway as default route."
     )
-    nic: Literal["veth"] = Field(default="veth", description="How it is attached to its node.")
+    nic: NicKind = Field(default=VETH, description="How it is attached to its node: veth.")
+    dhcp: GuestDhcp = Field(default_factory=GuestDhcp, description="What DHCPv4 tells its guest alone.")
+    mtu: int = Field(
+        default=0,
+        ge=0,
+        le=9000,
+        description="The MTU that it was given when its pod was made, and keeps over live migrations; 0 while it has "
+        "no pod.",
+    )
 
 
 class HandoffRecord(Spec):
@@ -53,7 +79,7 @@ class HandoffRecord(Spec):
         description="How far it is: Armed, Releasing, Committing or RollingBack; at its end Committed, RolledBack, "
         "Abandoned (the VM instance ended) or Lost (the port's row in OVN was deleted)."
     )
-    gateless: str = Field(
+    fallback_reason: str = Field(
         default="",
         description="Why OVN's activation strategy was used in place of the target's gate, so that more is lost.",
     )
@@ -65,10 +91,10 @@ class HandoffRecord(Spec):
     answered_at: datetime | None = Field(
         default=None, description="When the guest was first heard there itself, rather than QEMU's announcement of it."
     )
-    carried: int | None = Field(
-        default=None, description="How many frames that the guest had not read on the source were sent on to it."
+    forwarded_frames: int | None = Field(
+        default=None, description="How many frames that the guest had not read on the source were forwarded to it."
     )
-    undrained: str = Field(default="", description="Why none were sent on, so that those of the pause are lost.")
+    drain_error: str = Field(default="", description="Why none were forwarded, so that those of the pause are lost.")
     finished_at: datetime | None = Field(default=None, description="When one node was left.")
     message: str = Field(default="", description="What it waits for, or how it ended.")
 
@@ -87,11 +113,18 @@ class PortStatus(Spec):
         description="Pending (not in OVN yet), Unbound (no node has it), Bound, Migrating, or Conflict (an address is "
         "another's).",
     )
+    seen_addresses: tuple[HostAddress, ...] = Field(
+        default=(),
+        max_length=MOST_SEEN,
+        description="Where the site gives guests their addresses: what this one has, as its agent says, or else as "
+        "its node has heard from it. Nothing is decided by it.",
+    )
     handoffs: tuple[HandoffRecord, ...] = Field(default=(), description="The last five live migrations, newest first.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="Ready; HandoffStuck and AddressConflict (a machine outside has an address) where one is or has "
-        "been.",
+        description="Ready; HandoffStuck, AddressConflict (a machine outside has an address), NadUnusable (its VM can "
+        "neither start nor migrate) and AddressesUnchecked (OVN does not see what it sends) where one is or has been; "
+        "QosPolicyMissing, SecurityGroupMissing, NetworkPolicyUnreadable and AllowedAddressRefused likewise.",
     )
     observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
 
@@ -103,15 +136,16 @@ class Port(Resource):
         plural="ports",
         short_names=("vport",),
         columns=(
-            Column("Owner", ".spec.owner.name"),
-            Column("Network", ".spec.network"),
-            Column("Subnet", ".spec.subnet.name"),
-            Column("Addresses", ".spec.addresses"),
-            Column("MAC", ".spec.macAddress"),
-            Column("Phase", ".status.phase"),
-            Column("Node", ".status.node"),
-            Column("NIC", ".spec.nic", wide=True),
-            Column("Age", ".metadata.creationTimestamp", "date"),
+            PrinterColumn("Owner", ".spec.owner.name"),
+            PrinterColumn("Network", ".spec.network"),
+            PrinterColumn("Subnet", ".spec.subnet.name"),
+            PrinterColumn("Addresses", ".spec.addresses"),
+            PrinterColumn("MAC", ".spec.macAddress"),
+            PrinterColumn("Phase", ".status.phase"),
+            PrinterColumn("Node", ".status.node"),
+            PrinterColumn("Seen", ".status.seenAddresses", wide=True),
+            PrinterColumn("NIC", ".spec.nic", wide=True),
+            PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),
     )
     spec: PortSpec

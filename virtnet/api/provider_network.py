@@ -4,30 +4,19 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+from virtnet.api.grammar import INTERFACE_NAME, Label, NodeName
+from virtnet.api.meta import DELETING_COLUMN, Condition, Crd, PrinterColumn, Resource, Spec
 
-NicName = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=15,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                {
-                    "rule": "self.matches('^[^/:[:space:]]+$') && self != '.' && self != '..'",
-                    "message": "must be an interface's name such as eth1: no slash, colon or space",
-                }
-            ]
-        },
-    ),
-]
+NicName = Annotated[str, Field(min_length=1, max_length=15), INTERFACE_NAME]
 
 
 class CustomNic(Spec):
     """A NIC name that holds for some nodes."""
 
     nic: NicName = Field(description="The NIC's name on these nodes.")
-    nodes: tuple[str, ...] = Field(min_length=1, max_length=1024, description="Names of the nodes that it holds for.")
+    nodes: tuple[NodeName, ...] = Field(
+        min_length=1, max_length=1024, description="Names of the nodes that it holds for."
+    )
 
 
 class ProviderNetworkSpec(Spec):
@@ -37,10 +26,10 @@ class ProviderNetworkSpec(Spec):
     custom_nics: tuple[CustomNic, ...] = Field(
         default=(), max_length=256, description="Nodes whose NIC has another name."
     )
-    node_selector: dict[str, str] = Field(
+    node_selector: dict[Label, Label] = Field(
         default_factory=dict, description="Labels of the nodes that have this network; empty for every node."
     )
-    exclude_nodes: tuple[str, ...] = Field(
+    exclude_nodes: tuple[NodeName, ...] = Field(
         default=(), max_length=1024, description="Nodes that do not have this network, whatever their labels."
     )
 
@@ -75,11 +64,12 @@ class ProviderNetwork(Resource):
         short_names=("pn",),
         namespaced=False,
         columns=(
-            Column("NIC", ".spec.defaultNic"),
-            Column("Nodes", ".status.nodes", "integer"),
-            Column("Plugged", ".status.ready", "integer"),
-            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-            Column("Age", ".metadata.creationTimestamp", "date"),
+            PrinterColumn("NIC", ".spec.defaultNic"),
+            PrinterColumn("Nodes", ".status.nodes", "integer"),
+            PrinterColumn("Plugged", ".status.ready", "integer"),
+            PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            DELETING_COLUMN,
+            PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
         ),
         rules=(
             ("size(self.metadata.name) <= 63", "names have at most 63 characters"),

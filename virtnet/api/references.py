@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from virtnet.api.grammar import NamespaceName, OptionalNamespaceName, ReferenceName
 from virtnet.api.meta import Spec
 
 
@@ -13,7 +14,7 @@ class VpcRef(Spec):
     kind: Literal["Vpc", "ClusterVpc"] = Field(
         default="ClusterVpc", description="Vpc (of the same namespace) or ClusterVpc."
     )
-    name: str = Field(default="default", min_length=1, max_length=63, description="Its name.")
+    name: ReferenceName = Field(default="default", description="Its name.")
 
     def key(self, namespace: str) -> str:
         """The key of the Vpc that a Subnet of this namespace means: ``namespace/name`` or ``name``."""
@@ -24,8 +25,10 @@ class SubnetRef(Spec):
     """Names a Subnet or ClusterSubnet from anywhere."""
 
     kind: Literal["Subnet", "ClusterSubnet"] = Field(description="Subnet or ClusterSubnet.")
-    namespace: str = Field(default="", max_length=63, description="The Subnet's namespace; empty for a ClusterSubnet.")
-    name: str = Field(min_length=1, max_length=63, description="Its name.")
+    namespace: OptionalNamespaceName = Field(
+        default="", description="The Subnet's namespace; empty for a ClusterSubnet."
+    )
+    name: NamespaceName = Field(min_length=1, description="Its name.")
 
     @property
     def key(self) -> str:

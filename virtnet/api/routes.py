@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from virtnet.api.guest import Route
+from virtnet.api.guest import MOST_ROUTES, Route
 
 DEFAULTS = ("0.0.0.0/0", "::/0")
 
@@ -32,18 +32,20 @@ def read_requests(
     value: Any, *, destination: str = "destination", gateway: str = "gateway"
 ) -> tuple[RouteRequest, ...]:
     """The requests in a JSON value: a list of objects with these keys. Raises ValueError for any other form."""
+    if isinstance(value, list) and len(value) > MOST_ROUTES:
+        raise ValueError(f"{len(value)} routes are asked for one NIC; ask for at most {MOST_ROUTES}")
     form = f'routes must be like [{{"{destination}": "192.168.0.0/16", "{gateway}": "10.0.0.9"}}]'
     found = []
     for one in value if isinstance(value, list) else [None]:
         known = one if isinstance(one, dict) and one.keys() <= {destination, gateway} else {}
-        to, by = known.get(destination), known.get(gateway) or ""
+        to, by = known.get(destination), "" if known.get(gateway) is None else known[gateway]
         if not isinstance(to, str) or not isinstance(by, str):
             raise ValueError(form)  # noqa: TRY004 - as for every other value that is not understood
         found.append(RouteRequest(to, by))
     return tuple(found)
 
 
-def told(
+def effective_routes(
     own: Iterable[Route], of_subnet: Iterable[Route], *, addresses: Iterable[str], default_route: bool
 ) -> tuple[Route, ...]:
     """The routes of a NIC besides the one by its Subnet's gateway: its own, and its Subnet's where it has none.

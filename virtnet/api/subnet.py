@@ -1,7 +1,7 @@
 """Subnet and ClusterSubnet: an address range with gateway, MTU and DHCP."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import collapse_addresses, ip_network
 from itertools import product
 from typing import ClassVar
@@ -9,10 +9,15 @@ from typing import ClassVar
 from pydantic import Field
 
 from virtnet.api.addresses import Cidr, Ip, IpRange, Network, family
-from virtnet.api.guest import Dhcp, Dns, Multicast, Route
-from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+from virtnet.api.grammar import NamespaceName, ProviderNetworkName, ReferenceName, VmName
+from virtnet.api.guest import MOST_ROUTES, Dhcp, Dns, Multicast, Route
+from virtnet.api.layer2 import PortSecurity, VlanTrunk
+from virtnet.api.meta import DELETING_COLUMN, Crd, PrinterColumn, Resource, Spec
+from virtnet.api.qos_policy import QosPolicyRef
 from virtnet.api.references import SubnetRef, VpcRef
-from virtnet.api.vpc import NAME_RULES
+from virtnet.api.subnet_rules import CLUSTER_SUBNET_RULES, SUBNET_RULES
+from virtnet.api.subnet_status import SubnetStatus
+from virtnet.api.virtual_function import VirtualFunctionSettings
 
 OVERLAY_MTU = 1442
 UNDERLAY_MTU = 1500
@@ -22,19 +27,10 @@ class Reservation(Spec):
     """An address kept for one VM."""
 
     address: Ip = Field(description="The address that is kept.")
-    vm: str = Field(
-        min_length=1,
-        max_length=317,
+    vm: VmName = Field(
         description="The VM that it is kept for: its name, or namespace/name in a ClusterSubnet. "
         "It gets the address without asking.",
     )
-
-
-class Cooling(Spec):
-    """A freed address that is not handed out again yet."""
-
-    address: str = Field(description="The address.")
-    until: datetime = Field(description="From when on it may be handed out again.")
 
 
 class SubnetSpec(Spec):
@@ -42,9 +38,11 @@ class SubnetSpec(Spec):
 
     vpc: VpcRef = Field(default_factory=VpcRef, description="The Vpc that routes between this Subnet and others.")
     cidrs: tuple[Cidr, ...] = Field(
-        min_length=1,
+        default=(),
         max_length=2,
-        description="The network, or one of each family: every NIC gets an address of each. Immutable.",
+        description="The network, or one of each family: every NIC gets an address of each. May become wider, around "
+        "the same gateway, and get the other family. An underlay ClusterSubnet without cidrs, and with dhcp.enabled "
+        "false, pins MACs alone: the physical network gives its guests their addresses.",
     )
     gateways: tuple[Ip, ...] = Field(
         default=(),
@@ -70,14 +68,14 @@ class SubnetSpec(Spec):
     )
     dhcp: Dhcp = Field(default_factory=Dhcp, description="DHCP for guests.")
     dns: Dns = Field(default_factory=Dns, description="DNS for guests.")
-    routes: tuple[Route, ...] = Field(default=(), max_length=64, description="Further routes for guests.")
-    allowed_namespaces: tuple[str, ...] = Field(
+    routes: tuple[Route, ...] = Field(default=(), max_length=MOST_ROUTES, description="Further routes for guests.")
+    allowed_namespaces: tuple[NamespaceName, ...] = Field(
         default=(),
         max_length=1024,
         description="Namespaces that may use a ClusterSubnet; empty for all. Not for a namespaced Subnet.",
     )
-    provider_network: str = Field(
-        default="", max_length=63, description="The ProviderNetwork of an underlay ClusterSubnet; empty for an overlay."
+    provider_network: ProviderNetworkName = Field(
+        default="", description="The ProviderNetwork of an underlay ClusterSubnet; empty for an overlay."
     )
     vlan: int = Field(default=0, ge=0, le=4094, description="The VLAN on the provider network; 0 for untagged.")
     logical_gateway: bool = Field(
@@ -96,13 +94,54 @@ class SubnetSpec(Spec):
         description="Underlay: whether nodes ask the physical network for other users of an address before they "
         "attach a NIC that has it.",
     )
+    routers: tuple[VmName, ...] = Field(
+        default=(),
+        max_length=64,
+        description="VMs and pods whose NICs may send what only routers and servers send, and is dropped from all "
+        "others: router advertisements, redirects, answers to DHCP clients, IGMP and MLD queries. Their names, or "
+        "namespace/name in a ClusterSubnet.",
+    )
+    port_security: PortSecurity = Field(
+        default_factory=PortSecurity,
+        description="From which MACs and addresses NICs may send. A Subnet has allowedAddresses only.",
+    )
+    vlan_trunks: tuple[VlanTrunk, ...] = Field(
+        default=(),
+        max_length=16,
+        description="ClusterSubnet: which NICs may send and get frames with VLAN tags, and which tags. Such a NIC may "
+        "have any addresses. In an underlay with vlan, that tag comes before theirs.",
+    )
+    virtual_functions: VirtualFunctionSettings | None = Field(
+        default=None, description="Underlay ClusterSubnet: settings of the virtual functions of NICs of kind sriov."
+    )
+    security_groups: tuple[ReferenceName, ...] = Field(
+        default=(),
+        max_length=32,
+        description="The groups of NICs whose workloads name none. A ClusterSubnet's are ClusterSecurityGroups.",
+    )
     multicast: Multicast = Field(default_factory=Multicast, description="IP multicast.")
+    qos_policy: QosPolicyRef | None = Field(
+        default=None, description="The policy of NICs whose VMs name none. A ClusterSubnet's is a ClusterQosPolicy."
+    )
     cooldown_seconds: int = Field(
         default=600,
         ge=0,
         le=86400,
         description="How long a freed address is not handed out again, while others are left.",
     )
+
+    @property
+    def assigns_addresses(self) -> bool:
+        """Whether NICs get addresses here; otherwise their MACs alone are pinned, and the site has its own DHCP."""
+        return bool(self.cidrs)
+
+    def lacking(self, addresses: Collection[str]) -> str:
+        """What is wrong with a NIC that has only these addresses; empty for nothing. With none it could send from any,
+        which the site has to see to where it gives them itself.
+        """
+        if addresses or not self.assigns_addresses:
+            return ""
+        return f"addresses: none; a NIC has one of {' or '.join(self.cidrs)}"
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -137,72 +176,49 @@ class SubnetSpec(Spec):
         """What guests are told to route other than by their gateway.
 
         ``others`` are the networks of the Vpc's other Subnets that are routed. Where the gateway is outside, it knows
-        nothing of them, and the way leads by the router's own address. Networks side by side become one route.
+        nothing of them, and the way leads by the router's own address. Networks side by side become one route. They are
+        in the order of ``others``, for DHCP may have no room for the last ones.
         """
-        told = {route.destination for route in self.routes}
+        explicit = {route.destination for route in self.routes}
         found = list(self.routes)
         for hop in self.router_addresses:
             same = [ip_network(other) for other in others if family(other) == family(hop)]
             found += [
                 Route(destination=str(network), gateway=hop)
-                for network in collapse_addresses(same)  # type: ignore[type-var]  # of one version
-                if str(network) not in told
+                for network in _merged(same)
+                if str(network) not in explicit
             ]
         return tuple(found)
 
 
-class SubnetStatus(Spec):
-    """How full the Subnet is, and whether OVN has it."""
+def _merged(networks: Sequence[Network]) -> list[Network]:
+    """Networks of one family, those side by side as one, in the order of the first of each."""
+    merged: list[Network] = list(collapse_addresses(networks))  # type: ignore[type-var]
+    starts = [int(one.network_address) for one in merged]
+    order = dict.fromkeys(bisect_right(starts, int(one.network_address)) - 1 for one in networks)
+    return [merged[place] for place in order]
 
-    gateways: tuple[str, ...] = Field(default=(), description="The gateways in use, in the order of cidrs.")
-    mtu: int = Field(default=0, description="The MTU of guests in use.")
-    capacity: int = Field(
-        default=0, description="How many addresses can be handed out, in the family that has fewest; at most 2^63-1."
+
+class TenantSubnetSpec(SubnetSpec):
+    """An address range of a tenant: in its namespace's own Vpc, where it names no other."""
+
+    vpc: VpcRef = Field(
+        default_factory=lambda: VpcRef(kind="Vpc"),
+        description="The Vpc that routes between this Subnet and others. Default: Vpc default of its namespace, which "
+        "is made where it is missing.",
     )
-    used: int = Field(default=0, description="How many addresses are leased, in the family that has most.")
-    available: int = Field(default=0, description="How many more NICs without a reservation can get their addresses.")
-    cooling: tuple[Cooling, ...] = Field(default=(), description="Addresses freed lately, at most 256.")
-    conditions: tuple[Condition, ...] = Field(
-        default=(),
-        description="Ready; Full: whether no address is left to be handed out; TunnelsTooNarrow, NicsTooNarrow: "
-        "whether some nodes do not carry what guests may send.",
-    )
-    observed_generation: int = Field(default=0, description="The generation that this status was computed from.")
 
 
 COLUMNS = (
-    Column("Vpc", ".spec.vpc.name"),
-    Column("CIDRs", ".spec.cidrs"),
-    Column("Gateways", ".status.gateways"),
-    Column("Used", ".status.used", "integer"),
-    Column("Available", ".status.available", "integer"),
-    Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-    Column("MTU", ".status.mtu", "integer", wide=True),
-    Column("Age", ".metadata.creationTimestamp", "date"),
-)
-RULES = (
-    *NAME_RULES,
-    ("self.spec.cidrs == oldSelf.spec.cidrs", "cidrs are immutable: create another Subnet and move the VMs"),
-    ("self.spec.vpc == oldSelf.spec.vpc", "vpc is immutable: create another Subnet and move the VMs"),
-    (
-        "size(self.spec.cidrs) < 2 || !self.spec.cidrs.all(c, isCIDR(c))"
-        " || cidr(self.spec.cidrs[0]).ip().family() != cidr(self.spec.cidrs[1]).ip().family()",
-        "cidrs must be of different families: one of IPv4, one of IPv6, or one of each",
-    ),
-    (
-        "!has(self.spec.gateways) || size(self.spec.gateways) < 2 || !self.spec.gateways.all(g, isIP(g))"
-        " || ip(self.spec.gateways[0]).family() != ip(self.spec.gateways[1]).family()",
-        "gateways must be of different families: one for each of cidrs",
-    ),
-    (
-        "!has(self.spec.gateways) || !self.spec.cidrs.all(c, isCIDR(c)) || self.spec.gateways.all(g, !isIP(g) ||"
-        " self.spec.cidrs.exists(c, cidr(c).containsIP(g) && c.split('/')[0] != g))",
-        "each of gateways must be a host address of one of cidrs",
-    ),
-    (
-        "!has(self.spec.mtu) || self.spec.mtu >= 1280 || self.spec.cidrs.all(c, cidr(c).ip().family() == 4)",
-        "mtu must be at least 1280 where there is IPv6",
-    ),
+    PrinterColumn("Vpc", ".spec.vpc.name"),
+    PrinterColumn("CIDRs", ".spec.cidrs"),
+    PrinterColumn("Gateways", ".status.gateways"),
+    PrinterColumn("Used", ".status.used", "integer"),
+    PrinterColumn("Available", ".status.available", "integer"),
+    PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+    PrinterColumn("MTU", ".status.mtu", "integer", wide=True),
+    DELETING_COLUMN,
+    PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
 )
 
 
@@ -213,25 +229,9 @@ class Subnet(Resource):
         plural="subnets",
         short_names=("vsub",),
         columns=COLUMNS,
-        rules=(
-            *RULES,
-            (
-                "!has(self.spec.allowedNamespaces) || size(self.spec.allowedNamespaces) == 0",
-                "allowedNamespaces is for a ClusterSubnet: a Subnet serves its own namespace",
-            ),
-            (
-                "!has(self.spec.providerNetwork) || self.spec.providerNetwork == ''",
-                "only a ClusterSubnet may name a providerNetwork",
-            ),
-            ("!has(self.spec.vlan) || self.spec.vlan == 0", "vlan is for a ClusterSubnet with a providerNetwork"),
-            (
-                "(!has(self.spec.logicalGateway) || !self.spec.logicalGateway)"
-                " && (!has(self.spec.routerAddresses) || size(self.spec.routerAddresses) == 0)",
-                "logicalGateway and routerAddresses are for a ClusterSubnet with a providerNetwork",
-            ),
-        ),
+        rules=SUBNET_RULES,
     )
-    spec: SubnetSpec
+    spec: TenantSubnetSpec
     status: SubnetStatus = Field(default_factory=SubnetStatus)
 
     @property
@@ -247,25 +247,7 @@ class ClusterSubnet(Resource):
         short_names=("csub",),
         namespaced=False,
         columns=COLUMNS,
-        rules=(
-            *RULES,
-            ("!has(self.spec.vpc) || self.spec.vpc.kind == 'ClusterVpc'", "a ClusterSubnet lies in a ClusterVpc"),
-            (
-                "(has(self.spec.providerNetwork) && self.spec.providerNetwork != '') || self.spec.vlan == 0",
-                "vlan needs a providerNetwork",
-            ),
-            (
-                "(has(self.spec.providerNetwork) && self.spec.providerNetwork != '')"
-                " || ((!has(self.spec.logicalGateway) || !self.spec.logicalGateway)"
-                " && (!has(self.spec.routerAddresses) || size(self.spec.routerAddresses) == 0))",
-                "logicalGateway and routerAddresses need a providerNetwork: an overlay's gateway is the Vpc's router",
-            ),
-            (
-                "!has(self.spec.logicalGateway) || !self.spec.logicalGateway"
-                " || !has(self.spec.routerAddresses) || size(self.spec.routerAddresses) == 0",
-                "with logicalGateway the router has the gateway's address: remove routerAddresses",
-            ),
-        ),
+        rules=CLUSTER_SUBNET_RULES,
     )
     spec: SubnetSpec
     status: SubnetStatus = Field(default_factory=SubnetStatus)

@@ -4,7 +4,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from virtnet.api.meta import Column, Condition, Crd, Resource, Spec
+from virtnet.api.addresses import Destination
+from virtnet.api.grammar import NamespaceName
+from virtnet.api.meta import DELETING_COLUMN, Condition, Crd, PrinterColumn, Resource, Spec
 
 NAME_RULES = (
     ("size(self.metadata.name) <= 63", "names have at most 63 characters"),
@@ -12,13 +14,28 @@ NAME_RULES = (
 )
 
 
+class AllowedCidrs(Spec):
+    """Networks of which some namespaces may have Subnets."""
+
+    cidrs: tuple[Destination, ...] = Field(min_length=1, max_length=64, description="The networks.")
+    namespaces: tuple[NamespaceName, ...] = Field(
+        default=(), max_length=1024, description="Namespaces whose Subnets may lie in them; empty for all."
+    )
+
+
 class VpcSpec(Spec):
     """A routing domain."""
 
-    allowed_namespaces: tuple[str, ...] = Field(
+    allowed_namespaces: tuple[NamespaceName, ...] = Field(
         default=(),
         max_length=1024,
         description="Namespaces that may put Subnets into a ClusterVpc; empty for all. Not for a namespaced Vpc.",
+    )
+    allowed_cidrs: tuple[AllowedCidrs, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Which networks the Subnets of which namespaces may have in a ClusterVpc; empty for any. "
+        "ClusterSubnets may have all. Not for a namespaced Vpc.",
     )
 
 
@@ -33,9 +50,10 @@ class VpcStatus(Spec):
 
 
 COLUMNS = (
-    Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-    Column("Subnets", ".status.subnets"),
-    Column("Age", ".metadata.creationTimestamp", "date"),
+    PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+    PrinterColumn("Subnets", ".status.subnets"),
+    DELETING_COLUMN,
+    PrinterColumn("Age", ".metadata.creationTimestamp", "date"),
 )
 
 
@@ -50,6 +68,10 @@ class Vpc(Resource):
             (
                 "!has(self.spec) || !has(self.spec.allowedNamespaces) || size(self.spec.allowedNamespaces) == 0",
                 "allowedNamespaces is for a ClusterVpc: a Vpc serves its own namespace",
+            ),
+            (
+                "!has(self.spec) || !has(self.spec.allowedCidrs) || size(self.spec.allowedCidrs) == 0",
+                "allowedCidrs is for a ClusterVpc: a Vpc serves its own namespace",
             ),
         ),
     )

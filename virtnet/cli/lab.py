@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="A cluster in a box: real API server, real OVN, real VMs.")
 
-Name = Annotated[str, typer.Option("--name", help="Labs of different names run side by side.", envvar="VIRTNET_LAB")]
+LabName = Annotated[str, typer.Option("--name", help="Labs of different names run side by side.", envvar="VIRTNET_LAB")]
 
 COMMAND = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -46,19 +46,21 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 @app.command()
 def up(
-    name: Name = "lab",
+    name: LabName = "lab",
     nodes: Annotated[int, typer.Option(min=1, help="How many nodes.")] = 3,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS with OVN, with its role-based access control.")] = False,
+    dpdk: Annotated[int, typer.Option(min=0, help="So many nodes have DPDK in their switches, for vhost-user.")] = 0,
 ) -> None:
     """Bring a lab up, and wait until it works."""
     signal.signal(signal.SIGTERM, _interrupt)  # so that a lab half up is taken down again
     with explained():
-        _lab(name, progress=True).up(nodes)
+        _lab(name, progress=True).up(nodes, tls=tls, dpdk=dpdk)
     flag = "" if name == "lab" else f" --name {name}"
     typer.echo(f"\n  virtnet lab run{flag} -- kubectl get nodes\n  virtnet lab status{flag}\n  virtnet lab down{flag}")
 
 
 @app.command()
-def down(name: Name = "lab") -> None:
+def down(name: LabName = "lab") -> None:
     """End everything of a lab, and leave nothing."""
     with explained():
         found = _lab(name).down()
@@ -66,7 +68,7 @@ def down(name: Name = "lab") -> None:
 
 
 @app.command()
-def status(name: Name = "lab") -> None:
+def status(name: LabName = "lab") -> None:
     """Show a lab's processes. Exits 1 unless all of them run."""
     with explained():
         lab = _lab(name)
@@ -84,7 +86,7 @@ def status(name: Name = "lab") -> None:
 
 
 @app.command(context_settings=COMMAND)
-def run(context: typer.Context, name: Name = "lab") -> None:
+def run(context: typer.Context, name: LabName = "lab") -> None:
     """Run a command where the API server is, as administrator: virtnet lab run -- kubectl get vm,port."""
     with explained():
         lab = _lab(name)
@@ -95,7 +97,7 @@ def run(context: typer.Context, name: Name = "lab") -> None:
 def execute(
     context: typer.Context,
     pod: Annotated[str, typer.Argument(help="NAMESPACE/POD")],
-    name: Name = "lab",
+    name: LabName = "lab",
 ) -> None:
     """Run a command in a pod's network namespace: virtnet lab exec demo/virt-launcher-db-x7k2p -- ip address."""
     with explained():
@@ -108,7 +110,7 @@ def migrate_vm(
     vm: Annotated[str, typer.Argument(help="Name of the VM.")],
     to: Annotated[str, typer.Option(help="The node to go to.")] = "",
     namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
-    name: Name = "lab",
+    name: LabName = "lab",
 ) -> None:
     """Live-migrate a VM and wait for the end. Exits 1 unless it succeeds."""
     with explained():

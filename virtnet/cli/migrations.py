@@ -14,8 +14,8 @@ from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 
 PORTS = kinds.of(Port)
-COLUMNS = ("TIME", "PORT", "FROM", "TO", "STATE", "BOUND", "HEARD", "RUNNING", "ANSWERED", "DONE", "CARRIED", "NOTE")
-LAYOUT = "{:19}  {:28}  {:10}  {:10}  {:11}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>7}  {}"
+COLUMNS = ("TIME", "PORT", "FROM", "TO", "STATE", "BOUND", "HEARD", "RUNNING", "ANSWERED", "DONE", "FORWARDED", "NOTE")
+LAYOUT = "{:19}  {:28}  {:10}  {:10}  {:11}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {}"
 
 
 def migrations(
@@ -26,8 +26,8 @@ def migrations(
     """Show the live migrations of NICs: how far each is, what it waits for, and when each step was taken.
 
     BOUND, HEARD (the first frame on the target), RUNNING (KubeVirt's word for that), ANSWERED (the guest itself, not
-    QEMU for it) and DONE are times since the port belonged to both nodes. CARRIED counts the frames that the guest had
-    not read on the source, and that were sent on to it.
+    QEMU for it) and DONE are times since the port belonged to both nodes. FORWARDED counts the frames that the guest
+    had not read on the source, and that were forwarded to it.
     """
     if watch:
         typer.echo(LAYOUT.format(*COLUMNS))
@@ -48,16 +48,16 @@ async def _listed(cluster: Cluster, vm: str, namespace: str) -> list[Port]:
 
 async def _follow(cluster: Cluster, vm: str, namespace: str) -> None:
     """Print a line for every step, also of what has ended before, until interrupted."""
-    told: set[tuple[str, ...]] = set()
+    printed: set[tuple[str, ...]] = set()
     async with aclosing(cluster.watch(PORTS, namespace)) as changes:
         async for change, found in changes:
             if change in ("SYNC", "DELETED"):
                 continue
             ports = map(Port.parse, found["items"] if change == "LISTED" else [found])
             lines = {cells for port in ports if vm in ("", port.spec.owner.name) for cells in _rows(port)}
-            for cells in sorted(lines - told):
+            for cells in sorted(lines - printed):
                 typer.echo(LAYOUT.format(*cells))
-            told |= lines
+            printed |= lines
 
 
 def _rows(port: Port) -> Iterator[tuple[str, ...]]:
@@ -71,8 +71,8 @@ def _rows(port: Port) -> Iterator[tuple[str, ...]]:
         if stuck and record.finished_at is None:
             state, note = "Stuck", stuck
         began = f"{record.armed_at:%Y-%m-%d %H:%M:%S}" if record.armed_at else ""
-        carried = "" if record.carried is None else str(record.carried)
-        yield (began, port.key, record.source, record.target, state, *_times(record), carried, note)
+        forwarded = "" if record.forwarded_frames is None else str(record.forwarded_frames)
+        yield (began, port.key, record.source, record.target, state, *_times(record), forwarded, note)
 
 
 def _times(record: HandoffRecord) -> Iterator[str]:

@@ -8,6 +8,9 @@ from typing import Annotated, Any, NoReturn
 import structlog
 import typer
 
+from virtnet.api.workloads import lease_holder
+from virtnet.cli import certificates
+from virtnet.cli.certificates import CaOption, CertificateOption, PrivateKeyOption
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError
@@ -27,8 +30,13 @@ PATIENCE = 2.0
 
 
 @app.callback()
-def quiet() -> None:
+def prepare(
+    ovn_private_key: PrivateKeyOption = certificates.DEFAULT.private_key,
+    ovn_certificate: CertificateOption = certificates.DEFAULT.certificate,
+    ovn_ca_cert: CaOption = certificates.DEFAULT.ca,
+) -> None:
     """See and repair what OVN has: only the answer is printed."""
+    certificates.use(ovn_private_key, ovn_certificate, ovn_ca_cert)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
@@ -43,7 +51,7 @@ def diff(northbound: NorthboundOption, southbound: SouthboundOption) -> None:
             await Cluster.connect(agent="virtnet-cli") as cluster,
             Preview.of(cluster, northbound, southbound) as preview,
         ):
-            return await preview.transaction()
+            return preview.transaction()
 
     transaction = _answer(look())
     if transaction.ops:
@@ -77,7 +85,7 @@ async def _apply(northbound: str, southbound: str, *, steal: bool) -> Transactio
                 f"the lock {LOCK} of {northbound} is held by {await _leader(cluster)}, which writes these rows "
                 "itself: let it, or stop it first; --steal takes the lock, until a new leader takes it back"
             )
-        transaction = await preview.transaction()
+        transaction = preview.transaction()
         await preview.northbound.commit(transaction.ops)
         return transaction
 
@@ -88,7 +96,7 @@ async def _leader(cluster: Cluster) -> str:
         lease = await cluster.get(kinds.LEASES, "virtnet-controller", "virtnet")
     except ApiError:
         return "another client"
-    holder = lease["spec"].get("holderIdentity")
+    holder = lease_holder(lease)
     return f"controller {holder}" if holder else "another client"
 
 

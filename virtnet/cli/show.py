@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from virtnet.api import AddressLease, ClusterSubnet, Condition, NodeNetwork, Port, Subnet
+from virtnet.api.workloads import lease_holder
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, NotFound
@@ -48,8 +49,8 @@ def status() -> None:
         state = subnet.status
         ready = _ready(state.conditions)
         table.add_row(
-            subnet.key, ", ".join(subnet.spec.cidrs), ", ".join(state.gateways), str(state.used), str(state.available),
-            ready,
+            subnet.key, ", ".join(subnet.spec.cidrs), ", ".join(state.gateways), str(state.used),
+            "" if state.available is None else str(state.available), ready,
         )  # fmt: skip
     console.print(table)
     phases = [port.status.phase for port in ports]
@@ -65,7 +66,7 @@ async def _overview(
     )
     try:
         lease = await cluster.get(kinds.LEASES, "virtnet-controller", "virtnet")
-        leader = lease["spec"].get("holderIdentity") or ""
+        leader = lease_holder(lease)
     except NotFound:
         leader = ""
     return (
@@ -90,8 +91,9 @@ def ports(
     table = Table("PORT", "OWNER", "SUBNET", "ADDRESSES", "MAC", "PHASE", "NODE", "NOTE")
     for port in _of_node(ask(listing), node):
         table.add_row(
-            port.key, str(port.spec.owner), port.spec.subnet.key, ", ".join(port.spec.addresses),
-            port.spec.mac_address, port.status.phase, port.status.node, _note(port.status.conditions),
+            port.key, str(port.spec.owner), port.spec.subnet.key,
+            ", ".join(port.spec.addresses or port.status.seen_addresses), port.spec.mac_address, port.status.phase,
+            port.status.node, _note(port.status.conditions),
         )  # fmt: skip
     console.print(table)
 

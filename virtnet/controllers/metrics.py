@@ -1,12 +1,11 @@
 """What the controller tells Prometheus."""
 
 from datetime import UTC, datetime
-from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from virtnet import __version__
-from virtnet.handoff.machine import Ending, Outcome
+from virtnet.handoff.machine import Ending, HandoffOutcome
 
 SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 FRAMES = (0, 1, 10, 100, 1000, 4096)
@@ -29,6 +28,12 @@ class Metrics:
         self.waiting = Gauge(
             "virtnet_waiting_keys", "Keys that a worker has still to look at.", ["worker"], registry=self.registry
         )
+        self.kinds = Gauge(
+            "virtnet_watched_kinds",
+            "Kinds of objects by what the API server makes of their watch: all but Served keep something waiting.",
+            ["state"],
+            registry=self.registry,
+        )
         self.transactions = Histogram(
             "virtnet_ovn_transaction_duration_seconds",
             "Northbound transactions.",
@@ -45,14 +50,14 @@ class Metrics:
         self._silent = Counter(
             "virtnet_silent_guests_total", "Guests that answered nothing where they had gone.", registry=self.registry
         )
-        self._unasked = Counter(
-            "virtnet_unasked_guests_total",
-            "Guests that their new node did not ask whether they are there.",
+        self._unverified = Counter(
+            "virtnet_unverified_guests_total",
+            "Guests whose liveness their new node did not verify.",
             registry=self.registry,
         )
-        self._carried = Histogram(
-            "virtnet_migration_carried_frames",
-            "Frames that a guest had not read on the source and that were sent on to the target.",
+        self._forwarded = Histogram(
+            "virtnet_migration_forwarded_frames",
+            "Frames that a guest had not read on the source and that were forwarded to the target.",
             registry=self.registry,
             buckets=FRAMES,
         )
@@ -71,32 +76,25 @@ class Metrics:
         build = Gauge("virtnet_build_info", "The version that runs.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
 
-    @classmethod
-    def serve(cls, port: int) -> Self:
-        """Metrics on all addresses at ``/metrics``; port 0 serves none."""
-        metrics = cls()
-        if port:
-            start_http_server(port, registry=metrics.registry)
-        return metrics
-
     def forget(self) -> None:
         """Who leads no more knows nothing: what it knew last would be told for ever, and kept in memory."""
         for gauge in (self.pinned, self.ports, self.conflicts, self.connected, self.stuck):
             gauge.set_function(lambda: 0)
         self.waiting.clear()
+        self.kinds.clear()
 
     def handoff(self, ending: Ending) -> None:
-        journal, told = ending.journal, ending.told
+        journal, report = ending.journal, ending.report
         self._migrations.labels(ending.outcome.lower()).inc()
         if journal.bound is not None:
             self._armed.observe((journal.bound - journal.armed).total_seconds())
-        if ending.outcome is not Outcome.COMMITTED:
+        if ending.outcome is not HandoffOutcome.COMMITTED:
             return
         if journal.ready is not None:
             self._handoff.observe(((journal.settled or datetime.now(UTC)) - journal.ready).total_seconds())
-        if told.carried is not None:
-            self._carried.observe(told.carried)
-        if told.silent:
+        if report.forwarded_frames is not None:
+            self._forwarded.observe(report.forwarded_frames)
+        if report.silent:
             self._silent.inc()
-        elif told.answered is None:
-            self._unasked.inc()
+        elif report.unanswered:
+            self._unverified.inc()

@@ -4,41 +4,37 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
+from pydantic import ValidationError
 
-from virtnet.api import AddressLease, Cooling, Port, PortSpec, SubnetRef
+from virtnet.addressing.held import HeldAddress
+from virtnet.api import AddressLease, ClusterSubnet, Cooling, Owner, Port, PortSpec, Subnet, SubnetRef
 from virtnet.api.addresses import is_mac
 from virtnet.api.meta import Metadata
 from virtnet.api.names import ATTACHED_LABEL, OWNER_LABEL, label_value
 from virtnet.controllers import ipam_claims
-from virtnet.controllers.ownership import (
-    Claim,
-    desired_ports,
-    open_claim,
-    pinned_leases,
-    plan_leases,
-    plan_ports,
-)
-from virtnet.controllers.store import Store, subnet_id
-from virtnet.controllers.views import Pod, Vm
-from virtnet.handoff.guest import home_of
+from virtnet.controllers.owner_plan import OwnerWork, Present, plan_owner, present_of
+from virtnet.controllers.ownership import Claim, LeasePlan, open_claim
+from virtnet.controllers.state import ControllerState
+from virtnet.engine.due import Task
+from virtnet.engine.graph import Reader
+from virtnet.engine.keys import ObjectKey
+from virtnet.features.sources import CLUSTER_SUBNETS, LEASES, PORTS, SUBNETS, VM_KIND, subnet_key
+from virtnet.features.workloads import Pod
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, Conflict, NotFound
-from virtnet.kube.kinds import PODS, VMS
 
 log = structlog.get_logger()
 
-PORTS = kinds.of(Port)
-LEASES = kinds.of(AddressLease)
+PORT_KIND = kinds.of(Port)
+LEASE_KIND = kinds.of(AddressLease)
 COOLING_KEPT = 256
-
-Seen = tuple[Vm | None, list[Pod]]
-"""What of an owner is looked at: its VM and its pods."""
 
 
 class Owners:
@@ -47,84 +43,61 @@ class Owners:
     def __init__(
         self,
         cluster: Cluster,
-        store: Store,
+        state: ControllerState,
         *,
-        in_ovn: Callable[[str], frozenset[str]],
-        changed: Callable[[Iterable[str]], None],
-        conflict: Callable[[str, AddressLease], None],
-        again: Callable[[str, timedelta], None],
-        settle: Callable[[Iterable[str]], None],
+        again: Callable[[Task, timedelta], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``in_ovn(port)``: the addresses that OVN has on a port. ``changed(ports)``: Ports were written.
-
-        ``conflict(port, lease)``: a Port may not have an address. ``again(owner, delay)``: look at this owner again.
-        ``settle(owners)``: look at these again when there is nothing else to do.
-        """
+        """``again(task, delay)``: look at this owner again."""
         self._cluster = cluster
-        self._store = store
-        self._in_ovn = in_ovn
-        self._changed = changed
-        self._conflict = conflict
+        self._state = state
         self._again = again
-        self._settle = settle
         self._clock = clock
-        self._claims: dict[str, dict[Claim, float]] = {}
+        self._claims: dict[ObjectKey, dict[Claim, float]] = {}
         """Per owner: open claims on its leases, and when each was first seen. In memory only: another controller begins
         to count anew.
         """
-        self._cooling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Per Subnet: its list of cooling addresses is read, and written whole."""
+        self._cooling: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
+        """Per Subnet whose list of cooling addresses is being written: it is read, and written whole."""
 
-    async def reconcile(self, owner: str) -> None:
-        """One owner, ``vm:ns/name`` or ``pod:ns/name``. Raises ApiError."""
-        store = self._store
+    async def reconcile(self, task: Task) -> None:
+        """Look at one owner. Raises ApiError."""
+        owner = task.key
         self._note_claims(owner)
-        kind, key = owner.split(":", 1)
-        seen = vm, pods = self._seen(owner)
-        if not all(pod.readable for pod in pods):
-            log.warning("a pod's NICs cannot be read: nothing of its owner is touched", owner=owner)
+        work = self._state.graph.evaluate(task, self._plan)
+        if work is None:
+            log.warning("a pod's NICs cannot be read: nothing of its owner is touched", owner=str(owner))
             return
-        instance = store.instance(key) if kind == "vm" else None
-        migrations = [one.migration for one in store.migrations.of(key)]
-        home = home_of(instance, [pod.launcher for pod in pods], migrations)
-        present = store.ports.of(owner)
-        keepers = {port.key: keeper for port in present if (keeper := store.keeper(port)) is not None}
-        kept = [port for port in present if port.key in keepers]
-        pods = sorted(pods, key=lambda pod: pod.launcher == home)
-        desired = desired_ports(key, vm, pods, kept)
-        plan = plan_ports(desired, present)
-        for port, spec in plan.create.items():
+        if work.refused:
+            log.warning("not granted", owner=str(owner), refused=dict(work.refused))
+        for port, spec in work.ports.create.items():
             await self._create(port, spec)
-        for port, spec in plan.update.items():
+        for port, spec in work.ports.update.items():
             await self._update(port, spec)
-        for gone in plan.delete:
+        for gone in work.ports.delete:
             await self._delete(gone)
-        if plan.create:
-            self._settle([owner])  # the leases are its own already: the Ports of others come first
+        if work.ports.create:  # the leases are its own already: the Ports of others come first
             return
-        pinned = pinned_leases(vm)
-        uids = [*([vm.uid] if vm else []), *(keeper.uid for keeper in keepers.values()), *(pod.uid for pod in pods)]
-        uid = next(iter(uids), "")
-        for port in {
-            *desired,
-            *pinned,
-            *(p.key for p in present),
-            *(lease.spec.holder.key for lease in store.leases.of(owner)),
-        }:
-            free = await self._leases(owner, port, desired.get(port), pinned.get(port, frozenset()), uid)
-            if any(map(open_claim, free)) and await self._has_come(owner, seen):
+        for port, plan in work.leases.items():
+            await self._leases(task, port, plan, work.uid)
+            if any(map(open_claim, plan.free)) and await self._has_come(task, work.present):
                 return
-            await self._free(free)
-        await ipam_claims.fill(self._cluster, store, pods)
+            await self._free(plan.free)
+        await ipam_claims.fill(self._cluster, self._state, work.present.pods)
+        if work.empty:
+            self._state.graph.forget(task)
 
-    def _note_claims(self, owner: str) -> None:
+    def _plan(self, owner: ObjectKey, reader: Reader) -> OwnerWork | None:
+        return plan_owner(owner, reader, lambda claim: self._age(owner, claim))
+
+    def _note_claims(self, owner: ObjectKey) -> None:
         known, now = self._claims.pop(owner, {}), self._clock()
-        claims = [claim for lease in self._store.leases.of(owner) if (claim := open_claim(lease)) is not None]
+        leases = self._state.objects(LEASES).by(LEASES.indexes["owner"], owner)
+        claims = [claim for lease in leases if (claim := open_claim(lease)) is not None]
         if claims:
             self._claims[owner] = {claim: known.get(claim, now) for claim in claims}
 
-    def _age(self, owner: str, claim: Claim) -> timedelta:
+    def _age(self, owner: ObjectKey, claim: Claim) -> timedelta:
         now = self._clock()
         return timedelta(seconds=now - self._claims.get(owner, {}).get(claim, now))
 
@@ -133,136 +106,128 @@ class Owners:
         labels = {OWNER_LABEL: label_value(spec.owner.name)}
         port = Port(metadata=Metadata(name=name, namespace=namespace, labels=labels), spec=spec)
         try:
-            body = await self._cluster.create(PORTS, port.manifest(), namespace)
-        except AlreadyExists:
-            body = await self._cluster.get(PORTS, name, namespace)
-        self._store.ports.put(body)
-        self._changed([key])
+            body = await self._cluster.create(PORT_KIND, port.manifest(), namespace)
+        except AlreadyExists as error:
+            body = await self._cluster.get(PORT_KIND, name, namespace)
+            if not _is_of(body, spec.owner):  # to be tried again later and later: it may go
+                raise AlreadyExists(f"Port {key} is another owner's than {spec.owner}", code=409) from error
+        self._state.put(PORT_KIND, body)
+        if self._state.objects(PORTS).get(PORTS.key(key)) is None:  # one of a form that is no Port's
+            await self._update(key, spec)
 
     async def _update(self, key: str, spec: PortSpec) -> None:
         namespace, name = key.split("/")
         patch = {"spec": spec.model_dump(mode="json", by_alias=True)}
-        self._store.ports.put(await self._cluster.patch(PORTS, name, patch, namespace))
-        self._changed([key])
+        self._state.put(PORT_KIND, await self._cluster.patch(PORT_KIND, name, patch, namespace))
 
     async def _delete(self, port: Port) -> None:
         try:
-            await self._cluster.delete(PORTS, port.name, port.namespace, uid=port.metadata.uid)
+            await self._cluster.delete(PORT_KIND, port.name, port.namespace, uid=port.metadata.uid)
         except (NotFound, Conflict):
             log.info("port already gone", port=port.key)
-        self._store.ports.bury(port.key, port.metadata.uid)
-        self._changed([port.key])
+        self._state.discard_deleted(PORT_KIND, port.key, port.metadata.uid)
 
-    async def _leases(
-        self, owner: str, port: str, spec: PortSpec | None, pinned: frozenset[str], uid: str
-    ) -> list[AddressLease]:
-        """Make and bind what a Port must hold; returns what nobody needs any more."""
-        plan = plan_leases(
-            port,
-            spec,
-            self._store.leases.of(port),
-            self._store.leases.objects,
-            pinned=pinned,
-            owner_uid=uid,
-            age=partial(self._age, owner),
-        )
+    async def _leases(self, task: Task, port: str, plan: LeasePlan, uid: str) -> None:
+        """Make and bind what a Port must hold."""
         for lease in plan.create:
             await self._claim(port, lease, uid)
-        await asyncio.gather(*(self._bind(lease, uid) for lease in plan.bind))
-        for lease in plan.conflicts:
-            self._conflict(port, lease)
+        await asyncio.gather(*(self._bind(lease, uid, plan.claims) for lease in plan.bind))
         if plan.again is not None:
-            self._again(owner, plan.again)
-        # What OVN still has on the port is freed when it has not; the port's own reconciler comes back here then.
-        return [lease for lease in plan.free if lease.spec.address not in self._in_ovn(port)]
+            self._again(task, plan.again)
 
-    async def _has_come(self, owner: str, seen: Seen) -> bool:
+    async def _has_come(self, task: Task, present: Present) -> bool:
         """Whether an owner for whom a lease has waited in vain is there, and only the news of it was not.
 
         A watch may be behind by more than a lease waits, say while the API server has no time to list all VMs again.
         """
-        kind, key = owner.split(":", 1)
-        namespace, name = key.split("/")
-        if kind == "vm":
+        owner = task.key
+        if owner.kind == VM_KIND:
             with contextlib.suppress(NotFound):
-                self._store.vms.put(await self._cluster.get(VMS, name, namespace))
-        pods, _ = await self._cluster.list(PODS, namespace, labels=f"{ATTACHED_LABEL}=true")
+                self._state.put(kinds.VMS, await self._cluster.get(kinds.VMS, owner.name, owner.namespace))
+        pods, _ = await self._cluster.list(kinds.PODS, owner.namespace, labels=f"{ATTACHED_LABEL}=true")
         for body in pods:
             if Pod.of(body).owner == owner:  # of others the watch has yet to tell
-                self._store.pods.put(body)
-        if self._seen(owner) == seen:
+                self._state.put(kinds.PODS, body)
+        if self._state.graph.peek(lambda reader: present_of(owner, reader)) == present:
             return False
-        log.info("owner had come, and no watch had told", owner=owner)
-        self._changed(port.key for port in self._store.ports.of(owner))
-        self._again(owner, timedelta())
+        log.info("owner had come, and no watch had told", owner=str(owner))
+        self._again(task, timedelta())
         return True
 
-    def _seen(self, owner: str) -> Seen:
-        kind, key = owner.split(":", 1)
-        return self._store.vms.get(key) if kind == "vm" else None, self._store.pods.of(owner)
-
     async def _claim(self, port: str, lease: AddressLease, uid: str) -> None:
-        """Claim what the VM's manifest says it holds, though no lease says so: the lease was lost, or never made."""
+        """Claim what the VM's manifest says it holds, though no lease says so: the lease was lost, or never made.
+
+        To be called for what the Port would be granted at admission.
+        """
         try:
-            body = await self._cluster.create(LEASES, lease.manifest())
+            body = await self._cluster.create(LEASE_KIND, lease.manifest())
         except AlreadyExists:
-            body = await self._cluster.get(LEASES, lease.name)
-        self._store.leases.put(body)
-        found = self._store.leases[lease.name]
-        if found.spec.holder.key != port:
-            self._conflict(port, found)
-        else:
+            body = await self._cluster.get(LEASE_KIND, lease.name)
+        self._state.put(LEASE_KIND, body)
+        found = HeldAddress.of(body)
+        if found.is_of(port, lease.spec.holder.owner):
             await self._bind(found, uid)
-            self._changed([port])
 
-    async def _bind(self, lease: AddressLease, uid: str) -> None:
+    async def _bind(self, lease: HeldAddress, uid: str, claims: Container[str] = ()) -> None:
+        """``claims``: those whose VM or pod is there."""
         status = {"phase": "Bound", "ownerUid": uid, "boundAt": datetime.now(UTC).isoformat()}
+        if lease.open_claim in claims:
+            status["claim"] = lease.open_claim
+        patch = {"metadata": {"uid": lease.uid}, "status": status}
         try:
-            body = await self._cluster.patch(
-                LEASES, lease.name, {"metadata": {"uid": lease.metadata.uid}, "status": status}, subresource="status"
-            )
+            body = await self._cluster.patch(LEASE_KIND, lease.name, patch, subresource="status")
         except NotFound:
-            self._store.leases.remove(lease.name)
+            self._state.discard_deleted(LEASE_KIND, lease.name, lease.uid)
             raise
-        self._store.leases.put(body)
+        self._state.put(LEASE_KIND, body)
 
-    async def _free(self, leases: Iterable[AddressLease]) -> None:
-        by_subnet: dict[str, list[AddressLease]] = defaultdict(list)
+    async def _free(self, leases: Iterable[HeldAddress]) -> None:
+        by_subnet: dict[ObjectKey, list[HeldAddress]] = defaultdict(list)
         for lease in leases:
-            by_subnet[subnet_id(lease.spec.subnet)].append(lease)
+            by_subnet[subnet_key(lease.subnet)].append(lease)
         for freed in by_subnet.values():
-            addresses = [lease.spec.address for lease in freed if not is_mac(lease.spec.address)]
-            await self._cool(freed[0].spec.subnet, addresses)
+            ports = {lease.address: lease.port for lease in freed if lease.bound and not is_mac(lease.address)}
+            await self._cool(freed[0].subnet, ports)
             for lease in freed:
                 await self._drop(lease)
 
-    async def _drop(self, lease: AddressLease) -> None:
+    async def _drop(self, lease: HeldAddress) -> None:
         """Delete a lease unless somebody has claimed it anew since we looked (its resourceVersion has moved)."""
         try:
-            await self._cluster.delete(LEASES, lease.name, resource_version=lease.metadata.resource_version)
+            await self._cluster.delete(LEASE_KIND, lease.name, resource_version=lease.version)
         except NotFound:
             log.info("lease already gone", lease=lease.name)
-        self._store.leases.bury(lease.name, lease.metadata.uid)
+        self._state.discard_deleted(LEASE_KIND, lease.name, lease.uid)
 
-    async def _cool(self, ref: SubnetRef, addresses: list[str]) -> None:
-        """Write down that these addresses are not to be handed out again yet; before they are free, not after."""
-        async with self._cooling[subnet_id(ref)]:
-            await self._add_cooling(ref, addresses)
+    async def _cool(self, ref: SubnetRef, ports: Mapping[str, str]) -> None:
+        """Write down that addresses are not to be handed out again yet; before they are free, not after.
 
-    async def _add_cooling(self, ref: SubnetRef, addresses: list[str]) -> None:
-        subnet = self._store.subnet(ref)
-        if subnet is None or not addresses or not subnet.spec.cooldown_seconds:
+        ``ports``: address -> the Port that had it.
+        """
+        key = subnet_key(ref)
+        async with self._cooling.setdefault(key, asyncio.Lock()):
+            await self._add_cooling(key, ports)
+
+    async def _add_cooling(self, key: ObjectKey, ports: Mapping[str, str]) -> None:
+        collection = SUBNETS if key.kind == SUBNETS.kind else CLUSTER_SUBNETS
+        subnet: Subnet | ClusterSubnet | None = self._state.objects(collection).get(key)
+        if subnet is None or not ports or not subnet.spec.cooldown_seconds:
             return
         now = datetime.now(UTC).replace(microsecond=0)
         until = now + timedelta(seconds=subnet.spec.cooldown_seconds)
-        kept = [c for c in subnet.status.cooling if c.until > now and c.address not in addresses]
-        fresh = [Cooling(address=address, until=until) for address in addresses]
+        kept = [c for c in subnet.status.cooling if c.until > now and c.address not in ports]
+        fresh = [Cooling(address=address, until=until, port=port) for address, port in ports.items()]
         cooling = [one.model_dump(mode="json") for one in (*kept, *fresh)][-COOLING_KEPT:]
         kind = kinds.of(type(subnet))
         patch = {"status": {"cooling": cooling}}
-        try:
+        with contextlib.suppress(NotFound):
             body = await self._cluster.patch(kind, subnet.name, patch, subnet.namespace, subresource="status")
-        except NotFound:
-            return
-        table = self._store.subnets if ref.kind == "Subnet" else self._store.cluster_subnets
-        table.put(body)
+            self._state.put(kind, body)
+
+
+def _is_of(port: Mapping[str, Any], owner: Owner) -> bool:
+    """Whether a Port is an owner's. One of a form that is no Port's is nobody's, and is written anew."""
+    try:
+        return Port.parse(port).spec.owner.is_same(owner)
+    except ValidationError:
+        return True

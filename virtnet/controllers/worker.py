@@ -1,191 +1,197 @@
-"""Workers: keys that need another look come in, and are looked at as soon as may be, each by one at a time.
+"""Queues of tasks: what is due comes in, and is taken in the order of its priority, each by one at a time.
 
-So what a key is decided from cannot change under the hands of who decides.
+So what a task is decided from cannot change under the hands of who decides.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
 from datetime import timedelta
-from itertools import islice
+from typing import Any, Generic, TypeVar
 
 import structlog
 
+from virtnet.engine.due import Priority
 from virtnet.kube.errors import ApiError
-from virtnet.ovn import errors as ovn
 
 log = structlog.get_logger()
+
+T = TypeVar("T", bound=Hashable)
 
 FIRST_RETRY = timedelta(seconds=0.05)
 LAST_RETRY = timedelta(seconds=5)
 AT_ONCE = 32
-FEW = 4
-PART = 500
-"""How many keys of an audit are handled in one go: about 50 ms, for which whatever happens meanwhile has to wait."""
-
-Handle = Callable[[frozenset[str]], Awaitable[frozenset[str]]]
-"""Handles keys; returns those that failed and are to be tried again."""
 
 
-class Worker(ABC):
-    """Takes nudges. What has failed is tried again later and later, and holds up nothing else.
+class Queue(Generic[T]):
+    """Tasks that are due. What has failed is due again later and later, and holds up nothing else."""
 
-    ``Fenced`` is not caught: somebody else leads.
-    """
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rank: Callable[[T], int] = lambda _: 0, ranks: int = 1) -> None:
+        """``rank``: of ``ranks`` many; of two tasks that are equally urgent the one of the lower rank comes first."""
         self.name = name
+        self._rank = rank
+        self._lanes: dict[Priority, tuple[OrderedDict[T, None], ...]] = {
+            priority: tuple(OrderedDict() for _ in range(ranks)) for priority in Priority
+        }
+        """A dict of which the first is taken again and again is searched through for it: 50,000 take two seconds."""
+        self._due: dict[T, Priority] = {}
         self._wake = asyncio.Event()
-        self._urgent: dict[str, None] = {}
-        self._background: dict[str, None] = {}
-        self._busy: set[str] = set()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._failures: dict[str, int] = {}
+        self._timers: dict[T, asyncio.TimerHandle] = {}
+        self._failures: dict[T, int] = {}
+        self._drained: list[Callable[[], None]] = []
 
-    @abstractmethod
-    async def run(self) -> None: ...
+    def __len__(self) -> int:
+        return len(self._due)
 
-    def waiting(self) -> int:
-        """How many keys are to be looked at, or are being looked at."""
-        return len(self._urgent) + len(self._background) + len(self._busy)
+    def add(self, task: T, priority: Priority = Priority.OWN) -> None:
+        """Make a task due; one that is due already keeps the more urgent priority."""
+        before = self._due.get(task)
+        if before is not None:
+            if before <= priority:
+                return
+            del self._lanes[before][self._rank(task)][task]
+        self._due[task] = priority
+        self._lanes[priority][self._rank(task)][task] = None
+        self._wake.set()
 
-    def nudge(self, keys: Iterable[str]) -> None:
-        """Something has happened to these."""
-        for key in keys:
-            self._background.pop(key, None)
-            self._urgent[key] = None
-        self._wake_up()
-
-    def audit(self, keys: Iterable[str]) -> None:
-        """Look at these in this order, whenever there is nothing else to do."""
-        self._background |= dict.fromkeys(key for key in keys if key not in self._urgent)
-        self._wake_up()
-
-    def nudge_later(self, key: str, delay: timedelta) -> None:
-        """Nudge after a delay; an earlier appointment for the same key stands."""
+    def add_later(self, task: T, delay: timedelta) -> None:
+        """Make a task due after a delay; an earlier appointment for the same task stands."""
         loop = asyncio.get_running_loop()
         due = loop.time() + delay.total_seconds()
-        timer = self._timers.get(key)
+        timer = self._timers.get(task)
         if timer is not None:
             if timer.when() <= due:
                 return
             timer.cancel()
-        self._timers[key] = loop.call_at(due, self._ring, key)
+        self._timers[task] = loop.call_at(due, self._ring, task)
 
-    def _ring(self, key: str) -> None:
-        del self._timers[key]
-        self.nudge([key])
+    def failed(self, task: T) -> None:
+        """Make a task due again after a while, longer after each failure."""
+        times = self._failures[task] = self._failures.get(task, 0) + 1
+        self.add_later(task, min(FIRST_RETRY * 2 ** min(times, 10), LAST_RETRY))
 
-    def _wake_up(self) -> None:
-        if self._urgent or self._background:
-            self._wake.set()
+    def succeeded(self, task: T) -> None:
+        self._failures.pop(task, None)
 
-    def _done(self, keys: Iterable[str], failed: frozenset[str]) -> None:
-        for key in keys:
-            if key not in failed:
-                self._failures.pop(key, None)
-                continue
-            times = self._failures[key] = self._failures.get(key, 0) + 1
-            self.nudge_later(key, min(FIRST_RETRY * 2 ** min(times, 10), LAST_RETRY))
+    @property
+    def least(self) -> Priority:
+        """The least priority of what may be done with the next task: what is due for others holds up nothing."""
+        others = any(any(lanes) for priority, lanes in self._lanes.items() if priority < Priority.REST)
+        return Priority.OWN if others else Priority.REST
+
+    def take(self, least: Priority = Priority.REST) -> T | None:
+        """The next task that is at least so urgent; None where none is due."""
+        lane = next(
+            (lane for priority in Priority if priority <= least for lane in self._lanes[priority] if lane), None
+        )
+        if lane is None:
+            self._wake.clear()
+            return None
+        task, _ = lane.popitem(last=False)
+        del self._due[task]
+        if not self:
+            for wake in self._drained:
+                wake()
+        return task
+
+    async def wait(self) -> None:
+        """Wait until a task may be due."""
+        await self._wake.wait()
+
+    def wake(self) -> None:
+        """Have whoever waits look again."""
+        self._wake.set()
+
+    def on_drained(self, callback: Callable[[], None]) -> None:
+        """Call back whenever the last task was taken."""
+        self._drained.append(callback)
+
+    def _ring(self, task: T) -> None:
+        del self._timers[task]
+        self.add(task)
 
 
-class Batches(Worker):
-    """One call at a time handles all that has come since the last one."""
+class WorkerPool(Generic[T]):
+    """One call for each task, some of them at once: a slow one does not hold up the next."""
 
-    def __init__(self, name: str, handle: Handle, *, pause: float = 0) -> None:
-        """``pause``: seconds to gather nudges after each batch, where nobody waits for the result."""
-        super().__init__(name)
-        self._handle = handle
-        self._pause = pause
+    def __init__(
+        self,
+        queue: Queue[T],
+        do: Callable[[T], Awaitable[None]],
+        *,
+        pause: float = 0,
+        after: Queue[Any] | None = None,
+        least: Priority = Priority.URGENT,
+    ) -> None:
+        """``pause``: seconds to gather what becomes due of a task after each call, where nobody waits for it.
 
-    async def run(self) -> None:
-        while True:
-            await self._wake.wait()
-            batch = self._take()
-            self._done(batch, await self._handle(batch))
-            self._busy = set()
-            await asyncio.sleep(self._pause)
-
-    def _take(self) -> frozenset[str]:
-        """All that is urgent, with some of what is not."""
-        batch, self._urgent = set(self._urgent), {}
-        for key in list(islice(self._background, max(0, PART - len(batch)))):
-            del self._background[key]
-            batch.add(key)
-        self._busy = batch
-        self._wake.clear()
-        self._wake_up()
-        return frozenset(batch)
-
-
-class Singles(Worker):
-    """One call for each key, some of them at once: a slow one does not hold up the next."""
-
-    def __init__(self, name: str, do: Callable[[str], Awaitable[None]]) -> None:
-        super().__init__(name)
+        ``after``: what is less urgent than ``least`` waits until that queue is empty.
+        """
+        self.queue = queue
+        self._least = least if after is not None else Priority.REST
+        self._after = after
+        if after is not None:
+            after.on_drained(queue.wake)
         self._do = do
+        self._pause = pause
+        self._busy: set[T] = set()
+        self._again: dict[T, None] = {}
+        """Due again while they are busy."""
         self._room = asyncio.Semaphore(AT_ONCE)
+
+    def __len__(self) -> int:
+        """How many tasks are due, or are being done."""
+        return len(self.queue) + len(self._busy | self._again.keys())
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             while True:
-                await self._wake.wait()
+                await self.queue.wait()
                 await self._room.acquire()
-                key = self._take()
-                if key is None:
-                    self._wake.clear()
+                task = self._take()
+                if task is None:
                     self._room.release()
                 else:
-                    group.create_task(self._one(key), name=f"{self.name} {key}")
+                    group.create_task(self._one(task), name=f"{self.queue.name} {task}")
+                    await asyncio.sleep(0)  # else as many as may be done at once would begin in one turn of the loop
 
-    def _take(self) -> str | None:
-        for lane in (self._urgent, self._background):
-            for key in lane:
-                if key not in self._busy:
-                    del lane[key]
-                    self._busy.add(key)
-                    return key
+    def _take(self) -> T | None:
+        least = self._least if self._after else Priority.REST
+        while (task := self.queue.take(least)) is not None:
+            if task not in self._busy:
+                self._busy.add(task)
+                return task
+            self._again[task] = None
         return None
 
-    async def _one(self, key: str) -> None:
+    async def _one(self, task: T) -> None:
         try:
-            done = await attempt(key, self._do)
-            self._done([key], frozenset() if done else frozenset({key}))
+            if await attempt(task, self._do):
+                self.queue.succeeded(task)
+            else:
+                self.queue.failed(task)
         finally:
-            self._busy.discard(key)
             self._room.release()
-            self._wake_up()
+            if self._pause:
+                asyncio.get_running_loop().call_later(self._pause, self._rested, task)
+            else:
+                self._rested(task)
+
+    def _rested(self, task: T) -> None:
+        self._busy.discard(task)
+        if task in self._again:
+            del self._again[task]
+            self.queue.add(task)
 
 
-async def attempt(key: str, do: Callable[[str], Awaitable[None]]) -> bool:
+async def attempt(task: T, do: Callable[[T], Awaitable[None]]) -> bool:
     """Whether it could be done now."""
     try:
-        await do(key)
+        await do(task)
     except ApiError as error:
-        log.warning("to be retried", key=key, error=str(error))
+        log.warning("to be retried", task=str(task), error=str(error))
         return False
     except Exception:  # one object that nobody thought of must not stop the work on all others
-        log.exception("to be retried", key=key)
+        log.exception("to be retried", task=str(task))
         return False
     return True
-
-
-async def each(keys: Iterable[str], do: Callable[[str], Awaitable[None]]) -> frozenset[str]:
-    """Do it for each key, few at once because nobody waits; the keys for which it could not be done now."""
-    rest = iter(keys)
-
-    async def some() -> list[str]:
-        return [key for key in rest if not await attempt(key, do)]
-
-    failed = await asyncio.gather(*(some() for _ in range(FEW)))
-    return frozenset(key for part in failed for key in part)
-
-
-async def together(keys: frozenset[str], do: Callable[[frozenset[str]], Awaitable[None]]) -> frozenset[str]:
-    """Do it for all keys in one; all of them where it could not be done now."""
-    try:
-        await do(keys)
-    except (ApiError, ovn.Unavailable) as error:
-        log.warning("to be retried", keys=len(keys), error=str(error))
-        return keys
-    return frozenset()

@@ -4,10 +4,10 @@ Where the words are KubeVirt's, so is their meaning; see pkg/virt-controller/wat
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from virtnet.handoff.journal import Journal
+from virtnet.handoff.journal import HandoffJournal
 from virtnet.handoff.options import ChassisOptions
 
 
@@ -23,6 +23,10 @@ class LauncherPod:
     deleting: bool = False
     migration: str = ""
     """Label kubevirt.io/migrationJobUID. It stays for ever, so it means something only beside a live migration."""
+    nic: bool = True
+    """Whether it has the port's NIC, or gets it with its sandbox. A NIC that came to a VM may be in no pod yet, or only
+    in the target of a migration, which KubeVirt starts to bring it.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class MigrationState:
     failed: bool = False
     """Comes together with completed, so it must be asked first."""
     post_copy: bool = False
-    """mode PostCopy: the source has stopped for good, though the target may not have told yet that the guest runs."""
+    """mode PostCopy: the source has stopped for good, though the target may not report yet that the guest runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,8 @@ class Instance:
     uid: str
     node: str = ""
     phase: str = ""
+    paused: bool = False
+    """Condition Paused: its owner has stopped the guest, which answers nobody for as long."""
     state: MigrationState = field(default_factory=MigrationState)
 
     @property
@@ -64,7 +70,7 @@ class Instance:
         return self.phase in ("Succeeded", "Failed")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Binding:
     """The southbound Port_Binding: who has the port. Chassis names throughout."""
 
@@ -77,24 +83,33 @@ class Binding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What the two nodes have told of one migration, by their own clocks."""
+class HandoffReport:
+    """What the two nodes report of one migration, by their own clocks."""
 
-    opened: datetime | None = None
+    gate_opened: datetime | None = None
     """When the guest's first frame on the target opened its gate."""
-    asked: datetime | None = None
-    """When the target began to ask the guest whether it is there."""
+    probed: datetime | None = None
+    """When the target began to probe the guest by ARP or neighbour discovery."""
     answered: datetime | None = None
     """When the guest answered."""
-    carried: int | None = None
-    """How many frames the source sent on that its guest never read."""
-    undrained: str = ""
-    """Why the source sends nothing on."""
+    forwarded_frames: int | None = None
+    """How many frames that its guest never read the source has forwarded."""
+    drain_error: str = ""
+    """Why the source forwards nothing."""
+    paused: bool = False
+    """Whether the guest is paused, so that nobody can expect it to answer."""
+    link: bool = True
+    """Whether nodes have a link at which they can probe the guest."""
 
     @property
     def silent(self) -> bool:
-        """Whether the guest was asked, and has not answered."""
-        return self.asked is not None and self.answered is None
+        """Whether the guest was probed, and has not answered though it could."""
+        return self.probed is not None and self.unanswered
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing proves that a guest that is to run does."""
+        return self.answered is None and self.link and not self.paused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +118,8 @@ class Facts:
 
     instance: Instance | None = None
     """None for an ordinary pod, and for a stopped VM."""
+    link: bool = True
+    """Whether the NIC's kind has a link on nodes, where there can be a gate, and its guest can be probed."""
     pods: tuple[LauncherPod, ...] = ()
     migrations: tuple[Migration, ...] = ()
     binding: Binding = field(default_factory=Binding)
@@ -110,12 +127,12 @@ class Facts:
     """What the port has now."""
     chassis: Mapping[str, str] = field(default_factory=dict)
     """Node name -> chassis name."""
-    gateless: Mapping[str, str] = field(default_factory=dict)
-    """Node name -> why it cannot hold frames back from a guest that is to arrive."""
+    fallback_reasons: Mapping[str, str] = field(default_factory=dict)
+    """Node name -> why it has no gate for a guest that is to arrive, so that OVN's activation strategy is used."""
     strategies: Mapping[str, str] = field(default_factory=dict)
     """Node name -> the strongest activation strategy that its OVN knows."""
-    told: Mapping[str, Told] = field(default_factory=dict)
-    """What the nodes have told, by the migration's UID."""
+    reports: Mapping[str, HandoffReport] = field(default_factory=dict)
+    """What the nodes report, by the migration's UID."""
     now: datetime
 
     @property
@@ -131,8 +148,10 @@ class Facts:
         state = self.instance.state if self.instance else MigrationState()
         return state if state.uid == migration else MigrationState(uid=migration)
 
-    def told_of(self, journal: Journal) -> Told:
-        return self.told.get(journal.migration, Told())
+    def report_of(self, journal: HandoffJournal) -> HandoffReport:
+        report = self.reports.get(journal.migration, HandoffReport())
+        paused = self.instance is not None and self.instance.paused
+        return replace(report, paused=paused, link=self.link)
 
     def target_pod(self, migration: str) -> LauncherPod | None:
         return next((pod for pod in self.pods if pod.migration == migration), None)

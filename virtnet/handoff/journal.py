@@ -13,7 +13,7 @@ _WORDS = ("instance", "migration", "source", "target", "source_chassis", "target
 _TIMES = ("since", "armed", "bound", "activated", "ready", "settled")
 
 
-class State(enum.StrEnum):
+class HandoffState(enum.StrEnum):
     """How far a handoff is. A port without a journal belongs to one chassis and is not being handed over."""
 
     ARMED = "Armed"
@@ -30,7 +30,7 @@ class State(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Journal:
+class HandoffJournal:
     """One handoff: of which instance, from where to where, how far, and when each step was seen."""
 
     instance: str
@@ -45,11 +45,11 @@ class Journal:
     source_chassis: str
     target_chassis: str
     """Their chassis names, kept because a node may be gone before its handoff has ended."""
-    state: State
+    state: HandoffState
     since: datetime
     """When this state was entered."""
     armed: datetime
-    gateless: str = ""
+    fallback_reason: str = ""
     """Why OVN's activation strategy is used; empty where the target's gate does it better."""
     strategy: str = ""
     """Which one that is."""
@@ -62,7 +62,7 @@ class Journal:
     settled: datetime | None = None
     """When the target alone had the port."""
 
-    def enter(self, state: State, now: datetime) -> Self:
+    def enter(self, state: HandoffState, now: datetime) -> Self:
         return replace(self, state=state, since=now)
 
     def read_at(self, now: datetime) -> Self:
@@ -93,8 +93,8 @@ class Journal:
         try:
             times = {name: _time(entries[name]) for name in _TIMES if name in entries}
             words = {name: entries[name] for name in _WORDS}
-            words |= {name: entries.get(name, "") for name in ("pod", "gateless", "strategy", "reason")}
-            return cls(**words, **times, state=State(entries["state"]))  # type: ignore[arg-type]  # names match by construction
+            words |= {name: entries.get(name, "") for name in ("pod", "fallback_reason", "strategy", "reason")}
+            return cls(**words, **times, state=HandoffState(entries["state"]))  # type: ignore[arg-type]  # names match by construction
         except (KeyError, ValueError, TypeError):
             return None
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -10,8 +10,8 @@ import structlog
 
 from virtnet.kube.errors import AlreadyExists, ApiError, Conflict, Expired, NotFound, Rejected, Unavailable
 from virtnet.kube.kinds import EVENTS, Kind
-from virtnet.kube.transport import Transport, configuration
-from virtnet.kube.watching import Selection, follow
+from virtnet.kube.transport import JSON, Transport, configuration
+from virtnet.kube.watching import ListRequest, follow
 
 __all__ = [
     "AlreadyExists",
@@ -28,6 +28,8 @@ __all__ = [
 log = structlog.get_logger()
 
 PAGE = 500
+
+METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 Object = dict[str, Any]
 Listing = tuple[list[Object], str]
@@ -66,20 +68,33 @@ class Cluster:
         """The API server's URL."""
         return self._transport.server
 
-    async def get(self, kind: Kind, name: str, namespace: str = "") -> Object:
-        """One object. Raises NotFound."""
-        return await self._transport.request("GET", kind.path(namespace, name))
+    @property
+    def reachable(self) -> bool:
+        """Whether the last request, or a watch that is open, got an answer, whatever it was."""
+        return self._transport.reachable
+
+    async def get(self, kind: Kind, name: str, namespace: str = "", *, metadata_only: bool = False) -> Object:
+        """One object, or only its metadata: definitions of kinds weigh up to a MiB. Raises NotFound."""
+        accept = METADATA_ONLY if metadata_only else JSON
+        return await self._transport.request("GET", kind.path(namespace, name), accept=accept)
+
+    async def exists(self, kind: Kind, name: str, namespace: str = "") -> bool:
+        try:
+            await self.get(kind, name, namespace, metadata_only=True)
+        except NotFound:
+            return False
+        return True
 
     async def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> Listing:
         """All objects of one moment, and the resourceVersion of that moment. No namespace means all of them."""
         found: list[Object] = []
         version = ""
-        async for items, moment in self.pages(Selection(kind, namespace, labels, fields)):
+        async for items, moment in self.pages(ListRequest(kind, namespace, labels, fields)):
             found = [*(found if moment == version else ()), *items]
             version = moment
         return found, version
 
-    async def pages(self, what: Selection) -> AsyncGenerator[Listing]:
+    async def pages(self, what: ListRequest) -> AsyncGenerator[Listing]:
         """The objects of a selection, part by part. All are of one moment; a part of another one begins the list anew.
 
         So no more than a part is in memory.
@@ -91,7 +106,7 @@ class Cluster:
             async for page in self._pages(what, 0):
                 yield page
 
-    async def _pages(self, what: Selection, size: int) -> AsyncGenerator[Listing]:
+    async def _pages(self, what: ListRequest, size: int) -> AsyncGenerator[Listing]:
         query = {**what.query, **({"limit": str(size)} if size else {})}
         while True:
             page = await self._transport.request("GET", what.kind.path(what.namespace), query=query)
@@ -103,16 +118,22 @@ class Cluster:
                 return
 
     def watch(
-        self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        interrupted: Callable[[ApiError], None] | None = None,
     ) -> AsyncGenerator[tuple[str, Object]]:
         """The collection for ever: as a list, then ``("ADDED"|"MODIFIED"|"DELETED", object)``s.
 
         The list is ``("LISTED", {"items": [...]})`` for each part of it, one at least, and at its end
         ``("SYNC", {"keys": [...]})``. After a lost connection or an expired resourceVersion there is another list,
         which says all that was missed: what was there before and is not in its keys is gone. Raises only when the
-        first list does (NotFound, Rejected).
+        first list does (NotFound, Rejected), and not even then when ``interrupted`` is there to be told why.
         """
-        return follow(self, Selection(kind, namespace, labels, fields))
+        return follow(self, ListRequest(kind, namespace, labels, fields), interrupted)
 
     def lines(self, path: str, *, query: Mapping[str, str], seconds: float, silence: float) -> AsyncGenerator[Object]:
         """One raw watch, see Transport.lines."""

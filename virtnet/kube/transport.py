@@ -61,6 +61,8 @@ class Transport:
     def __init__(self, config: Configuration, *, agent: str) -> None:
         self._config = config
         self._agent = agent
+        self.reachable = False
+        """Whether the last request, or a watch that is open, got an answer, whatever it was."""
         # Asked once: aiohttp would ask the environment in a thread, twice for each request.
         config.proxy = config.proxy or _proxy(config.host)
         self._rest = RESTClientObject(config)
@@ -84,12 +86,13 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: object = None,
         content: str = JSON,
+        accept: str = JSON,
     ) -> dict[str, Any]:
         """The answer's JSON. Sent once: whether to repeat a write is the caller's decision. Raises ApiError."""
         limits = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         try:
             async with await self._open(
-                method, path, query=query, body=body, content=content, limits=limits
+                method, path, query=query, body=body, content=content, accept=accept, limits=limits
             ) as response:
                 return _checked(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:
@@ -125,11 +128,13 @@ class Transport:
         limits: aiohttp.ClientTimeout,
         body: object = None,
         content: str = JSON,
+        accept: str = JSON,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": JSON, "Content-Type": content, "User-Agent": self._agent, **await self._credentials()}
+        headers = {"Accept": accept, "Content-Type": content, "User-Agent": self._agent, **await self._credentials()}
         url = f"{self.server}{path}?{urlencode(query or {}, quote_via=quote)}".rstrip("?")
         answer = await self._rest.request(method, url, headers=headers, body=body, _request_timeout=limits)
         response: aiohttp.ClientResponse = answer.response
+        self.reachable = True
         return response
 
     async def _credentials(self) -> dict[str, str]:
@@ -142,6 +147,7 @@ class Transport:
         return {"Authorization": token.strip()} if token else {}
 
     def _unreachable(self, method: str, path: str, problem: Exception) -> Unavailable:
+        self.reachable = False
         what = "no answer in time" if isinstance(problem, TimeoutError) else str(problem) or type(problem).__name__
         return Unavailable(f"API server {self.server}: {method} {path}: {what}")
 

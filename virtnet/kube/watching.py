@@ -3,17 +3,18 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 
+from virtnet.api.meta import object_key
 from virtnet.kube.backoff import Backoff
+from virtnet.kube.cache import version_of
 from virtnet.kube.errors import ApiError, NotFound, Rejected, Unavailable, error
 from virtnet.kube.kinds import Kind
-from virtnet.kube.table import object_key
 
 log = structlog.get_logger()
 
@@ -25,8 +26,8 @@ SILENT_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What is watched: a collection, in one namespace or all, and which of its objects."""
+class ListRequest:
+    """What is listed and watched: a collection, in one namespace or all, and which of its objects."""
 
     kind: Kind
     namespace: str = ""
@@ -39,47 +40,61 @@ class Selection:
         return {name: value for name, value in selectors.items() if value}
 
 
-class Source(Protocol):
+class ListWatcher(Protocol):
     """The two requests that a watch is made of."""
 
-    def pages(self, what: Selection) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]: ...
+    def pages(self, what: ListRequest) -> AsyncGenerator[tuple[list[dict[str, Any]], str]]: ...
 
     def lines(
         self, path: str, *, query: Mapping[str, str], seconds: float, silence: float
     ) -> AsyncGenerator[dict[str, Any]]: ...
 
 
-async def follow(source: Source, what: Selection) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+async def follow(
+    source: ListWatcher, what: ListRequest, interrupted: Callable[[ApiError], None] | None = None
+) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
     """``("LISTED", {"items": [...]})`` for each page, ``("SYNC", {"keys": [...]})``, then each change.
 
     The same again after every interruption. SYNC ends a list, and says what is there: all else has gone.
-    Only the first list may fail (NotFound, Rejected: a missing CRD or role is for the operator to see). Once it has
-    worked, the same answers are passing states of a restarting server, and are outlasted.
+    ``interrupted`` is told why the API server did not answer, each time, and everything is outlasted. Without it the
+    first list may fail (NotFound, Rejected: a missing CRD or role is for the operator to see); once it has worked, the
+    same answers are passing states of a restarting server.
     """
     backoff, synced = Backoff(), False
     while True:
         try:
-            version, keys = "", list[str]()
-            async with aclosing(source.pages(what)) as pages:
-                async for items, moment in pages:
-                    keys = [*(keys if moment == version else ()), *map(object_key, items)]
-                    version = moment
-                    yield "LISTED", {"items": items}
-            synced = True
-            yield "SYNC", {"keys": keys, "metadata": {"resourceVersion": version}}
-            async with aclosing(_changes(source, what, version)) as changes:
-                async for change in changes:
-                    backoff.succeeded()
-                    yield change
+            async with aclosing(_once(source, what)) as items:
+                async for change, body in items:
+                    synced = synced or change == "SYNC"
+                    if change not in ("LISTED", "SYNC"):
+                        backoff.succeeded()
+                    yield change, body
         except ApiError as problem:
-            if not synced and isinstance(problem, NotFound | Rejected):
+            if interrupted is not None:
+                interrupted(problem)
+            elif not synced and isinstance(problem, NotFound | Rejected):
                 raise
             pause = backoff.after_failure()
-            log.warning("watch interrupted", kind=str(what.kind), problem=str(problem), again_in=round(pause, 1))
+            if not isinstance(problem, NotFound | Rejected):
+                log.warning("watch interrupted", kind=str(what.kind), problem=str(problem), again_in=round(pause, 1))
             await asyncio.sleep(pause)
 
 
-async def _changes(source: Source, what: Selection, version: str) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+async def _once(source: ListWatcher, what: ListRequest) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+    """One list and its changes, until a request fails."""
+    version, keys = "", list[str]()
+    async with aclosing(source.pages(what)) as pages:
+        async for items, moment in pages:
+            keys = [*(keys if moment == version else ()), *map(object_key, items)]
+            version = moment
+            yield "LISTED", {"items": items, "metadata": {"resourceVersion": version}}
+    yield "SYNC", {"keys": keys, "metadata": {"resourceVersion": version}}
+    async with aclosing(_changes(source, what, version)) as changes:
+        async for change in changes:
+            yield change
+
+
+async def _changes(source: ListWatcher, what: ListRequest, version: str) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
     """The changes after a resourceVersion, through as many watches as the server ends in good order."""
     while True:
         began = time.monotonic()
@@ -95,6 +110,8 @@ async def _changes(source: Source, what: Selection, version: str) -> AsyncGenera
                 change, found = event["type"], event["object"]
                 if change == "ERROR":
                     raise error(found, found.get("code", 500))
+                if version_of(found) < int(version):
+                    raise Unavailable(f"resourceVersion {version_of(found)} after {version}: etcd has been restored")
                 version = found["metadata"]["resourceVersion"]
                 if change != "BOOKMARK":
                     yield change, found

@@ -11,10 +11,10 @@ from typing import Self
 VERSION = "1.36"
 RELEASE = f"{VERSION}.3"
 
-ASKS_VERSION = {"kube-apiserver": ("--version",), "kubectl": ("version", "--client")}
+VERSION_ARGUMENTS = {"kube-apiserver": ("--version",), "kubectl": ("version", "--client")}
 
 
-class Missing(Exception):  # noqa: N818 - says what is missing
+class MissingProgram(Exception):  # noqa: N818 - says what is missing
     """A program that the control plane needs is not installed. The message says how to get it."""
 
 
@@ -41,9 +41,9 @@ def _find(name: str) -> str:
     for path in _candidates(name):
         if os.access(path, os.X_OK):
             return path
-    raise Missing(
+    raise MissingProgram(
         f"{name} is not in $KUBEBUILDER_ASSETS, not on PATH"
-        + (f" in version {VERSION}" if name in ASKS_VERSION else "")
+        + (f" in version {VERSION}" if name in VERSION_ARGUMENTS else "")
         + f", and not in {cache()}: run `make setup`, or set KUBEBUILDER_ASSETS to a directory that has it"
     )
 
@@ -58,7 +58,7 @@ def _candidates(name: str) -> Iterator[str]:
 
 
 def _suits(name: str, path: str) -> bool:
-    if name not in ASKS_VERSION:
+    if name not in VERSION_ARGUMENTS:
         return True
-    said = subprocess.run([path, *ASKS_VERSION[name]], capture_output=True, text=True, check=False)
+    said = subprocess.run([path, *VERSION_ARGUMENTS[name]], capture_output=True, text=True, check=False)
     return f"v{VERSION}." in said.stdout

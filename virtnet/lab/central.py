@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from virtnet.lab import netns
+from virtnet.lab.certificates import Authority
 from virtnet.lab.control_plane import ControlPlane, Identity
 from virtnet.lab.daemon import ELSEWHERE, Daemon
 from virtnet.lab.databases import wait
@@ -16,6 +17,7 @@ from virtnet.lab.names import (
     MANAGEMENT_PREFIX,
     NORTHBOUND_PORT,
     SOUTHBOUND_PORT,
+    UNRESTRICTED_SOUTHBOUND_PORT,
     WEBHOOK_PORT,
     LabNames,
 )
@@ -53,11 +55,22 @@ class Central:
 
     @cached_property
     def ovn(self) -> OvnCentral:
+        state, prefix = self.names.central_state, self.prefix
+        if self.names.tls:
+            listen = {
+                "nb": f"pssl:{NORTHBOUND_PORT}:{CENTRAL_ADDRESS}",
+                "sb": f"pssl:{UNRESTRICTED_SOUTHBOUND_PORT}:{CENTRAL_ADDRESS}",
+            }
+            chassis = f"pssl:{SOUTHBOUND_PORT}:{CENTRAL_ADDRESS}"
+            authority = Authority(self.names.ovn_pki)
+            return OvnCentral(
+                state, prefix, listen, nice=ELSEWHERE, authority=authority, controllers_listen=chassis
+            )  # fmt: skip
         listen = {
             "nb": f"ptcp:{NORTHBOUND_PORT}:{CENTRAL_ADDRESS}",
             "sb": f"ptcp:{SOUTHBOUND_PORT}:{CENTRAL_ADDRESS}",
         }
-        return OvnCentral(self.names.central_state, self.prefix, listen, nice=ELSEWHERE)
+        return OvnCentral(state, prefix, listen, nice=ELSEWHERE)
 
     @cached_property
     def daemons(self) -> dict[str, Daemon]:
@@ -102,6 +115,7 @@ class Central:
             name,
             "webhook",
             *("--port", str(port), "--cert", str(served.certificate), "--key", str(served.key)),
+            *("--client-ca", str(self.control_plane.authority.root.certificate)),
             *("--metrics-port", "0"),
             identity="virtnet-webhook",
         )
@@ -111,8 +125,20 @@ class Central:
         return self._product(
             name,
             "controller",
-            *("--northbound", self.names.northbound, "--southbound", self.names.southbound, *flags),
+            *("--northbound", self.names.northbound, "--southbound", self.names.southbound),
+            *(self.ovn_certificates("virtnet-controller") if self.names.tls else ()),
+            *flags,
             identity="virtnet-controller",
+        )
+
+    def ovn_certificates(self, name: str) -> tuple[str, ...]:
+        """Flags of the product's processes where OVN speaks TLS: the files of somebody whom its servers let in."""
+        authority = Authority(self.names.ovn_pki)
+        own = authority.client(name)
+        return (
+            f"--ovn-private-key={own.key}",
+            f"--ovn-certificate={own.certificate}",
+            f"--ovn-ca-cert={authority.root.certificate}",
         )
 
     @cached_property

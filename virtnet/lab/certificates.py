@@ -39,17 +39,17 @@ class Authority:
                 _write_root(pair)
         return pair
 
-    def server(self, name: str, addresses: Sequence[str]) -> Pair:
+    def server(self, name: str, addresses: Sequence[str] = ()) -> Pair:
         """The certificate of a server that is reached under these DNS names and IP addresses."""
-        alternatives = x509.SubjectAlternativeName([_general_name(address) for address in addresses])
+        alternatives = x509.SubjectAlternativeName([_general_name(address) for address in addresses or (name,)])
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         return self._issue(name, subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
-    def client(self, name: str, *, groups: Sequence[str] = ()) -> Pair:
+    def client(self, name: str, *, groups: Sequence[str] = (), lifetime: timedelta = LIFETIME) -> Pair:
         """The certificate of a user, as Kubernetes reads it: the common name, and organisations for groups."""
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        return self._issue(name, subject, ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue(name, subject, ExtendedKeyUsageOID.CLIENT_AUTH, lifetime=lifetime)
 
     def signing_key(self, name: str) -> Path:
         """A bare private key, for example for service-account tokens."""
@@ -65,11 +65,12 @@ class Authority:
         subject: x509.Name,
         purpose: x509.ObjectIdentifier,
         alternatives: x509.SubjectAlternativeName | None = None,
+        lifetime: timedelta = LIFETIME,
     ) -> Pair:
         pair, root = self._pair(name), self.root
         with self._alone():
             if not pair.key.exists():
-                _write_signed(pair, root, subject, purpose, alternatives)
+                _write_signed(pair, root, subject, purpose, alternatives, lifetime=lifetime)
         return pair
 
     @contextmanager
@@ -102,6 +103,8 @@ def _write_signed(
     subject: x509.Name,
     purpose: x509.ObjectIdentifier,
     alternatives: x509.SubjectAlternativeName | None,
+    *,
+    lifetime: timedelta,
 ) -> None:
     authority = x509.load_pem_x509_certificate(root.certificate.read_bytes())
     authority_key = serialization.load_pem_private_key(root.key.read_bytes(), password=None)
@@ -109,7 +112,7 @@ def _write_signed(
         raise TypeError(f"{root.key} is not a key that this lab made")
     key = _new_key()
     builder = (
-        _builder(subject, authority.subject, key)
+        _builder(subject, authority.subject, key, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -124,7 +127,9 @@ def _new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, lifetime: timedelta = LIFETIME
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -133,7 +138,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

@@ -7,7 +7,9 @@ from typing import Any
 from virtnet.kube.client import Cluster
 from virtnet.kube.kinds import NODES
 from virtnet.lab import manifests
+from virtnet.lab.dpdk import LABEL
 from virtnet.lab.names import CENTRAL_ADDRESS, NAMESPACE, WEBHOOK_PORT, NodeNames
+from virtnet.lab.nodes import Node
 from webhooks.manifests import configurations
 
 REPOSITORY = Path(__file__).parents[2]
@@ -20,11 +22,11 @@ async def definitions(cluster: Cluster) -> None:
     await manifests.apply(cluster, [namespace, *(doc for doc in found if doc["kind"] != "Kustomization")])
 
 
-async def nodes(cluster: Cluster, names: Iterable[NodeNames]) -> None:
+async def nodes(cluster: Cluster, found: Iterable[Node]) -> None:
     """Node objects, as kubelets make them."""
-    for node in names:
+    for node in found:
         await cluster.create(NODES, _node(node))
-        await cluster.patch(NODES, node.name, {"status": _status(node)}, subresource="status")
+        await cluster.patch(NODES, node.name, {"status": _status(node.names)}, subresource="status")
 
 
 async def webhooks(cluster: Cluster, authority: bytes) -> None:
@@ -33,8 +35,10 @@ async def webhooks(cluster: Cluster, authority: bytes) -> None:
     await manifests.apply(cluster, configurations(url=url, ca_bundle=authority))
 
 
-def _node(node: NodeNames) -> dict[str, Any]:
+def _node(node: Node) -> dict[str, Any]:
     labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", "kubevirt.io/schedulable": "true"}
+    if node.dpdk:
+        labels[LABEL] = "true"
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": labels}}
 
 

@@ -22,9 +22,14 @@ from virtnet.lab.binaries import Binaries
 from virtnet.lab.certificates import Authority, Pair
 from virtnet.lab.daemon import Daemon, DaemonError
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 
 ETCD, APISERVER = "etcd", "kube-apiserver"
+
+WEBHOOK_CLIENT = "kube-apiserver"
+"""Who the API server is to its webhooks."""
+
+WEBHOOK_PLUGINS = ("Mutating", "Validating")
 
 
 @dataclass(frozen=True)
@@ -147,12 +152,14 @@ class ControlPlane:
             "--allow-privileged=true",
             # NamespaceLifecycle and both kinds of webhooks are on by default; ServiceAccount needs a controller.
             "--disable-admission-plugins=ServiceAccount",
+            f"--admission-control-config-file={self._admission}",
             *self.flags,
         )
 
     def start(self) -> None:
         """Start what does not run, and wait until the API server is ready. Raises Missing, DaemonError."""
         self._write_identities()
+        self._write_admission()
         self.etcd.start()
         self.apiserver.start()
         self.wait_until_ready()
@@ -189,6 +196,25 @@ class ControlPlane:
     @property
     def _admin(self) -> Pair:
         return self.authority.client("admin", groups=("system:masters",))
+
+    @property
+    def _admission(self) -> Path:
+        return self.state / "pki" / "admission.yaml"
+
+    def _write_admission(self) -> None:
+        """By which certificate webhooks know the API server (AdmissionConfiguration, kubeConfigFile)."""
+        own = self.authority.client(WEBHOOK_CLIENT)
+        kubeconfig = self.state / "pki" / "webhooks.yaml"
+        user = {"name": "*", "user": {"client-certificate": str(own.certificate), "client-key": str(own.key)}}
+        kubeconfig.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "users": [user]}))
+        configuration = {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": str(kubeconfig),
+        }
+        plugins = [{"name": f"{name}AdmissionWebhook", "configuration": configuration} for name in WEBHOOK_PLUGINS]
+        content = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration", "plugins": plugins}
+        self._admission.write_text(yaml.safe_dump(content))
 
     def _write_identities(self) -> None:
         admin = self._admin

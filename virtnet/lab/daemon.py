@@ -16,6 +16,10 @@ ELSEWHERE = 10
 """The niceness of what would run on other machines: it keeps no guest waiting."""
 
 
+MARK = "VIRTNET_LAB_DAEMON"
+"""In the environment of a daemon and of all that it starts, from their first moment on: the daemon's pid file."""
+
+
 class DaemonError(Exception):
     """A process could not be started, or has ended when it should run. The message ends with its last words."""
 
@@ -46,7 +50,7 @@ class Daemon:
             pid, started = self.pid_file.read_text().split()
         except FileNotFoundError:
             return None
-        return int(pid) if _started(int(pid)) == started else None
+        return int(pid) if start_of(int(pid)) == started else None
 
     def start(self) -> None:
         """Start it unless it runs. It may still fail: wait for what it should provide. Raises DaemonError."""
@@ -58,7 +62,7 @@ class Daemon:
         pid = os.posix_spawnp(
             self.command[0],
             list(self.command),
-            {**os.environ, **self.environment},
+            {**os.environ, **self.environment, MARK: str(self.pid_file)},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(self.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
@@ -68,7 +72,7 @@ class Daemon:
             setsigmask=[],
             setsigdef=[signal.SIGINT, signal.SIGPIPE],
         )
-        self.pid_file.write_text(f"{pid} {_started(pid)}\n")
+        self.pid_file.write_text(f"{pid} {start_of(pid)}\n")
         _set_niceness(pid, self.nice)  # whatever whoever starts it has
 
     def kill(self) -> None:
@@ -125,6 +129,19 @@ class Daemon:
         return True
 
 
+def started_below(directory: Path) -> list[int]:
+    """The daemons whose pid files are below a directory, and what they started; also those without a pid file yet."""
+    mark = f"{MARK}={directory}/".encode()
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _has(path, mark)]
+
+
+def _has(environ: Path, mark: bytes) -> bool:
+    try:
+        return any(entry.startswith(mark) for entry in environ.read_bytes().split(b"\0"))
+    except OSError:
+        return False  # it has ended
+
+
 def _set_niceness(pid: int, nice: int) -> None:
     """Of a session: most kernels share the processors out among sessions first, and then within each."""
     with suppress(ProcessLookupError):
@@ -133,7 +150,7 @@ def _set_niceness(pid: int, nice: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n")
 
 
-def _started(pid: int) -> str | None:
+def start_of(pid: int) -> str | None:
     """When a process started, in the kernel's ticks, which with its pid names it for good. None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

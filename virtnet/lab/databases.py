@@ -8,20 +8,21 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from virtnet.lab.certificates import Authority
 from virtnet.lab.daemon import Daemon, DaemonError
 
 
-def beside(program: str, *path: str) -> Path:
+def installed_file(program: str, *path: str) -> Path:
     """A file of the installation whose program comes first on PATH: its schemas are those of its version.
 
-    >>> str(beside("sh", "misc", "magic"))
+    >>> str(installed_file("sh", "misc", "magic"))
     '/usr/share/misc/magic'
     """
     directory = Path(shutil.which(program) or f"/usr/bin/{program}").parent.resolve()  # /bin is /usr/bin
     return directory.parent.joinpath("share", *path)
 
 
-SWITCH_SCHEMA = beside("ovs-vswitchd", "openvswitch", "vswitch.ovsschema")
+SWITCH_SCHEMA = installed_file("ovs-vswitchd", "openvswitch", "vswitch.ovsschema")
 
 READY_SECONDS = 20.0
 POLL_SECONDS = 0.02
@@ -37,8 +38,13 @@ def database(
     prefix: Sequence[str] = (),
     pid_directory: Path | None = None,
     nice: int = 0,
+    authority: Authority | None = None,
+    contents: str = "",
 ) -> Daemon:
-    """An ovsdb-server on ``DIRECTORY/NAME.db``, on a unix socket and on further remotes such as ``ptcp:6641:IP``."""
+    """An ovsdb-server on ``DIRECTORY/NAME.db``, on a unix socket and on further remotes such as ``ptcp:6641:IP``.
+
+    ``authority`` signs for remotes with TLS; ``contents`` is a transaction that is done when the database is made.
+    """
     file = directory / f"{name}.db"
     server = [
         "ovsdb-server",
@@ -46,14 +52,33 @@ def database(
         f"--unixctl={directory / f'{name}.ctl'}",
         f"--remote=punix:{unix}",
         *(f"--remote={remote}" for remote in listen),
+        *(_tls(authority) if authority else ()),
         str(file),
     ]
     # A server that was killed leaves its sockets, and one of the same name may not be mistaken for a live one.
+    create = f"ovsdb-tool create {file} {schema}"
+    if contents:  # whole or not at all
+        create = (
+            f"ovsdb-tool create {file}.new {schema} && {_transact(f'{file}.new', contents)} && mv {file}.new {file}"
+        )
     script = (
-        f"[ -e {file} ] || ovsdb-tool create {file} {schema} || exit; rm -f {unix} {directory / f'{name}.ctl'}; "
-        f"exec {shlex.join(server)}"
+        f"[ -e {file} ] || {{ {create}; }} || exit; rm -f {unix} {directory / f'{name}.ctl'}; exec {shlex.join(server)}"
     )
     return Daemon(name, [*prefix, "sh", "-c", script], pid_directory or directory, nice=nice)
+
+
+def _transact(file: str, contents: str) -> str:
+    return f"{shlex.join(('ovsdb-tool', 'transact', file, contents))} >/dev/null"
+
+
+def _tls(authority: Authority) -> Sequence[str]:
+    """Flags of a server that has a certificate and asks its clients for theirs."""
+    served = authority.server("ovn")
+    return (
+        f"--private-key={served.key}",
+        f"--certificate={served.certificate}",
+        f"--ca-cert={authority.root.certificate}",
+    )
 
 
 QUIET = ("-vconsole:info", "-vsyslog:off", "-vfile:off", "--no-chdir")

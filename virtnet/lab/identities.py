@@ -31,14 +31,14 @@ def write_kubeconfig(control_plane: ControlPlane, name: str, token: str) -> Path
     return path
 
 
-def token(control_plane: ControlPlane, account: str, *, node: str = "") -> str:
+def token(control_plane: ControlPlane, account: str, *, namespace: str = NAMESPACE, node: str = "") -> str:
     """A token of a service account, bound to a Node if one is named. Raises NoToken."""
     bound = ("--bound-object-kind=Node", f"--bound-object-name={node}") if node else ()
     command = [
         *control_plane.prefix,
         control_plane.binaries.kubectl,
         f"--kubeconfig={control_plane.kubeconfig}",
-        *("create", "token", account, f"--namespace={NAMESPACE}", f"--duration={LIFETIME}", *bound),
+        *("create", "token", account, f"--namespace={namespace}", f"--duration={LIFETIME}", *bound),
     ]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtnet.lab.initramfs import Entry, archive
+from virtnet.lab.initramfs import InitramfsEntry, archive
 
 GUEST = Path(__file__).parent / "guest"
 BUSYBOX, DHCPCD = "/bin/busybox", "/usr/sbin/dhcpcd"
-SCRIPTS = ("init", "dhcp", "dhcp6", "pinger", "caller", "server")
+SCRIPTS = ("init", "dhcp", "dhcp6", "pinger", "caller", "server", "sender")
 DIRECTORIES = ("dev", "etc", "proc", "run", "run/nics", "sys", "tmp", "var", "var/lib", "var/lib/dhcpcd")
 
 MODULES = ("virtio_pci", "virtio_net", "af_packet", "button", "evdev")
@@ -113,20 +113,23 @@ def _initrd(kernel: Kernel) -> Path:
     return path
 
 
-def _entries(kernel: Kernel) -> Iterator[Entry]:
+def _entries(kernel: Kernel) -> Iterator[InitramfsEntry]:
     files = [
-        Entry.file("bin/busybox", _program(BUSYBOX, "busybox-static"), executable=True),
-        Entry.file("bin/dhcpcd", _program(DHCPCD, "dhcpcd-base"), executable=True),
-        *(Entry.file(path.lstrip("/"), Path(path).read_bytes(), executable=True) for path in _loaded_by(DHCPCD)),
-        Entry.file("etc/dhcpcd.conf", (GUEST / "dhcpcd.conf").read_bytes()),
-        *(Entry.file(script, (GUEST / script).read_bytes(), executable=True) for script in SCRIPTS),
+        InitramfsEntry.file("bin/busybox", _program(BUSYBOX, "busybox-static"), executable=True),
+        InitramfsEntry.file("bin/dhcpcd", _program(DHCPCD, "dhcpcd-base"), executable=True),
+        *(
+            InitramfsEntry.file(path.lstrip("/"), Path(path).read_bytes(), executable=True)
+            for path in _loaded_by(DHCPCD)
+        ),
+        InitramfsEntry.file("etc/dhcpcd.conf", (GUEST / "dhcpcd.conf").read_bytes()),
+        *(InitramfsEntry.file(script, (GUEST / script).read_bytes(), executable=True) for script in SCRIPTS),
     ]
     for number, (name, content) in enumerate(kernel.modules(MODULES).items()):
-        files.append(Entry.file(f"modules/{number:02}-{name}.ko", content))
+        files.append(InitramfsEntry.file(f"modules/{number:02}-{name}.ko", content))
     parents = {str(parent) for one in files for parent in Path(one.path).parents} - {"."}
     for directory in sorted(parents.union(DIRECTORIES)):
-        yield Entry.directory(directory)
-    yield Entry.character_device("dev/console", 5, 1)
+        yield InitramfsEntry.directory(directory)
+    yield InitramfsEntry.character_device("dev/console", 5, 1)
     yield from files
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Entry:
+class InitramfsEntry:
     """A file, a directory (no content, ``S_IFDIR``) or a device."""
 
     path: str
@@ -16,26 +16,26 @@ class Entry:
     device: tuple[int, int] = (0, 0)
 
     @classmethod
-    def directory(cls, path: str) -> "Entry":
+    def directory(cls, path: str) -> "InitramfsEntry":
         return cls(path, stat.S_IFDIR | 0o755)
 
     @classmethod
-    def file(cls, path: str, content: bytes, *, executable: bool = False) -> "Entry":
+    def file(cls, path: str, content: bytes, *, executable: bool = False) -> "InitramfsEntry":
         return cls(path, stat.S_IFREG | (0o755 if executable else 0o644), content)
 
     @classmethod
-    def character_device(cls, path: str, major: int, minor: int) -> "Entry":
+    def character_device(cls, path: str, major: int, minor: int) -> "InitramfsEntry":
         return cls(path, stat.S_IFCHR | 0o600, device=(major, minor))
 
 
-def archive(entries: Iterable[Entry]) -> bytes:
+def archive(entries: Iterable[InitramfsEntry]) -> bytes:
     """The compressed archive. The same entries give the same bytes."""
     parts = [_record(number, entry) for number, entry in enumerate(entries, start=1)]
-    parts.append(_record(0, Entry("TRAILER!!!", 0)))
+    parts.append(_record(0, InitramfsEntry("TRAILER!!!", 0)))
     return gzip.compress(b"".join(parts), compresslevel=6, mtime=0)
 
 
-def _record(number: int, entry: Entry) -> bytes:
+def _record(number: int, entry: InitramfsEntry) -> bytes:
     name = entry.path.encode() + b"\0"
     links, time, checksum = 1, 0, 0
     fields = (

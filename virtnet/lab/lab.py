@@ -15,8 +15,10 @@ from virtnet.kube.errors import NotFound
 from virtnet.kube.kinds import PODS, Kind
 from virtnet.lab import contents, identities, netns, teardown
 from virtnet.lab.central import Central
+from virtnet.lab.certificates import Authority
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.databases import wait
+from virtnet.lab.dpdk import hold_pages
 from virtnet.lab.image import Image, guest_image
 from virtnet.lab.names import LabNames, NodeNames
 from virtnet.lab.nodes import Node
@@ -69,7 +71,7 @@ class Lab:
         """The nodes of a lab that is up. Raises LabError."""
         self._must_be_up()
         found = json.loads(self.names.record.read_text())["nodes"]
-        return {name: Node(self.names.node(number)) for number, name in enumerate(found, start=1)}
+        return {name: Node(self.names.node(said["number"]), dpdk=said["dpdk"]) for name, said in found.items()}
 
     @property
     def daemons(self) -> dict[str, Daemon]:
@@ -133,8 +135,11 @@ class Lab:
         """Leave nothing. Whether there was anything: it may be repeated, and called after a crash of anything."""
         return teardown.tear_down(self.names)
 
-    def up(self, nodes: int = DEFAULT_NODES, *, standin: bool = True) -> None:
+    def up(self, nodes: int = DEFAULT_NODES, *, standin: bool = True, tls: bool = False, dpdk: int = 0) -> None:
         """Start everything and wait until it works; on any failure, take all of it down again.
+
+        With ``tls``, everybody speaks TLS with OVN, and ovn-controllers may write only what is theirs. The switches of
+        the first ``dpdk`` nodes have DPDK.
 
         Raises LabError if it is there already, else whatever failed, with the last words of the process.
         """
@@ -143,14 +148,18 @@ class Lab:
         if teardown.exists(self.names):
             raise LabError(f"lab {self.name} is there already: `virtnet lab down --name {self.name}` first")
         try:
-            self._up([self.names.node(number) for number in range(1, nodes + 1)], standin=standin)
+            if tls:
+                Authority(self.names.ovn_pki).root  # noqa: B018 - made by being asked for
+            if dpdk:
+                hold_pages(self.name, dpdk)
+            self._up([Node(self.names.node(one), dpdk=one <= dpdk) for one in range(1, nodes + 1)], standin=standin)
         except BaseException:
             self.down()
             raise
 
-    def _up(self, names: list[NodeNames], *, standin: bool) -> None:
+    def _up(self, nodes: list[Node], *, standin: bool) -> None:
         progress = Progress(self.say)
-        central, nodes = self.central, [Node(name) for name in names]
+        central, names = self.central, [node.names for node in nodes]
         with progress.step("guest image"):
             image = guest_image()
         with progress.step("networks"):
@@ -169,13 +178,13 @@ class Lab:
                 central.control_plane.start()
             with progress.step("kinds and rights"):
                 self.ask(contents.definitions)
-                self.ask(lambda cluster: contents.nodes(cluster, names))
+                self.ask(lambda cluster: contents.nodes(cluster, nodes))
                 self._write_identities(names)
             with progress.step("OVN and switches"):
                 switches.result()
         with progress.step("virtnet: webhook, controller, node daemons"):
             self._start_virtnet(central, nodes)
-        self._write_record(names, image)
+        self._write_record(nodes, image)
         if standin:
             with progress.step("stand-in"):
                 central.start_standin()
@@ -209,18 +218,20 @@ class Lab:
             for (name, _, _), token in zip(accounts, tokens, strict=True):
                 identities.write_kubeconfig(plane, name, token)
 
-    def _write_record(self, names: list[NodeNames], image: Image) -> None:
+    def _write_record(self, nodes: list[Node], image: Image) -> None:
         kubeconfigs = {path.stem: str(path) for path in sorted(self.names.kubeconfig().parent.glob("*.yaml"))}
         record = {
             "name": self.name,
             "nodes": {
                 node.name: {
-                    "number": node.number,
+                    "number": node.names.number,
                     "netns": node.netns,
-                    "cni_bin": str(node.cni_bin),
-                    "chassis": node.chassis,
+                    "cni_bin": str(node.names.cni_bin),
+                    "kubelet": str(node.names.kubelet),
+                    "chassis": node.names.chassis,
+                    "dpdk": node.dpdk,
                 }
-                for node in names
+                for node in nodes
             },
             "kubeconfigs": kubeconfigs,
             "image": {"kernel": str(image.kernel), "initrd": str(image.initrd)},

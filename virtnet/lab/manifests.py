@@ -16,7 +16,7 @@ FOREIGN_CRDS = Path(__file__).parent / "crds"
 
 MANAGER = "virtnet-lab"
 
-ESTABLISHED_SECONDS = 30
+ESTABLISHED_SECONDS = 90
 
 # libyaml where it is built in: KubeVirt's definitions take 5 s without it.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

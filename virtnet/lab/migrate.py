@@ -52,7 +52,7 @@ async def migrate(
 
 async def _follow(cluster: Cluster, name: str, namespace: str, say: Callable[[str], None]) -> str:
     """The phase in which it ended."""
-    told = ""
+    printed = ""
     async with aclosing(cluster.watch(VMIMS, namespace, fields=f"metadata.name={name}")) as changes:
         async for change, found in changes:
             if change == "SYNC":
@@ -61,8 +61,8 @@ async def _follow(cluster: Cluster, name: str, namespace: str, say: Callable[[st
                 phase = migration.get("status", {}).get("phase", "Pending")
                 if change == "DELETED":
                     return f"deleted while {phase}"
-                if phase != told:
-                    told = phase
+                if phase != printed:
+                    printed = phase
                     say(phase)
                 if phase in ENDED:
                     return str(phase)

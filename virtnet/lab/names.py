@@ -18,6 +18,8 @@ TUNNEL_PREFIX = 24
 API_PORT = 6443
 NORTHBOUND_PORT = 6641
 SOUTHBOUND_PORT = 6642
+UNRESTRICTED_SOUTHBOUND_PORT = 16642
+"""Where OVN speaks TLS, 6642 is for ovn-controllers alone."""
 WEBHOOK_PORT = 9443
 
 MAX_NODES = 200
@@ -98,6 +100,11 @@ class NodeNames:
         return self.state / "cni-bin"
 
     @property
+    def kubelet(self) -> Path:
+        """Where the kubelet keeps the volumes of pods."""
+        return self.state / "kubelet"
+
+    @property
     def journal(self) -> Path:
         """The node daemon's own state."""
         return self.state / "journal"
@@ -176,9 +183,29 @@ class LabNames:
         return self.control_plane / "kubeconfigs" / f"{identity}.yaml"
 
     @property
+    def ovn_pki(self) -> Path:
+        """The authority of OVN's certificates. A lab has one exactly if its OVN speaks TLS."""
+        return self.state / "ovn-pki"
+
+    @property
+    def tls(self) -> bool:
+        return self.ovn_pki.is_dir()
+
+    @property
     def northbound(self) -> str:
-        return f"tcp:{CENTRAL_ADDRESS}:{NORTHBOUND_PORT}"
+        return f"{self._scheme}:{CENTRAL_ADDRESS}:{NORTHBOUND_PORT}"
 
     @property
     def southbound(self) -> str:
-        return f"tcp:{CENTRAL_ADDRESS}:{SOUTHBOUND_PORT}"
+        """For whoever is no ovn-controller."""
+        port = UNRESTRICTED_SOUTHBOUND_PORT if self.tls else SOUTHBOUND_PORT
+        return f"{self._scheme}:{CENTRAL_ADDRESS}:{port}"
+
+    @property
+    def chassis_southbound(self) -> str:
+        """For ovn-controllers: with TLS they may do there what OVN's role of this name may, and nothing else."""
+        return f"{self._scheme}:{CENTRAL_ADDRESS}:{SOUTHBOUND_PORT}"
+
+    @property
+    def _scheme(self) -> str:
+        return "ssl" if self.tls else "tcp"

@@ -3,14 +3,14 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
-from virtnet.lab import netns
+from virtnet.lab import dpdk, netns
+from virtnet.lab.certificates import Authority
 from virtnet.lab.daemon import AHEAD, Daemon
 from virtnet.lab.databases import QUIET, SWITCH_SCHEMA, accepts, database, wait
 from virtnet.lab.names import MANAGEMENT_PREFIX, TUNNEL_PREFIX, NodeNames
@@ -48,6 +48,8 @@ class Node:
     """Starting it takes steps in order: ``wire``, ``start_switch``, then ``virtnet``."""
 
     names: NodeNames
+    dpdk: bool = False
+    """Whether its switch has DPDK, and so serves vhost-user NICs."""
 
     @property
     def name(self) -> str:
@@ -81,6 +83,7 @@ class Node:
                 *("--ovsdb", self.names.ovsdb),
                 *("--ovn-run-dir", str(self.names.rundir)),
                 *("--cni-bin-dir", str(self.names.cni_bin)),
+                *("--kubelet-dir", str(self.names.kubelet)),
             ],
             self.names.state,
             {"KUBECONFIG": str(self.names.lab.kubeconfig(self.names.identity))},
@@ -112,6 +115,8 @@ class Node:
         self._database.start()
         wait(self._database, lambda: accepts(self.names.ovsdb_socket), "the database answers")
         self._vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", *self._settings())
+        if self.names.lab.tls:
+            self._vsctl("--no-wait", "set-ssl", *self._certificates())
         self._switch.start()
         self._vsctl(
             *("add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=netdev", "--"),
@@ -152,17 +157,21 @@ class Node:
         # In userspace, Open vSwitch forgets its tunnels for some ms with every link that comes or goes beside it, while
         # it reads the kernel's routes anew. Where that can be, the one that it needs is given to it instead.
         flags = ("--disable-system-route",) if gives_route() else ()
-        return self._daemon("ovs-vswitchd", *flags, f"--unixctl={self._control}", before=AHEAD)
+        command = (*AHEAD, dpdk.VSWITCHD if self.dpdk else "ovs-vswitchd")
+        return self._daemon(
+            *("ovs-vswitchd", *command, *flags, f"--unixctl={self._control}"),
+            prefix=netns.plain_prefix(self.netns),  # it sees what virtnet-node mounts for it
+        )
 
     @cached_property
     def _controller(self) -> Daemon:
         # It takes the place of its control socket, and of those of OVS, from its environment alone.
-        return self._daemon("ovn-controller")
+        return self._daemon("ovn-controller", "ovn-controller", prefix=self.prefix)
 
-    def _daemon(self, program: str, *flags: str, before: Sequence[str] = ()) -> Daemon:
+    def _daemon(self, name: str, *command: str, prefix: tuple[str, ...]) -> Daemon:
         rundir = str(self.names.rundir)
-        command = [*self.prefix, *before, program, *QUIET, *flags, self.names.ovsdb]
-        return Daemon(program, command, self.names.state, {"OVS_RUNDIR": rundir, "OVN_RUNDIR": rundir})
+        whole = [*prefix, *command, *QUIET, self.names.ovsdb]
+        return Daemon(name, whole, self.names.state, {"OVS_RUNDIR": rundir, "OVN_RUNDIR": rundir})
 
     @property
     def _control(self) -> Path:
@@ -178,11 +187,17 @@ class Node:
     def _vsctl(self, *words: str) -> None:
         netns.run("ovs-vsctl", "--timeout=30", f"--db={self.names.ovsdb}", *words, netns=self.netns)
 
+    def _certificates(self) -> tuple[str, ...]:
+        """ovn-controller's. Their common name is its chassis: by that, OVN knows what it may write."""
+        authority = Authority(self.names.lab.ovn_pki)
+        own = authority.client(self.names.chassis)
+        return str(own.key), str(own.certificate), str(authority.root.certificate)
+
     def _settings(self) -> list[str]:
         external = {
             "system-id": self.names.chassis,
             "hostname": self.name,
-            "ovn-remote": self.names.lab.southbound,
+            "ovn-remote": self.names.lab.chassis_southbound,
             "ovn-encap-type": "geneve",
             "ovn-encap-ip": self.names.tunnel_address,
             "ovn-bridge-datapath-type": "netdev",
@@ -190,8 +205,10 @@ class Node:
             "ovn-remote-probe-interval": "60000",
             "ovn-openflow-probe-interval": "60",
         }
-        threads = {"n-handler-threads": "1", "n-revalidator-threads": "1"}
+        other = {"n-handler-threads": "1", "n-revalidator-threads": "1"}
+        if self.dpdk:
+            other |= dpdk.settings(self.netns, self.names.number)
         return [
             *(f"external_ids:{key}={json.dumps(value)}" for key, value in external.items()),
-            *(f"other_config:{key}={value}" for key, value in threads.items()),
+            *(f"other_config:{key}={json.dumps(value)}" for key, value in other.items()),
         ]

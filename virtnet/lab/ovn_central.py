@@ -3,6 +3,7 @@
 Real ones, from Debian's ovn-central, in a directory of their own; nothing is shared with the machine's OVN.
 """
 
+import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from virtnet.lab.certificates import Authority
 from virtnet.lab.daemon import Daemon
-from virtnet.lab.databases import QUIET, accepts, beside, database, wait
+from virtnet.lab.databases import QUIET, accepts, database, installed_file, wait
 
 Name = Literal["nb", "sb", "northd"]
 
 NAMES: tuple[Name, ...] = ("nb", "sb", "northd")
-SCHEMAS = beside("ovn-northd", "ovn")
+SCHEMAS = installed_file("ovn-northd", "ovn")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class OvnCentral:
     """A further remote of a database, such as ``{"nb": "ptcp:6641:172.31.0.1"}``; a unix socket is always there."""
     northd_threads: int = 1
     nice: int = 0
+    authority: Authority | None = None
+    """Signs for ``pssl:`` remotes."""
+    controllers_listen: str = ""
+    """A further remote of the southbound database, where a client may do what OVN's role ``ovn-controller`` may."""
 
     @cached_property
     def daemons(self) -> dict[str, Daemon]:
@@ -102,14 +108,18 @@ class OvnCentral:
         return self.state / f"{name}.sock"
 
     def _database(self, name: Name) -> Daemon:
+        guarded = self.controllers_listen if name == "sb" else ""
+        listen = [self.listen[name]] if name in self.listen else []
         return database(
             name,
             self.state,
             schema=SCHEMAS / f"ovn-{name}.ovsschema",
             unix=self._socket(name),
-            listen=[self.listen[name]] if name in self.listen else [],
+            listen=[*listen, "db:OVN_Southbound,SB_Global,connections"] if guarded else listen,
             prefix=self.prefix,
             nice=self.nice,
+            authority=self.authority,
+            contents=_connection(guarded) if guarded else "",
         )
 
     def _northd(self) -> Daemon:
@@ -141,3 +151,15 @@ class OvnCentral:
         """Whether the southbound database has its first row. ovn-sbctl cannot tell: it makes one if there is none."""
         dump = ("ovsdb-client", "--format=list", "dump", self.remote("sb"), "OVN_Southbound", "SB_Global", "nb_cfg")
         return "nb_cfg" in self._run(*dump)
+
+
+def _connection(target: str) -> str:
+    """The transaction that makes a remote with the role: only a row can have one (ovn-sb(5), Connection TABLE)."""
+    connection = {"target": target, "role": "ovn-controller"}
+    return json.dumps(
+        [
+            "OVN_Southbound",
+            {"op": "insert", "table": "Connection", "uuid-name": "remote", "row": connection},
+            {"op": "insert", "table": "SB_Global", "row": {"connections": ["named-uuid", "remote"]}},
+        ]
+    )

@@ -1,7 +1,7 @@
 """What a peer sees of a guest: ``python -m virtnet.lab.probe icmp|udp|tcp|frames ...`` in a pod's network namespace.
 
 Each mode measures until it is told to end (SIGTERM, SIGINT, or the end of its standard input), and then prints one line
-of JSON. Of the standard library alone, and in one thread: it shares two cores with the guests that it watches.
+of JSON. It needs the standard library alone, and one thread: it shares two cores with the guests that it watches.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from virtnet.node.checksum import checksum
 
 SETTLE = 1.0
 """A probe that was sent in the last second before the end may still have been answered: it does not count as lost."""
@@ -153,13 +155,7 @@ def _echo_request(kind: Icmp, identity: int, number: int) -> bytes:
     """For IPv6 the kernel fills the checksum in."""
     payload = struct.pack("!Q", number)
     head = struct.pack("!BBHHH", kind.request, 0, 0, identity, number & 0xFFFF)
-    return struct.pack("!BBHHH", kind.request, 0, _checksum(head + payload), identity, number & 0xFFFF) + payload
-
-
-def _checksum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+    return struct.pack("!BBHHH", kind.request, 0, checksum(head + payload), identity, number & 0xFFFF) + payload
 
 
 # ----------------------------------------------------------------------------------------------------------- udp

@@ -1,8 +1,10 @@
 """What can go wrong with a lab and has a message for a person."""
 
 from virtnet.kube.errors import ApiError
-from virtnet.lab.binaries import Missing
+from virtnet.lab.binaries import MissingProgram
 from virtnet.lab.daemon import DaemonError
+from virtnet.lab.dpdk import NoDpdk
+from virtnet.lab.hugepages import NoHugePages
 from virtnet.lab.identities import NoToken
 from virtnet.lab.image import ImageError
 from virtnet.lab.lab import LabError
@@ -17,7 +19,9 @@ EXPECTED = (
     InvalidName,
     LabError,
     MigrationFailed,
-    Missing,
+    MissingProgram,
     NetnsError,
+    NoDpdk,
+    NoHugePages,
     NoToken,
 )

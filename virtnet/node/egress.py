@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import structlog
 
+from virtnet.node.flows import Flow
 from virtnet.node.frames import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_ADVERTISEMENT
 from virtnet.node.journal import Journal
-from virtnet.node.openflow import Flow, life, put, socket_of
+from virtnet.node.openflow import life, put, socket_of
 from virtnet.ovn.mappings import MACS, entries
 from virtnet.ovn.vswitch import VSwitch
 from virtnet.topology.names import localnet_name
@@ -67,7 +68,7 @@ class Egress:
         self._sockets = sockets
         self._repeat = repeat
         self._changed = asyncio.Event()
-        self._told: dict[Bridge, frozenset[Flow]] = {}
+        self._installed: dict[Bridge, frozenset[Flow]] = {}
         """What bridges were told last."""
         self._problems: dict[str, str] = {}
         """Of each bridge, as last logged."""
@@ -126,19 +127,19 @@ class Egress:
                 yield Flow(STRAY, in_port=port, destination=guest.mac)
 
     async def _follow(self, wanted: dict[Bridge, frozenset[Flow]], *, whole: bool) -> None:
-        self._told = {bridge: flows for bridge, flows in self._told.items() if bridge in wanted}
+        self._installed = {bridge: flows for bridge, flows in self._installed.items() if bridge in wanted}
         for bridge, flows in wanted.items():
-            if whole or self._told.get(bridge) != flows:
+            if whole or self._installed.get(bridge) != flows:
                 await self._tell(bridge, flows, whole=whole)
 
     async def _tell(self, bridge: Bridge, flows: frozenset[Flow], *, whole: bool) -> None:
         """What has changed, or all: with each NIC that comes, the flows of all others would be sent again."""
-        problem, told = "", self._told.pop(bridge, None)
-        new = flows if whole or told is None else flows - told
-        gone = None if told is None else told - flows
+        problem, installed = "", self._installed.pop(bridge, None)
+        new = flows if whole or installed is None else flows - installed
+        gone = None if installed is None else installed - flows
         try:
             await put(self._socket(bridge.name), COOKIE, new, gone)
-            self._told[bridge] = flows
+            self._installed[bridge] = flows
         except (OSError, TimeoutError, EOFError, ValueError) as error:  # the last: no MAC, in an entry of others
             problem = str(error) or type(error).__name__
         if problem and problem != self._problems.get(bridge.name):

@@ -1,6 +1,6 @@
 """The journal of attached NICs: one file each, on disk before the first change. It is all that recovery needs."""
 
-from collections.abc import Iterator
+from collections.abc import Container
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -8,9 +8,11 @@ from typing import Any, Literal
 import structlog
 
 from virtnet.api.meta import Spec
+from virtnet.api.nic_kinds import SERVED_NICS
 from virtnet.api.records import Attachment
-from virtnet.node.folder import Folder
+from virtnet.node.record_store import RecordStore
 from virtnet.node.request import AttachmentId
+from virtnet.node.virtual_functions.found import FoundVf
 
 log = structlog.get_logger()
 
@@ -29,6 +31,12 @@ class Entry(Spec):
     migration: str = ""
     """UID of the VMIM that the pod was the target of when the NIC was attached; it stays when that is over."""
     attachment: Attachment
+    device: str = ""
+    """As in the Request: nobody has proved yet that the pod may have it."""
+    device_info: str = ""
+    """As in the Request."""
+    virtual_function: FoundVf | None = None
+    """What its virtual function was before the first change, where its kind has one."""
     state: Literal["Attaching", "Attached", "Detaching"] = "Attaching"
     released_at: datetime | None = None
     """When the port was let go for good: the guest lives elsewhere, or another NIC of this node has it."""
@@ -38,50 +46,40 @@ class Entry(Spec):
         return AttachmentId(self.container, self.interface)
 
     @property
-    def host_name(self) -> str:
-        return self.id.host_name
-
-    @property
     def pod(self) -> str:
         return f"{self.pod_namespace}/{self.pod_name}"
 
 
-class Journal:
-    """Entries in a folder. Every write is on disk when it returns; what it says counts from its call on."""
+class Journal(RecordStore[AttachmentId, Entry]):
+    """The entries of this node's NICs."""
 
-    def __init__(self, directory: Path) -> None:
-        """Raises JournalInUse."""
-        self._folder = Folder(directory)
-        self._entries = {entry.id: entry for entry in self._folder.read(Entry)}
+    def __init__(self, directory: Path, kinds: Container[str] = SERVED_NICS) -> None:
+        """``kinds``: of NICs that are served. Raises StoreInUse."""
 
-    def close(self) -> None:
-        self._folder.close()
+        def known(record: Any) -> bool:
+            return not isinstance(kind := _kind(record), str) or kind in kinds
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._entries.values()))
+        super().__init__(directory, Entry, key=lambda entry: entry.id, name=lambda id_: id_.digest[:32], known=known)
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, id_: AttachmentId) -> Entry | None:
-        return self._entries.get(id_)
+    def __contains__(self, id_: object) -> bool:
+        """Whether there is a record of a NIC, be it another version's."""
+        return isinstance(id_, AttachmentId) and (self.get(id_) is not None or self.is_foreign(id_))
 
     def of_port(self, port: str) -> list[Entry]:
         return [entry for entry in self if entry.attachment.port == port]
 
     async def write(self, entry: Entry) -> Entry:
-        """Raises OSError."""
-        self._entries[entry.id] = entry
-        await self._folder.store(_name(entry.id), entry)
-        return entry
+        """It counts from the call on, whatever the disk says. Raises OSError."""
+        self._records[entry.id] = entry
+        return await super().write(entry)
 
     async def change(self, id_: AttachmentId, **changes: Any) -> Entry | None:
         """The entry with these fields changed, as it is by now; None, and nothing written, where there is none.
 
-        Where the disk takes nothing, it is so in memory, and told of: a NIC that is to go must not stay for that, or a
-        full disk would keep the pods whose end gives room. Whoever asks asks again after a crash.
+        Where the disk takes nothing, it is so in memory, and a warning says so: a NIC that is to go must not stay for
+        that, or a full disk would keep the pods whose end gives room. Whoever asks asks again after a crash.
         """
-        entry = self._entries.get(id_)
+        entry = self.get(id_)
         if entry is None:
             return None
         changed = entry.model_copy(update=changes)
@@ -91,11 +89,8 @@ class Journal:
             log.warning("not written to the journal", nic=str(id_), error=str(error))
         return changed
 
-    async def remove(self, id_: AttachmentId) -> None:
-        """Raises OSError."""
-        self._entries.pop(id_, None)
-        await self._folder.delete(_name(id_))
 
-
-def _name(id_: AttachmentId) -> str:
-    return id_.digest[:32]
+def _kind(record: Any) -> Any:
+    """The NIC kind in a record of any version; None where it has none."""
+    attachment = record.get("attachment") if isinstance(record, dict) else None
+    return attachment.get("nic") if isinstance(attachment, dict) else None

@@ -1,12 +1,8 @@
 """Links: what the daemon asks the kernel for, by rtnetlink and ethtool, in the namespace of the calling thread."""
 
-import array
 import contextlib
 import errno
-import fcntl
 import os
-import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,11 +10,11 @@ from typing import Any, Self
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from virtnet.node import sysctl
+from virtnet.node import ethtool, sysctl
 
-_SIOCETHTOOL = 0x8946
-_ETHTOOL_STXCSUM = 0x17
-_ADDRESSES_BY_NOBODY = 1
+NO_LINK_LOCAL = 1
+"""For ``set_address_generation``: the kernel makes no IPv6 link-local address (IN6_ADDR_GEN_MODE_NONE)."""
+
 _SCOPE_GLOBAL = 0
 
 
@@ -120,6 +116,18 @@ def set_up(netlink: IPRoute, index: int) -> None:
     netlink.link("set", index=index, state="up")
 
 
+def set_down(netlink: IPRoute, index: int) -> None:
+    netlink.link("set", index=index, state="down")
+
+
+def set_mtu(netlink: IPRoute, index: int, mtu: int) -> None:
+    netlink.link("set", index=index, mtu=mtu)
+
+
+def set_mac(netlink: IPRoute, index: int, mac: str) -> None:
+    netlink.link("set", index=index, address=mac)
+
+
 def delete(netlink: IPRoute, index: int) -> None:
     """Delete a link; one that is gone already is fine."""
     try:
@@ -134,11 +142,26 @@ def silence(netlink: IPRoute, index: int) -> None:
 
     By netlink, because /proc/sys is read-only in a container that is not privileged.
     """
-    mode = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", _ADDRESSES_BY_NOBODY]]}]]}
+    set_address_generation(netlink, index, NO_LINK_LOCAL)
+
+
+def set_address_generation(netlink: IPRoute, index: int, mode: int) -> None:
+    """Set how the kernel makes a link's IPv6 link-local address (IFLA_INET6_ADDR_GEN_MODE)."""
+    _set_inet6(netlink, index, "IFLA_INET6_ADDR_GEN_MODE", mode)
+
+
+def set_token(netlink: IPRoute, index: int, token: str) -> None:
+    """Set the interface identifier of the addresses that a link makes, where it takes router advertisements at all."""
+    _set_inet6(netlink, index, "IFLA_INET6_TOKEN", token)
+
+
+def _set_inet6(netlink: IPRoute, index: int, attribute: str, value: int | str) -> None:
+    families = {"attrs": [["AF_INET6", {"attrs": [[attribute, value]]}]]}
     try:
-        netlink.link("set", index=index, IFLA_AF_SPEC=mode)
+        netlink.link("set", index=index, IFLA_AF_SPEC=families)
     except NetlinkError as error:
-        if error.code != errno.EAFNOSUPPORT:  # no IPv6 in this kernel, or none at so small an MTU
+        # No IPv6 in this kernel, or none at so small an MTU; a mode without its secret; a token without advertisements.
+        if error.code not in {errno.EAFNOSUPPORT, errno.EINVAL}:
             raise
 
 
@@ -156,10 +179,7 @@ def leave_checksums_to_software(name: str) -> None:
 
     Segmentation offload goes with it.
     """
-    value = array.array("B", struct.pack("II", _ETHTOOL_STXCSUM, 0))
-    request = struct.pack("16sP", name.encode(), value.buffer_info()[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, _SIOCETHTOOL, request)
+    ethtool.TX_CHECKSUM.set(name, 0)
 
 
 def peer(netlink: IPRoute, name: str) -> int:

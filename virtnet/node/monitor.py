@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -32,7 +32,9 @@ PAUSE_SECONDS = 1.0
 class LinkEvent:
     """A link came, changed or went."""
 
+    index: int
     name: str
+    """By now: a link may be renamed."""
     upper: bool
     """Whether it lives on another link of this namespace."""
 
@@ -61,7 +63,7 @@ class Overrun:
 Event = LinkEvent | AddressEvent | RouteEvent | Overrun
 
 
-async def events(here: str) -> AsyncIterator[Event]:
+async def events(here: str) -> AsyncGenerator[Event]:
     """What happens in a network namespace, given as a path, for ever. It begins with an Overrun."""
     while True:
         try:
@@ -82,7 +84,7 @@ def parse(data: bytes) -> Iterator[Event]:
             case rtnl.RTM_NEWLINK | rtnl.RTM_DELLINK:
                 on_other = message.get_attr("IFLA_LINK") is not None
                 here = message.get_attr("IFLA_LINK_NETNSID") is None
-                yield LinkEvent(str(message.get_attr("IFLA_IFNAME")), upper=on_other and here)
+                yield LinkEvent(message["index"], str(message.get_attr("IFLA_IFNAME")), upper=on_other and here)
             case rtnl.RTM_NEWADDR | rtnl.RTM_DELADDR:
                 yield AddressEvent(message["index"])
             case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE:

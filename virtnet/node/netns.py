@@ -1,8 +1,5 @@
-"""Work inside a pod's network namespace: in a thread of its own, which never comes back to do anything else."""
+"""Work inside a pod's network namespace."""
 
-import asyncio
-import contextlib
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +7,8 @@ from typing import TypeVar
 from pyroute2 import IPRoute
 from pyroute2 import netns as pyroute2_netns
 from pyroute2.netlink.exceptions import NetlinkError
+
+from virtnet.node.threads import apart
 
 T = TypeVar("T")
 
@@ -23,47 +22,19 @@ async def inside(path: str, work: Callable[[IPRoute], T]) -> T:
 
     Raises NamespaceGone; what the kernel refuses is an OSError too, by whichever library it was asked.
     """
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
 
-    def run() -> None:
+    def enter_and_work() -> T:
         try:
-            try:
-                pyroute2_netns.setns(path, flags=0)
-            except OSError as error:
-                raise NamespaceGone(f"network namespace {path}: {error.strerror}") from error
+            pyroute2_netns.setns(path, flags=0)
+        except OSError as error:
+            raise NamespaceGone(f"network namespace {path}: {error.strerror}") from error
+        try:
             with IPRoute() as netlink:
-                result = work(netlink)
+                return work(netlink)
         except NetlinkError as error:
-            refused = OSError(error.code, str(error))
-            refused.__cause__ = error
-            _deliver(loop, outcome, error=refused)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
-            _deliver(loop, outcome, error=error)
-        else:
-            _deliver(loop, outcome, result=result)
+            raise OSError(error.code, str(error)) from error
 
-    threading.Thread(target=run, name=f"netns {Path(path).name}", daemon=True).start()
-    return await outcome
-
-
-def _deliver(
-    loop: asyncio.AbstractEventLoop,
-    outcome: "asyncio.Future[T]",
-    *,
-    result: T | None = None,
-    error: BaseException | None = None,
-) -> None:
-    def set_it() -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(result)  # type: ignore[arg-type]  # the result is of type T here
-
-    with contextlib.suppress(RuntimeError):  # the loop is gone, and so is who would wait
-        loop.call_soon_threadsafe(set_it)
+    return await apart(f"netns {Path(path).name}", enter_and_work)
 
 
 def exists(path: str) -> bool:

@@ -9,6 +9,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from virtnet.api.addresses import mac_octets
+
 _NETLINK_NETFILTER = 12
 _NFNL_BATCH_BEGIN, _NFNL_BATCH_END = 0x10, 0x11
 _NFTABLES = 10
@@ -34,7 +36,7 @@ def gate(device: str, mac: str, *, shut: bool = True) -> socket.socket:
     In the namespace of the calling thread. Without ``shut`` nothing is held back: whether the kernel could do it.
     Raises OSError when it cannot.
     """
-    return _owning(list(_messages(device, bytes.fromhex(mac.replace(":", "")), shut=shut)))
+    return _owning(list(_messages(device, mac_octets(mac), shut=shut)))
 
 
 def _owning(messages: list[tuple[int, int, bytes]]) -> socket.socket:

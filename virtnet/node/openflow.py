@@ -1,23 +1,22 @@
-"""As much OpenFlow 1.3 as it takes to hand frames to a bridge as if they came in by one of its ports, to drop some, and
-to copy a flow that is there.
+"""As much OpenFlow 1.3 as it takes to hand frames to a bridge as if they came in by one of its ports, to drop some, to
+copy a flow that is there, and to find those of one's own.
 
 A bridge is known by its management socket, ``/run/openvswitch/BRIDGE.mgmt``.
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from virtnet.node.frames import ICMPV6, IPV6, octets
+from virtnet.node.flows import SOURCE, Flow, Installed, fields_of
 
 _VERSION = 4
 _HELLO, _ERROR, _PACKET_OUT, _FLOW_MOD, _BARRIER_REQUEST, _BARRIER_REPLY = 0, 1, 13, 14, 20, 21
 _MULTIPART_REQUEST, _MULTIPART_REPLY, _FLOW_STATS = 18, 19, 1
 _ADD, _DELETE, _DELETE_STRICT = 0, 3, 4
-_ALL_TABLES, _ANY = 0xFF, 0xFFFFFFFF
-_IN_PORT, _ETH_DST, _ETH_SRC, _ETH_TYPE, _IP_PROTO, _ICMPV6_TYPE = 0, 3, 4, 5, 10, 29
+_ALL_TABLES, _ANY, _WHOLE = 0xFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _APPLY_ACTIONS = 4
 _NO_BUFFER = 0xFFFFFFFF
 _NORMAL = 0xFFFFFFFA
@@ -26,35 +25,17 @@ _NORMALLY = struct.pack("!HHIH6x", 0, 16, _NORMAL, 0)
 _SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Flow:
-    """Frames that a bridge drops, or switches as it does without any flow."""
-
-    priority: int
-    _: KW_ONLY
-    in_port: int = 0
-    """0: any."""
-    destination: str = ""
-    """A MAC address, as the source; empty: any."""
-    source: str = ""
-    icmpv6: int | None = None
-    """A type of ICMPv6 messages."""
-    drop: bool = True
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A flow of a bridge. Its fields and instructions are as OpenFlow has them."""
-
-    table: int
-    priority: int
-    fields: bytes
-    instructions: bytes
-
-
 def socket_of(sockets: Path, bridge: str) -> Path:
     """A bridge's socket, among those of its switch."""
     return sockets / f"{bridge}.mgmt"
+
+
+def process_of(management: Path) -> int:
+    """Of a bridge's switch. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(management))
+        pid, _, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
 
 
 def life(management: Path) -> int:
@@ -81,7 +62,20 @@ async def inject(management: Path, in_port: int, frames: Iterable[bytes]) -> Non
 
     Raises OSError and TimeoutError.
     """
-    await _told(management, [_packet_out(in_port, frame) for frame in frames])
+    await _exchange(management, [_packet_out(in_port, frame) for frame in frames])
+
+
+async def sources(management: Path, fields: Collection[bytes]) -> list[str]:
+    """The MACs that a bridge has flows of, from which packets with these fields come, whatever else they have.
+
+    Raises OSError and TimeoutError.
+    """
+    found = set()
+    for flow in await installed(management, b"".join(fields)):
+        more = [field for field in flow.each_field() if field not in fields]
+        if len(more) == 1 and more[0].startswith(SOURCE):
+            found.add(more[0][len(SOURCE) :].hex(":"))
+    return sorted(found)
 
 
 async def put(management: Path, cookie: int, flows: Collection[Flow], instead_of: Collection[Flow] | None) -> None:
@@ -90,7 +84,19 @@ async def put(management: Path, cookie: int, flows: Collection[Flow], instead_of
     They are forgotten when Open vSwitch is restarted. Raises OSError, TimeoutError, and ValueError for what is no MAC.
     """
     gone = [_delete_all(cookie)] if instead_of is None else [_delete(cookie, flow) for flow in {*instead_of} - {*flows}]
-    await _told(management, [*gone, *(_add(cookie, flow) for flow in flows)])
+    await _exchange(management, [*gone, *(_add(cookie, flow) for flow in flows)])
+
+
+async def remove(management: Path, cookie: int, flows: Iterable[Installed]) -> None:
+    """Have a bridge forget flows of its first table that it has under this cookie. Raises OSError and TimeoutError."""
+    each = [_flow_mod(cookie, _DELETE_STRICT, one.priority, one.fields, mask=_WHOLE) for one in flows]
+    await _exchange(management, each)
+
+
+async def under(management: Path, cookie: int) -> list[Installed]:
+    """A bridge's flows under this cookie. Raises OSError and TimeoutError."""
+    replies = await _exchange(management, [_flows_of(b"", cookie)])
+    return [flow for body in replies for flow in _flows(body)]
 
 
 async def installed(management: Path, fields: bytes) -> list[Installed]:
@@ -98,7 +104,7 @@ async def installed(management: Path, fields: bytes) -> list[Installed]:
 
     Raises OSError and TimeoutError.
     """
-    replies = await _told(management, [_flows_of(fields)])
+    replies = await _exchange(management, [_flows_of(fields)])
     return [flow for body in replies for flow in _flows(body)]
 
 
@@ -108,10 +114,10 @@ async def install(management: Path, cookie: int, flows: Iterable[Installed], *, 
         _flow_mod(cookie, _ADD, flow.priority, flow.fields, flow.instructions, table=flow.table, hard_timeout=seconds)
         for flow in flows
     ]
-    await _told(management, additions)
+    await _exchange(management, additions)
 
 
-async def _told(management: Path, messages: Iterable[bytes]) -> list[bytes]:
+async def _exchange(management: Path, messages: Iterable[bytes]) -> list[bytes]:
     """Returns what was asked for."""
     async with asyncio.timeout(_SECONDS):
         reader, writer = await asyncio.open_unix_connection(management)
@@ -145,20 +151,21 @@ def _packet_out(in_port: int, frame: bytes) -> bytes:
 
 def _add(cookie: int, flow: Flow) -> bytes:
     instructions = b"" if flow.drop else struct.pack("!HH4x", _APPLY_ACTIONS, 8 + len(_NORMALLY)) + _NORMALLY
-    return _flow_mod(cookie, _ADD, flow.priority, _match(flow), instructions)
+    return _flow_mod(cookie, _ADD, flow.priority, fields_of(flow), instructions)
 
 
 def _delete(cookie: int, flow: Flow) -> bytes:
-    return _flow_mod(cookie, _DELETE_STRICT, flow.priority, _match(flow))
+    return _flow_mod(cookie, _DELETE_STRICT, flow.priority, fields_of(flow))
 
 
 def _delete_all(cookie: int) -> bytes:
     """All flows with this cookie, in all tables."""
-    return _flow_mod(cookie, _DELETE, 0, b"", table=_ALL_TABLES, mask=0xFFFFFFFFFFFFFFFF)
+    return _flow_mod(cookie, _DELETE, 0, b"", table=_ALL_TABLES, mask=_WHOLE)
 
 
-def _flows_of(fields: bytes) -> bytes:
-    head = struct.pack("!HH4xB3xII4xQQ", _FLOW_STATS, 0, _ALL_TABLES, _ANY, _ANY, 0, 0)
+def _flows_of(fields: bytes, cookie: int = 0) -> bytes:
+    mask = _WHOLE if cookie else 0
+    head = struct.pack("!HH4xB3xII4xQQ", _FLOW_STATS, 0, _ALL_TABLES, _ANY, _ANY, cookie, mask)
     return _message(_MULTIPART_REQUEST, head + _framed(fields))
 
 
@@ -170,24 +177,6 @@ def _flows(reply: bytes) -> Iterator[Installed]:
         entry, rest = rest[48:length], rest[length:]
         (match_length,) = struct.unpack_from("!2xH", entry)
         yield Installed(table, priority, entry[4:match_length], entry[match_length + -match_length % 8 :])
-
-
-def _match(flow: Flow) -> bytes:
-    """Its fields, each after those it depends on."""
-    fields: list[tuple[int, bytes]] = []
-    if flow.in_port:
-        fields.append((_IN_PORT, flow.in_port.to_bytes(4)))
-    if flow.destination:
-        fields.append((_ETH_DST, octets(flow.destination)))
-    if flow.source:
-        fields.append((_ETH_SRC, octets(flow.source)))
-    if flow.icmpv6 is not None:
-        fields += [
-            (_ETH_TYPE, IPV6.to_bytes(2)),
-            (_IP_PROTO, ICMPV6.to_bytes()),
-            (_ICMPV6_TYPE, flow.icmpv6.to_bytes()),
-        ]
-    return b"".join(struct.pack("!HBB", 0x8000, field << 1, len(value)) + value for field, value in fields)
 
 
 def _framed(fields: bytes) -> bytes:

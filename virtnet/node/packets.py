@@ -3,7 +3,10 @@
 import array
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from virtnet.api.addresses import mac_octets
+from virtnet.node.checksum import checksum
 
 OUTGOING = 4
 """The packet type, third in a received frame's address, of what the node itself sends there (PACKET_OUTGOING)."""
@@ -17,7 +20,7 @@ _LOAD_WORD, _LOAD_HALF, _LOAD_BYTE, _EQUAL, _RETURN = 0x20, 0x28, 0x30, 0x15, 0x
 _PACKET_TYPE = 0xFFFFF004
 """Where classic BPF finds it (SKF_AD_OFF + SKF_AD_PKTTYPE)."""
 _NEEDS_CHECKSUM = 1
-_SOURCE_HIGH, _SOURCE_LOW, _ETHERTYPE, _BODY = 6, 10, 12, 14
+_SOURCE_HIGH, _SOURCE_LOW, _ETHERTYPE, _BODY, _NEXT_HEADER, _ICMPV6_TYPE = 6, 10, 12, 14, 20, 54
 
 Test = tuple[int, int, int, bool]
 """How to load, from where, what to compare with, and whether it must be equal."""
@@ -30,18 +33,19 @@ def listener(
     kind: int = 0,
     start: bytes = b"",
     other_than: int = 0,
+    icmp6: int = 0,
     sent: bool = False,
     prepare: Callable[[socket.socket], None] = lambda _: None,
 ) -> socket.socket:
     """A socket that hears a device's frames from a MAC, of an EtherType, or of any other than one.
 
-    ``start``: how they go on behind the EtherType; whole words of 32 bits are looked at. With ``sent``, also all that
-    the node itself sends there. ``prepare`` gets it before it hears anything. In the namespace of the calling thread.
-    Raises OSError.
+    ``start``: how they go on behind the EtherType; whole words of 32 bits are looked at. ``icmp6``: of IPv6, only
+    ICMPv6 of this type. With ``sent``, also all that the node itself sends there. ``prepare`` gets it before it hears
+    anything. In the namespace of the calling thread. Raises OSError.
     """
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        if tests := _tests(source, kind, start, other_than):
+        if tests := _tests(source, kind, start, other_than, icmp6):
             _attach(made, tests, sent=sent)
         prepare(made)
         made.bind((device, _ALL_PROTOCOLS))
@@ -49,6 +53,14 @@ def listener(
         made.close()
         raise
     return made
+
+
+def send(device: str, frames: Iterable[bytes]) -> None:
+    """Send frames by a device, in the namespace of the calling thread. Raises OSError."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire:
+        wire.bind((device, 0))
+        for frame in frames:
+            wire.send(frame)
 
 
 def finished(header: bytes, frame: bytes) -> bytes | None:
@@ -61,18 +73,14 @@ def finished(header: bytes, frame: bytes) -> bytes | None:
     if not header or not header[0] & _NEEDS_CHECKSUM:
         return frame
     start, offset = struct.unpack_from("=HH", header, 6)
-    rest = frame[start:]
-    total = sum(struct.unpack(f"!{(len(rest) + 1) // 2}H", rest + b"\0" * (len(rest) % 2)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    checksum = ~total & 0xFFFF or 0xFFFF
-    return frame[: start + offset] + struct.pack("!H", checksum) + frame[start + offset + 2 :]
+    filled_in = checksum(frame[start:]) or 0xFFFF  # 0 would say that there is none (RFC 768)
+    return frame[: start + offset] + struct.pack("!H", filled_in) + frame[start + offset + 2 :]
 
 
-def _tests(source: str, kind: int, start: bytes, other_than: int) -> list[Test]:
+def _tests(source: str, kind: int, start: bytes, other_than: int, icmp6: int) -> list[Test]:
     found: list[Test] = []
     if source:
-        high, low = struct.unpack("!IH", bytes.fromhex(source.replace(":", "")))
+        high, low = struct.unpack("!IH", mac_octets(source))
         found += [(_LOAD_WORD, _SOURCE_HIGH, high, True), (_LOAD_HALF, _SOURCE_LOW, low, True)]
     if kind:
         found.append((_LOAD_HALF, _ETHERTYPE, kind, True))
@@ -80,6 +88,11 @@ def _tests(source: str, kind: int, start: bytes, other_than: int) -> list[Test]:
         found.append((_LOAD_WORD, _BODY + offset, int.from_bytes(start[offset : offset + 4]), True))
     if other_than:
         found.append((_LOAD_HALF, _ETHERTYPE, other_than, False))
+    if icmp6:
+        found += [
+            (_LOAD_BYTE, _NEXT_HEADER, socket.IPPROTO_ICMPV6, True),
+            (_LOAD_BYTE, _ICMPV6_TYPE, icmp6, True),
+        ]
     return found
 
 

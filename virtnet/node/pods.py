@@ -3,26 +3,27 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from virtnet.api.kubevirt import MIGRATION_JOB_UID
+from virtnet.addressing.permissions import unattachable
+from virtnet.api.kubevirt import migration_of
+from virtnet.api.meta import annotations_of, is_deleting, uid_of
 from virtnet.api.names import ATTACHMENTS
-from virtnet.api.records import Attachment
+from virtnet.api.records import Attachment, read_attachments
+from virtnet.api.workloads import has_ended, is_starting
 from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, NotFound
 from virtnet.node.journal import Entry
 from virtnet.node.request import CniError, Request, first_problem
 
-Pod = Mapping[str, Any]
-
-_ATTACHMENTS = TypeAdapter(dict[str, Attachment])
+PodBody = Mapping[str, Any]
 
 
 class Pods(Protocol):
     """Where pods are looked up."""
 
-    async def pod(self, namespace: str, name: str) -> Pod:
+    async def pod(self, namespace: str, name: str) -> PodBody:
         """Raises ApiError's subclasses."""
         ...
 
@@ -33,7 +34,7 @@ class ClusterPods:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def pod(self, namespace: str, name: str) -> Pod:
+    async def pod(self, namespace: str, name: str) -> PodBody:
         return await self._cluster.get(kinds.PODS, name, namespace)
 
 
@@ -45,7 +46,7 @@ async def wanted(pods: Pods, request: Request) -> Entry:
     pod = await _looked_up(pods, request.pod_namespace, request.pod_name)
     if pod is None:
         raise CniError(CniError.UNKNOWN_CONTAINER, f"{where} is gone")
-    uid = pod["metadata"]["uid"]
+    uid = uid_of(pod)
     if request.pod_uid and request.pod_uid != uid:
         raise CniError(CniError.UNKNOWN_CONTAINER, f"{where} is another one by now (uid {uid})")
     return Entry(
@@ -56,26 +57,21 @@ async def wanted(pods: Pods, request: Request) -> Entry:
         pod_namespace=request.pod_namespace,
         pod_name=request.pod_name,
         pod_uid=uid,
-        migration=_migration(pod),
-        attachment=_attachment(pod, where, request.id.interface),
+        # Of the target's own NICs: its label stays for ever, and NICs are plugged in later, too.
+        migration=migration_of(pod) if is_starting(pod) else "",
+        attachment=_attachment(pod, where, request),
+        device=request.device,
+        device_info=request.device_info,
     )
-
-
-def _migration(pod: Pod) -> str:
-    """UID of the VMIM that the pod is the target of. Its label stays for ever, and NICs are plugged in later, too."""
-    starts = (pod.get("status") or {}).get("phase") == "Pending"
-    return (pod["metadata"].get("labels") or {}).get(MIGRATION_JOB_UID, "") if starts else ""
 
 
 async def over(pods: Pods, entry: Entry) -> bool:
     """Whether the pod that a NIC was attached for has ended, or is ending. Raises CniError."""
     pod = await _looked_up(pods, entry.pod_namespace, entry.pod_name)
-    if pod is None or pod["metadata"]["uid"] != entry.pod_uid or pod["metadata"].get("deletionTimestamp"):
-        return True
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return pod is None or uid_of(pod) != entry.pod_uid or is_deleting(pod) or has_ended(pod)
 
 
-async def _looked_up(pods: Pods, namespace: str, name: str) -> Pod | None:
+async def _looked_up(pods: Pods, namespace: str, name: str) -> PodBody | None:
     try:
         return await pods.pod(namespace, name)
     except NotFound:
@@ -88,8 +84,9 @@ async def _looked_up(pods: Pods, namespace: str, name: str) -> Pod | None:
         ) from error
 
 
-def _attachment(pod: Pod, where: str, interface: str) -> Attachment:
-    text = (pod["metadata"].get("annotations") or {}).get(ATTACHMENTS)
+def _attachment(pod: PodBody, where: str, request: Request) -> Attachment:
+    interface = request.id.interface
+    text = annotations_of(pod).get(ATTACHMENTS)
     if not text:
         raise CniError(
             CniError.NETWORK,
@@ -97,7 +94,7 @@ def _attachment(pod: Pod, where: str, interface: str) -> Attachment:
             "check that virtnet's webhook runs and its MutatingWebhookConfiguration is there, then delete the pod",
         )
     try:
-        attachments = _ATTACHMENTS.validate_json(text)
+        attachments = read_attachments(text)
     except ValidationError as error:
         problem = f"{where}: annotation {ATTACHMENTS} cannot be read: {first_problem(error)}"
         raise CniError(CniError.NETWORK, problem, "do webhook and node daemon have the same version?") from error
@@ -107,5 +104,11 @@ def _attachment(pod: Pod, where: str, interface: str) -> Attachment:
             CniError.NETWORK,
             f"{where}: annotation {ATTACHMENTS} has no interface {interface}; it has {known}",
             "is the network's NetworkAttachmentDefinition one of virtnet's (type virtnet-cni, with a Subnet)?",
+        )
+    if problem := unattachable(request.pod_namespace, attachments[interface]):
+        raise CniError(
+            CniError.NETWORK,
+            f"{where}: annotation {ATTACHMENTS}, interface {interface}: {problem}",
+            "virtnet's webhook has not written this: delete the pod",
         )
     return attachments[interface]

@@ -1,33 +1,45 @@
-"""The node's own NodeNetwork: made, read, answered. The daemon is the only writer of its status."""
+"""The node's own NodeNetwork: creates it, follows its spec, and is the only writer of its status."""
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
-from virtnet.api import HandoffSupport, NodeHandoffStatus, NodeNetwork, NodeNetworkStatus, set_condition
-from virtnet.api.meta import Metadata
+from virtnet.api import (
+    HandoffSupport,
+    NicPolicyOnNode,
+    NodeHandoffStatus,
+    NodeNetwork,
+    NodeNetworkStatus,
+    set_condition,
+)
+from virtnet.api.meta import Condition, Metadata
+from virtnet.api.node_network import CHASSIS_MISSING, MOST_FORMER_CHASSIS
+from virtnet.api.strings import check
 from virtnet.kube import kinds
 from virtnet.kube.backoff import Backoff
+from virtnet.kube.cache import ObjectCache
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError, NotFound
-from virtnet.node.announce import Announcer
-from virtnet.node.arrivals import Arrivals
-from virtnet.node.asked import Asked
+from virtnet.kube.informer import Informer
 from virtnet.node.attach import Attacher
-from virtnet.node.drains import Drains
-from virtnet.node.gates import Gates
-from virtnet.node.handoffs import Releases
+from virtnet.node.devices.switch import switch_dpdk
+from virtnet.node.devices.watch import Devices
+from virtnet.node.guest_addresses import GuestAddresses
+from virtnet.node.handoff.assignments import Assignments
+from virtnet.node.handoff.node_handoffs import NodeHandoffs
 from virtnet.node.links import mtu_at
 from virtnet.node.netns import inside
-from virtnet.node.providers.networks import ProviderNetworks
-from virtnet.node.tunnel import Tunnel
+from virtnet.node.nic_policies.reconciler import NicPolicyReconciler
+from virtnet.node.providers.reconciler import ProviderNetworkReconciler
+from virtnet.node.router_messages import RouterMessages
+from virtnet.node.tunnel import TunnelAddress
 from virtnet.node.underlays import Underlays
-from virtnet.ovn.controller_version import controller_version
 from virtnet.ovn.errors import OvnError
+from virtnet.ovn.ovn_controller import controller_version
 from virtnet.ovn.vswitch import VSwitch
 
 log = structlog.get_logger()
@@ -36,11 +48,10 @@ NODES = kinds.of(NodeNetwork)
 REFRESH_SECONDS = 30.0
 COALESCE_SECONDS = 1.0
 """A burst of new pods is one change of the status."""
-NO_KIND_SECONDS = 5.0
 
 
 class OwnNodeNetwork:
-    """Follows the object and says what is so."""
+    """Follows the spec and publishes the status."""
 
     def __init__(
         self,
@@ -49,39 +60,50 @@ class OwnNodeNetwork:
         attacher: Attacher,
         vswitch: VSwitch,
         *,
-        asked: Asked,
-        gates: Gates,
-        tunnel: Tunnel,
-        announcer: Announcer,
+        assignments: Assignments,
+        handoffs: NodeHandoffs,
+        tunnel: TunnelAddress,
+        router_messages: RouterMessages,
         underlays: Underlays,
-        networks: ProviderNetworks | None = None,
+        guest_addresses: GuestAddresses,
+        devices: Devices,
+        policies: NicPolicyReconciler | None = None,
+        networks: ProviderNetworkReconciler | None = None,
         ovn_run_dir: Path,
     ) -> None:
         self._cluster = cluster
         self._node = node
         self._attacher = attacher
-        self._asked = asked
-        self._releases = Releases(attacher)
-        self._gates = gates
-        self._arrivals = Arrivals(gates.here, attacher.journal, self._look_now)
-        self._drains = Drains(gates.here, attacher.journal, self._local, self._look_later)
-        self._ungated: str | None = None
-        """Why this kernel has no gates; None while nobody has tried."""
+        self._assignments = assignments
+        self._handoffs = handoffs
         self._vswitch = vswitch
         self._known: NodeNetwork | None = None
+        self._informer = Informer(
+            cluster,
+            NODES,
+            ObjectCache(_read),
+            self._note,
+            fields=f"metadata.name={node}",
+            listed=self._look_at_once,
+        )
         self._look = asyncio.Event()
         self._heard = asyncio.Event()
         """Set when there is something that a guest may wait for, or the API server answers again."""
         self._later: asyncio.TimerHandle | None = None
         vswitch.on_change(self._look_later)
         self._tunnel = tunnel
-        self._announcer = announcer
-        gates.on_open(announcer.arrived)
-        gates.on_open(lambda _: self._look.set())
-        gates.on_shut(self._look_at_once)
+        self._router_messages = router_messages
+        handoffs.on_change(self._look_at_once, later=self._look_later)
         tunnel.on_change(self._look.set)
         self._underlays = underlays
         underlays.on_change(self._look.set)
+        self._guest_addresses = guest_addresses
+        guest_addresses.on_change(self._look_later)
+        self._devices = devices
+        devices.on_change(self._look.set)
+        self._policies = policies
+        if policies is not None:
+            policies.on_change(self._look.set)
         self._networks = networks
         self._ovn_run_dir, self._ovn_version, self._tunnel_mtu = ovn_run_dir, "", 0
         if networks is not None:
@@ -90,28 +112,15 @@ class OwnNodeNetwork:
     async def run(self) -> None:
         """Watch, act and publish until cancelled; outlasts an API server or a database that is away."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(), name="own NodeNetwork")
+            group.create_task(self._informer.run(), name="own NodeNetwork")
             group.create_task(self._act(), name="handoffs")
             group.create_task(self._look_around(), name="OVN's version, tunnels' MTU")
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                async for change, body in self._cluster.watch(NODES, fields=f"metadata.name={self._node}"):
-                    self._note(change, body)
-            except ApiError as error:  # no such kind, or no rights: the manifests may come after us
-                log.warning("cannot watch NodeNetworks", error=str(error))
-                await asyncio.sleep(NO_KIND_SECONDS)
-
-    def _note(self, change: str, body: dict[str, Any]) -> None:
-        if change == "SYNC":
-            return
-        items = body["items"] if change == "LISTED" else [body]
-        try:
-            self._known = NodeNetwork.parse(items[0]) if items and change != "DELETED" else None
-        except ValidationError as error:
-            log.exception("NodeNetwork cannot be read; is the controller newer?", error=str(error))
-        self._asked.note(self._known.spec.handoffs if self._known is not None else {})
+    def _note(self, _: NodeNetwork | None, known: NodeNetwork | None) -> None:
+        self._known = known
+        self._assignments.replace(known.spec.handoffs if known is not None else {})
+        if known is not None:
+            self._router_messages.permit(known.spec.routers, known.spec.trunks)
         self._look_at_once()
 
     def _look_at_once(self) -> None:
@@ -144,7 +153,7 @@ class OwnNodeNetwork:
                 log.info("own NodeNetwork is gone; made anew")
                 self._known = None
                 await self._rest(backoff.after_failure())
-            except (ApiError, OvnError, OSError, ValidationError) as error:  # the last: is the controller newer?
+            except (ApiError, OvnError, OSError, ValueError) as error:  # the last: is the controller newer?
                 log.warning("to be retried", error=str(error))
                 await self._rest(backoff.after_failure())
 
@@ -161,7 +170,7 @@ class OwnNodeNetwork:
             before = self._ovn_version, self._tunnel_mtu
             try:
                 self._tunnel_mtu = await inside(
-                    self._gates.here, lambda netlink: mtu_at(netlink, next(iter(self._vswitch.encap_ips), ""))
+                    self._handoffs.here, lambda netlink: mtu_at(netlink, next(iter(self._vswitch.encap_ips), ""))
                 )
             except OSError as error:
                 log.warning("the MTU of the tunnels' device cannot be read", error=str(error))
@@ -176,57 +185,29 @@ class OwnNodeNetwork:
         known = self._known
         if known is None:
             return
-        # First what guests wait for: the API server, which is asked below, may take its time.
-        await self._gates.follow(known.spec.handoffs, self._local())
-        self._arrivals.follow(known.spec.handoffs)
-        self._announcer.follow(known.spec.handoffs)
-        leaving = self._releases.pending(known)
-        if leaving:
-            await self._drains.finish((port, part.migration) for port, part in leaving.items())
-            # The watch may be behind, and what it says may be over: nothing can be let go of by mistake.
-            known = self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
-            await self._releases.let_go(known)
+        known = await self._handoffs.follow(known, self._refresh)
         if self._networks is not None:
-            told = known.spec.provider_networks
-            self._networks.want(None if told is None else {name: part.nic for name, part in told.items()})
-        await self._drains.follow(known.spec.handoffs)
-        if self._ungated is None:
-            self._ungated = await self._gates.obstacle()
-        undrained = self._drains.obstacle()
-        support = HandoffSupport(
-            gate=not self._ungated, gate_message=self._ungated, drain=not undrained, drain_message=undrained
-        )
-        answers = self._answers(known)
-        status = self._status(known, answers, support)
+            wanted = known.spec.provider_networks
+            self._networks.want(None if wanted is None else {name: part.nic for name, part in wanted.items()})
+        if self._policies is not None:
+            self._policies.want(known.spec.nic_policies)
+        status = self._status(known, self._handoffs.statuses(known), await self._handoffs.support())
         if status != known.status:
             patch = merge_patch(known.status, status)
             body = await self._cluster.patch(NODES, self._node, {"status": patch}, subresource="status")
             if self._known is known:  # else the watch has told something newer, perhaps that it is gone
-                self._known = NodeNetwork.parse(body)
+                self._known = _read(body)
 
-    def _answers(self, known: NodeNetwork) -> dict[str, NodeHandoffStatus]:
-        answers = self._releases.answers(known) | self._gates.answers(known.spec.handoffs)
-        for port, said in self._drains.answers(known.spec.handoffs).items():
-            released = answers.get(port)
-            count = {"carried": said.carried, "undrained": said.undrained}
-            answers[port] = released.model_copy(update=count) if released is not None else said
-        for port, said in self._arrivals.answers(known.spec.handoffs).items():
-            gate = answers.get(port)
-            answers[port] = said.model_copy(update={"opened_at": gate.opened_at}) if gate is not None else said
-        return answers
-
-    def _local(self) -> str:
-        """The address of this node's tunnels; empty where there are none of Geneve."""
-        ids = self._vswitch.external_ids
-        geneve = "geneve" in ids.get("ovn-encap-type", "").split(",")
-        return next(iter(self._vswitch.encap_ips), "") if geneve else ""
+    async def _refresh(self) -> NodeNetwork:
+        known = self._known = _read(await self._cluster.get(NODES, self._node))
+        return known
 
     async def _create(self) -> None:
         manifest = NodeNetwork(metadata=Metadata(name=self._node)).manifest()
         try:
             self._known = NodeNetwork.parse(await self._cluster.create(NODES, manifest))
         except AlreadyExists:
-            self._known = NodeNetwork.parse(await self._cluster.get(NODES, self._node))
+            self._known = _read(await self._cluster.get(NODES, self._node))
 
     def _status(
         self, known: NodeNetwork, handoffs: dict[str, NodeHandoffStatus], support: HandoffSupport
@@ -241,8 +222,14 @@ class OwnNodeNetwork:
         elif not vswitch.system_id:
             reason = "NoChassis"
             message = "Open vSwitch has no external_ids:system-id, OVN's name for this node; set it, as ovs-ctl does"
+        else:  # what the controller says, for OVN's databases are no node's to read
+            for missing in known.status.conditions:
+                if missing.type == CHASSIS_MISSING and missing.status == "True":
+                    reason, message = missing.reason, missing.message
+        dpdk = switch_dpdk(vswitch) if up else known.status.devices.dpdk
         return NodeNetworkStatus(
             chassis=vswitch.system_id if up else known.status.chassis,
+            former_chassis=former_chassis(known.status, vswitch.system_id if up else ""),
             encap_ips=vswitch.encap_ips if up else known.status.encap_ips,
             datapath=datapath if up else known.status.datapath,
             ovn_version=self._ovn_version,
@@ -251,29 +238,58 @@ class OwnNodeNetwork:
             handoffs=handoffs,
             handoff=support,
             provider_networks=self._networks.statuses if self._networks else {},
+            nic_policies=self._policy_statuses(known),
             conflicts=self._underlays.conflicts,
-            conditions=set_condition(
-                set_condition(
-                    known.status.conditions,
-                    "Ready",
-                    status=reason == "Ready",
-                    reason=reason,
-                    message=message,
-                    generation=known.metadata.generation,
+            seen_addresses=self._guest_addresses.seen,
+            devices=(self._devices.current or known.status.devices).model_copy(update={"dpdk": dpdk}),
+            conditions=_conditions(
+                known,
+                Ready=(reason == "Ready", reason, message),
+                Tunnel=(
+                    not self._tunnel.problem,
+                    "NotAsAsked" if self._tunnel.problem else "Set",
+                    self._tunnel.problem,
                 ),
-                "Tunnel",
-                status=not self._tunnel.problem,
-                reason="NotAsAsked" if self._tunnel.problem else "Set",
-                message=self._tunnel.problem,
-                generation=known.metadata.generation,
+                VhostUser=(dpdk.healthy, dpdk.reason or ("Served" if dpdk.healthy else "Unknown"), dpdk.message),
             ),
         )
+
+    def _policy_statuses(self, known: NodeNetwork) -> dict[str, NicPolicyOnNode]:
+        """What was said before, until the NICs have been looked at."""
+        told = self._policies.statuses if self._policies is not None else {}
+        return known.status.nic_policies if told is None else told
+
+
+def _conditions(known: NodeNetwork, **found: tuple[bool, str, str]) -> tuple[Condition, ...]:
+    """By type: whether it holds, its reason and its message."""
+    conditions, generation = known.status.conditions, known.metadata.generation
+    for type_, (status, reason, message) in found.items():
+        conditions = set_condition(
+            conditions, type_, status=status, reason=reason, message=message, generation=generation
+        )
+    return conditions
+
+
+def former_chassis(known: NodeNetworkStatus, chassis: str) -> tuple[str, ...]:
+    """The chassis names that a node has had before ``chassis``; empty: that is not known."""
+    before = known.former_chassis
+    if not chassis or chassis == known.chassis:
+        return before
+    was = known.chassis
+    return tuple(one for one in (*before, was) if one and one != chassis)[-MOST_FORMER_CHASSIS:]
 
 
 def merge_patch(before: NodeNetworkStatus, after: NodeNetworkStatus) -> dict[str, Any]:
     """The whole status, and None for what is over."""
     patch = after.model_dump(mode="json", by_alias=True)
     was = before.model_dump(mode="json", by_alias=True)
-    for name in ("handoffs", "providerNetworks", "conflicts"):
+    for name in ("handoffs", "providerNetworks", "nicPolicies", "conflicts", "seenAddresses"):
         patch[name] |= dict.fromkeys(was[name].keys() - patch[name].keys())
     return patch
+
+
+def _read(body: Mapping[str, Any]) -> NodeNetwork:
+    """Raises ValueError where neither form nor strings are what a controller of this version writes."""
+    known = NodeNetwork.parse(body)
+    check(known.spec)
+    return known

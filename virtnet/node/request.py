@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from virtnet.api.names import is_interface
+from virtnet.api.nic_kinds import DEVICE_NICS
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST = VERSIONS[-1]
@@ -15,6 +17,12 @@ COMMANDS = ("ADD", "DEL", "CHECK", "STATUS", "GC")
 _MARK = "virtnet "
 
 SINCE = {"CHECK": "0.4.0", "STATUS": "1.1.0", "GC": "1.1.0"}
+
+_DEVICE = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]|[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_DEVICE_INFO = ("/var/run/k8s.cni.cncf.io/devinfo/cni", "/run/k8s.cni.cncf.io/devinfo/cni")
+_DEVICE_INFO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LONGEST_NAME = 240
+"""Of a device-info file, so that one beside it may have a few letters more."""
 
 Container = Annotated[str, Field(max_length=200, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")]
 
@@ -51,13 +59,8 @@ class AttachmentId:
         return hashlib.sha256(f"{self.container}/{self.interface}".encode()).hexdigest()
 
     @property
-    def host_name(self) -> str:
-        """The host's end: known from the id alone, so that a repeated ADD or DEL finds what a crash has left."""
-        return f"vn{self.digest[:11]}"
-
-    @property
     def mark(self) -> str:
-        """What the host's end says in its alias: whose it is."""
+        """What a link on the host says in its alias: whose it is."""
         return f"{_MARK}{self.container}/{self.interface}"
 
     @classmethod
@@ -101,7 +104,12 @@ class NetworkConfig(Given):
 
     version: str = Field(default=VERSIONS[0], alias="cniVersion")
     name: str = Field(max_length=253, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")
+    nic: Any = None
     valid: tuple[ValidAttachment, ...] | None = Field(default=None, alias="cni.dev/valid-attachments")
+    device: Any = Field(default=None, alias="deviceID")
+    pci_device: Any = Field(default=None, alias="pciBusID")
+    runtime: Any = Field(default=None, alias="runtimeConfig")
+    """ADD alone is held to these three: a NIC must go, whatever its configuration says by now."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,14 @@ class Request:
     pod_namespace: str = ""
     pod_name: str = ""
     pod_uid: str = ""
+    device: str = ""
+    """ADD: the device that the runtime has chosen for it, such as a VF's PCI address; empty for none. Whoever writes a
+    NetworkAttachmentDefinition may have named any.
+    """
+    device_info: str = ""
+    """ADD: path of the file that is to say what the device is; empty for none."""
+    has_devices: bool = False
+    """STATUS: whether the network says that its NICs have devices."""
     valid: frozenset[AttachmentId] = frozenset()
     """GC: what the runtime still knows of this network."""
 
@@ -132,7 +148,7 @@ def parse(frame: Frame) -> Request:
     if VERSIONS.index(config.version) < VERSIONS.index(since):
         raise CniError(CniError.VERSION, f"{command} needs cniVersion {since}; the configuration has {config.version}")
     if command == "STATUS":
-        return Request("STATUS", config.version, config.name)
+        return Request("STATUS", config.version, config.name, has_devices=config.nic in DEVICE_NICS)
     if command == "GC":
         if config.valid is None:
             raise CniError(CniError.NETWORK, "GC needs cni.dev/valid-attachments: without it everything would go")
@@ -141,19 +157,25 @@ def parse(frame: Frame) -> Request:
     variables = _validated(Variables, frame.env, CniError.ENVIRONMENT, "the CNI environment")
     if not is_interface(variables.interface):
         problem = f"CNI_IFNAME {variables.interface[:80]!r} is not a name for an interface"
-        raise CniError(CniError.ENVIRONMENT, f"{problem}; use at most 15 bytes, and no slash, colon or space")
+        raise CniError(
+            CniError.ENVIRONMENT, f"{problem}; use at most 15 bytes, and no slash, colon, percent sign or space"
+        )
     if command != "DEL" and not variables.netns.startswith("/"):
         raise CniError(CniError.ENVIRONMENT, f"CNI_NETNS {variables.netns[:80]!r} is not an absolute path")
     arguments = _arguments(variables.arguments)
+    id_ = AttachmentId(variables.container, variables.interface)
+    adds = command == "ADD"
     return Request(
         command=command,  # type: ignore[arg-type]  # one of COMMANDS
         version=config.version,
         network=config.name,
-        id=AttachmentId(variables.container, variables.interface),
+        id=id_,
         netns=variables.netns,
         pod_namespace=arguments.get("K8S_POD_NAMESPACE", ""),
         pod_name=arguments.get("K8S_POD_NAME", ""),
         pod_uid=arguments.get("K8S_POD_UID", ""),
+        device=_device(config) if adds else "",
+        device_info=_device_info(config, id_) if adds else "",
     )
 
 
@@ -180,6 +202,35 @@ def _config(text: str) -> NetworkConfig:
         supported = ", ".join(VERSIONS)
         raise CniError(CniError.VERSION, f"cniVersion {str(version)[:80]!r} is not supported; use one of {supported}")
     return _validated(NetworkConfig, {**config, "cniVersion": version}, CniError.NETWORK, "the network configuration")
+
+
+def _device(config: NetworkConfig) -> str:
+    runtime = config.runtime if isinstance(config.runtime, dict) else {}
+    given = runtime.get("deviceID") or config.device or config.pci_device or ""
+    if given and not (isinstance(given, str) and _DEVICE.fullmatch(given)):
+        raise CniError(
+            CniError.NETWORK,
+            f"the network configuration: deviceID {str(given)[:80]!r} is no device",
+            "take it out of the NetworkAttachmentDefinition: Multus writes it, of the resource in its annotation "
+            "k8s.v1.cni.cncf.io/resourceName",
+        )
+    return given
+
+
+def _device_info(config: NetworkConfig, id_: AttachmentId) -> str:
+    """A tenant's configuration may name any file of the node: only one that Multus names so, for this very NIC, is."""
+    runtime = config.runtime if isinstance(config.runtime, dict) else {}
+    given = runtime.get("CNIDeviceInfoFile") or ""
+    directory, _, name = given.rpartition("/") if isinstance(given, str) else ("", "", "")
+    own = f"-{id_.container}_{id_.interface}"
+    named = name.endswith(own) and _DEVICE_INFO_NAME.fullmatch(name.removesuffix(own))
+    if given and not (directory in _DEVICE_INFO and named and len(name.encode()) <= _LONGEST_NAME):
+        raise CniError(
+            CniError.NETWORK,
+            f"the network configuration: CNIDeviceInfoFile {str(given)[:200]!r} is no file of this NIC",
+            f"it has to be {_DEVICE_INFO[0]}/NETWORK-CONTAINER_INTERFACE, as Multus names it",
+        )
+    return str(given)
 
 
 def _json(text: str | bytes, what: str) -> Any:

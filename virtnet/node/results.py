@@ -1,29 +1,38 @@
 """CNI results, in the version that the runtime speaks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from virtnet.api.records import Attachment
 from virtnet.node.journal import Entry
+from virtnet.node.nics import ResultInterface
 from virtnet.node.request import NEWEST, VERSIONS
 
 
-def result(entry: Entry, version: str, host_mac: str) -> dict[str, Any]:
+def result(entry: Entry, version: str, interfaces: Sequence[ResultInterface]) -> dict[str, Any]:
     """What ADD answers. The addresses are the NIC's also where the guest has them and the pod's interface is bare."""
     if VERSIONS.index(version) < VERSIONS.index("0.3.0"):
         return _of_the_first_versions(entry, version)
     attachment = entry.attachment
-    mtu = {"mtu": attachment.mtu} if version == NEWEST else {}
+    newest = version == NEWEST
     says_family = version.startswith("0.")
     return {
         "cniVersion": version,
         "interfaces": [
-            {"name": entry.host_name, "mac": host_mac, **mtu},
-            {"name": entry.interface, "mac": attachment.mac, "sandbox": entry.netns, **mtu},
+            {
+                "name": one.name,
+                "mac": one.mac,
+                **({"sandbox": one.sandbox} if one.sandbox else {}),
+                **({"mtu": attachment.mtu} if newest else {}),
+                **({"pciID": one.pci_id} if newest and one.pci_id else {}),
+                **({"socketPath": one.socket} if newest and one.socket else {}),
+            }
+            for one in interfaces
         ],
         "ips": [
             {
                 "address": address,
-                "interface": 1,
+                "interface": len(interfaces) - 1,
                 **_gateway(attachment, address),
                 **({"version": _family(address)} if says_family else {}),
             }

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from virtnet.node.attach import Attacher
+from virtnet.node.readiness import NodeReadiness
 from virtnet.node.request import COMMANDS, NEWEST, CniError, Frame, frame_of, parse, version_of
 
 log = structlog.get_logger()
@@ -32,12 +33,13 @@ DURATION = Histogram(
 )
 
 
-class Server:
+class CniServer:
     """Answers plugins. What the frames look like: virtnet/cni/plugin.py."""
 
-    def __init__(self, attacher: Attacher, path: Path) -> None:
+    def __init__(self, attacher: Attacher, path: Path, readiness: NodeReadiness) -> None:
         self._attacher = attacher
         self._path = path
+        self._readiness = readiness
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -48,9 +50,11 @@ class Server:
         server = await asyncio.start_unix_server(self._accept, path=fresh)
         fresh.chmod(0o600)
         fresh.rename(self._path)
+        self._readiness.serving = True
         try:
             await server.serve_forever()
         finally:
+            self._readiness.serving = False
             server.close()
             for task in self._tasks:
                 task.cancel()  # the plugin says "try again", and the journal knows how far it was

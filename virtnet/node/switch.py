@@ -1,15 +1,12 @@
-"""A NIC's port in the switch: what it is marked with, when it is ready, and how it is let go."""
+"""Ports of NICs in the switch: what they are marked with, when they are ready, and how they are let go."""
 
 from collections.abc import Iterator
 
-import structlog
-
 from virtnet.node.journal import Entry
+from virtnet.node.nics import Drivers
 from virtnet.node.request import AttachmentId, CniError
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.vswitch import IFACE_ID, Interface, InterfaceFailed, VSwitch
-
-log = structlog.get_logger()
 
 CONTAINER = "virtnet/container"
 INTERFACE = "virtnet/ifname"
@@ -18,38 +15,68 @@ POD_UID = "virtnet/pod-uid"
 NETWORK = "virtnet/network"
 
 
-class SwitchPort:
-    """The step that every NIC kind shares, and what is left of it without a journal."""
+class SwitchPorts:
+    """The step that all NIC kinds share: a port with the interface that the NIC's driver names, where it names one."""
 
-    def __init__(self, vswitch: VSwitch) -> None:
-        self._vswitch = vswitch
+    def __init__(self, vswitch: VSwitch, drivers: Drivers) -> None:
+        self.vswitch = vswitch
+        self.drivers = drivers
 
     @property
     def problem(self) -> str:
         """Why no NIC can be attached now; empty when one can."""
-        if not self._vswitch.up:
+        if not self.vswitch.up:
             return "Open vSwitch does not answer; is ovsdb-server running on this node?"
-        if not self._vswitch.datapath:
-            return f"Open vSwitch has no bridge {self._vswitch.bridge}; is ovn-controller running?"
+        if not self.vswitch.datapath:
+            return f"Open vSwitch has no bridge {self.vswitch.bridge}; is ovn-controller running?"
         return ""
 
-    async def do(self, entry: Entry) -> None:
-        there = self._vswitch.interface(entry.host_name)
+    async def plug(self, entry: Entry, patience: float) -> None:
+        """Give the NIC its port, with a number by which flows can tell it. OVN does not know of it yet.
+
+        Raises CniError.
+        """
+        wanted = self.drivers.of(entry).interface(entry)
+        if wanted is None:
+            return
+        there = self.vswitch.interface(wanted.name)
         if there is not None and id_of(there) != entry.id:
             raise CniError(
                 CniError.IO,
-                f"Open vSwitch has an interface {entry.host_name} that virtnet has not made",
-                f"remove it: ovs-vsctl del-port {entry.host_name}",
+                f"Open vSwitch has an interface {wanted.name} that virtnet has not made",
+                f"remove it: ovs-vsctl del-port {wanted.name}",
             )
         try:
-            await self._vswitch.add(entry.host_name, ids(entry))
+            await self.vswitch.add(wanted, marks(entry))
+            numbered = await self.vswitch.wait_numbered(wanted.name, patience)
+        except InterfaceFailed as error:
+            raise CniError(CniError.IO, str(error)) from error
+        except OvnError as error:
+            raise CniError(CniError.TRY_AGAIN, f"Open vSwitch: {error}") from error
+        if not numbered:
+            raise CniError(
+                CniError.TRY_AGAIN,
+                f"Open vSwitch has not made port {wanted.name} within {patience:g} s",
+                "is ovs-vswitchd running on this node?",
+            )
+
+    async def claim(self, entry: Entry) -> None:
+        """Have OVN bind the NIC's port here. Raises CniError."""
+        wanted = self.drivers.of(entry).interface(entry)
+        if wanted is None:
+            return
+        try:
+            await self.vswitch.change_ids(wanted.name, put={IFACE_ID: entry.attachment.port})
         except OvnError as error:
             raise CniError(CniError.TRY_AGAIN, f"Open vSwitch: {error}") from error
 
     async def wait(self, entry: Entry, patience: float) -> None:
         """Until OVN has flows for the port here. Raises CniError when it takes too long."""
+        wanted = self.drivers.of(entry).interface(entry)
+        if wanted is None:
+            return
         try:
-            installed = await self._vswitch.wait_installed(entry.host_name, patience)
+            installed = await self.vswitch.wait_installed(wanted.name, patience)
         except InterfaceFailed as error:
             raise CniError(CniError.IO, str(error)) from error
         if not installed:
@@ -59,29 +86,33 @@ class SwitchPort:
                 "is the controller running? kubectl describe port shows what it waits for",
             )
 
-    async def undo(self, id_: AttachmentId) -> None:
-        """Remove the port, if it is this NIC's."""
-        if not self._vswitch.up:
+    async def undo(self, entry: Entry) -> None:
+        """Take the port back. Raises CniError."""
+        if self.drivers.of(entry).interface(entry) is not None:
+            await self.remove(entry.id)
+
+    async def remove(self, id_: AttachmentId) -> None:
+        """Remove the ports that have a NIC's marks, whatever their names. Raises CniError."""
+        if not self.vswitch.up:
             # What we know is old: a port that is not in it may be there.
             raise CniError(CniError.TRY_AGAIN, self.problem)
-        there = self._vswitch.interface(id_.host_name)
-        if there is None or id_of(there) != id_:
-            return
-        try:
-            await self._vswitch.remove(id_.host_name)
-        except OvnError as error:
-            raise CniError(CniError.TRY_AGAIN, f"Open vSwitch: {error}") from error
+        for name in [interface.name for marked, interface in self.marked() if marked == id_]:
+            try:
+                await self.vswitch.remove(name)
+            except OvnError as error:
+                raise CniError(CniError.TRY_AGAIN, f"Open vSwitch: {error}") from error
 
     async def let_go(self, entry: Entry) -> None:
         """Let OVN unbind the port from this node. Raises OvnError."""
-        there = self._vswitch.interface(entry.host_name)
+        there = self._interface(entry)
         if there is not None and IFACE_ID in there.external_ids:
-            await self._vswitch.change_ids(entry.host_name, remove=frozenset({IFACE_ID}))
+            await self.vswitch.change_ids(there.name, remove=frozenset({IFACE_ID}))
 
     def check(self, entry: Entry) -> None:
         """Raises CniError when the port is not there as it should be."""
-        there = self._vswitch.interface(entry.host_name)
-        if there is None or (entry.released_at is None and there.external_ids.get(IFACE_ID) != entry.attachment.port):
+        there = self._interface(entry)
+        claims = there is not None and there.external_ids.get(IFACE_ID) == entry.attachment.port
+        if self.missing(entry) or (there is not None and entry.released_at is None and not claims):
             raise CniError(
                 CniError.IO,
                 f"port {entry.attachment.port} has no interface in Open vSwitch",
@@ -90,14 +121,19 @@ class SwitchPort:
 
     def missing(self, entry: Entry) -> bool:
         """Whether the switch has lost the port."""
-        return self._vswitch.interface(entry.host_name) is None
+        return self.drivers.of(entry).interface(entry) is not None and self._interface(entry) is None
 
     def marked(self) -> Iterator[tuple[AttachmentId, Interface]]:
         """All interfaces that are ours."""
-        for interface in self._vswitch.interfaces():
+        for interface in self.vswitch.interfaces():
             id_ = id_of(interface)
             if id_ is not None:
                 yield id_, interface
+
+    def _interface(self, entry: Entry) -> Interface | None:
+        """The NIC's interface as the switch has it; None where it has none."""
+        wanted = self.drivers.of(entry).interface(entry)
+        return self.vswitch.interface(wanted.name) if wanted else None
 
 
 def id_of(interface: Interface) -> AttachmentId | None:
@@ -106,11 +142,9 @@ def id_of(interface: Interface) -> AttachmentId | None:
     return AttachmentId(marks[CONTAINER], marks[INTERFACE]) if marks.keys() >= {CONTAINER, INTERFACE} else None
 
 
-def ids(entry: Entry) -> dict[str, str]:
-    """The external_ids of a NIC's interface."""
-    claim = {IFACE_ID: entry.attachment.port} if entry.released_at is None else {}
+def marks(entry: Entry) -> dict[str, str]:
+    """The external_ids of a NIC's interface, but for what claims its port."""
     return {
-        **claim,
         "attached-mac": entry.attachment.mac,
         "iface-status": "active",
         CONTAINER: entry.container,

@@ -13,9 +13,12 @@ from typing import Any
 
 import structlog
 
+from virtnet.api.meta import annotations_of
 from virtnet.api.names import TUNNEL_ADDRESS, TUNNEL_DEVICE
+from virtnet.api.workloads import internal_ip
+from virtnet.kube.cache import ObjectCache
 from virtnet.kube.client import Cluster
-from virtnet.kube.errors import ApiError
+from virtnet.kube.informer import Informer
 from virtnet.kube.kinds import NODES
 from virtnet.node import links
 from virtnet.node.monitor import AddressEvent, Overrun, events
@@ -26,10 +29,10 @@ from virtnet.ovn.vswitch import VSwitch
 log = structlog.get_logger()
 
 LOOK_SECONDS = 60.0
-"""How often to look although nothing has been told."""
+"""How often to look without an event."""
 
-SETTLE_SECONDS, RETRY_SECONDS = 0.5, 5.0
-"""From a change of addresses to the look: they come and go together. And from a failure to the next attempt."""
+SETTLE_SECONDS = 0.5
+"""From a change of addresses to the look: they come and go together."""
 
 ENCAP_IP = "ovn-encap-ip"
 WRITTEN = "virtnet/encap-ip"
@@ -39,8 +42,11 @@ BEFORE = "virtnet/encap-ip-before"
 """The address that somebody else had set before; it is put back when nothing else is asked for any more."""
 
 
+_ANNOTATE = f"annotate it with {TUNNEL_ADDRESS} or {TUNNEL_DEVICE}"
+
+
 @dataclass(frozen=True)
-class Wish:
+class TunnelRequest:
     """What a Node object says of its tunnels."""
 
     address: str = ""
@@ -49,43 +55,43 @@ class Wish:
     """The node's first InternalIP."""
 
     @classmethod
-    def of(cls, node: Mapping[str, Any]) -> "Wish":
-        annotations = node["metadata"].get("annotations") or {}
-        addresses = (node.get("status") or {}).get("addresses") or []
-        internal = next((one["address"] for one in addresses if one.get("type") == "InternalIP"), "")
-        return cls(annotations.get(TUNNEL_ADDRESS, ""), annotations.get(TUNNEL_DEVICE, ""), internal)
+    def of(cls, node: Mapping[str, Any]) -> "TunnelRequest":
+        annotations = annotations_of(node)
+        return cls(annotations.get(TUNNEL_ADDRESS, ""), annotations.get(TUNNEL_DEVICE, ""), internal_ip(node))
 
 
 @dataclass(frozen=True)
-class Choice:
+class TunnelChoice:
     """The address that is to be used, or why there is none."""
 
     address: str = ""
     problem: str = ""
 
 
-def choose(wish: Wish, current: Mapping[str, str], on_node: Mapping[str, frozenset[str]]) -> Choice:
+def choose(request: TunnelRequest, current: Mapping[str, str], on_node: Mapping[str, frozenset[str]]) -> TunnelChoice:
     """The tunnels' address. ``current``: external_ids of Open_vSwitch; ``on_node``: address -> its devices.
 
     What is set by others stays, unless an annotation asks for something else.
     """
-    if wish.address and wish.device:
-        return Choice(problem=f"annotations {TUNNEL_ADDRESS} and {TUNNEL_DEVICE} exclude each other; remove one")
-    if wish.address:
-        return _present(wish.address, on_node)
-    if wish.device:
-        found = sorted((":" in address, address) for address, devices in on_node.items() if wish.device in devices)
+    if request.address and request.device:
+        return TunnelChoice(problem=f"annotations {TUNNEL_ADDRESS} and {TUNNEL_DEVICE} exclude each other; remove one")
+    if request.address:
+        return _present(f"annotation {TUNNEL_ADDRESS}", request.address, on_node, "give it to one, or name another")
+    if request.device:
+        found = sorted((":" in address, address) for address, devices in on_node.items() if request.device in devices)
         if not found:
-            return Choice(
-                problem=f"annotation {TUNNEL_DEVICE}: {wish.device} has no address on this node; give it one, or name "
-                "another device"
+            return TunnelChoice(
+                problem=f"annotation {TUNNEL_DEVICE}: {request.device} has no address on this node; give it one, or "
+                "name another device"
             )
-        return Choice(found[0][1])
+        return TunnelChoice(found[0][1])
     if not _ours(current):
-        return Choice(current[ENCAP_IP])
-    if current.get(BEFORE) or wish.internal:
-        return Choice(current.get(BEFORE) or wish.internal)
-    return Choice(problem=f"the Node has no InternalIP; annotate it with {TUNNEL_ADDRESS} or {TUNNEL_DEVICE}")
+        return TunnelChoice(current[ENCAP_IP])
+    if current.get(BEFORE):
+        return TunnelChoice(current[BEFORE])
+    if request.internal:
+        return _present("the Node's InternalIP", request.internal, on_node, f"correct it, or {_ANNOTATE}")
+    return TunnelChoice(problem=f"the Node has no InternalIP; {_ANNOTATE}")
 
 
 def _ours(current: Mapping[str, str]) -> bool:
@@ -93,20 +99,17 @@ def _ours(current: Mapping[str, str]) -> bool:
     return current.get(ENCAP_IP, "") == current.get(WRITTEN, "")
 
 
-def _present(text: str, on_node: Mapping[str, frozenset[str]]) -> Choice:
+def _present(what: str, text: str, on_node: Mapping[str, frozenset[str]], remedy: str) -> TunnelChoice:
     try:
         address = str(ip_address(text))
     except ValueError:
-        return Choice(problem=f"annotation {TUNNEL_ADDRESS}: {text} is not an address; write one like 192.0.2.10")
+        return TunnelChoice(problem=f"{what}: {text} is not an address; write one like 192.0.2.10")
     if address not in on_node:
-        return Choice(
-            problem=f"annotation {TUNNEL_ADDRESS}: no device of this node has {address}; give it to one, or name "
-            "another"
-        )
-    return Choice(address)
+        return TunnelChoice(problem=f"{what}: no device of this node has {address}; {remedy}")
+    return TunnelChoice(address)
 
 
-def settings(choice: Choice, current: Mapping[str, str]) -> dict[str, str | None]:
+def settings(choice: TunnelChoice, current: Mapping[str, str]) -> dict[str, str | None]:
     """What must change in the external_ids of Open_vSwitch; None for a key that goes.
 
     The encapsulation is set only where there is none.
@@ -120,15 +123,16 @@ def settings(choice: Choice, current: Mapping[str, str]) -> dict[str, str | None
     return {ENCAP_IP: choice.address, WRITTEN: choice.address, **before, **encap}
 
 
-class Tunnel:
+class TunnelAddress:
     """Keeps the address right, from the Node object and the node's devices."""
 
     def __init__(self, cluster: Cluster, node: str, vswitch: VSwitch, here: str = "/proc/self/ns/net") -> None:
-        self._cluster = cluster
-        self._node = node
+        self._informer = Informer(
+            cluster, NODES, ObjectCache(TunnelRequest.of), self._note_node, fields=f"metadata.name={node}"
+        )
         self._vswitch = vswitch
         self._here = here
-        self._wish: Wish | None = None
+        self._request: TunnelRequest | None = None
         self._look = asyncio.Event()
         self._settled: asyncio.TimerHandle | None = None
         self._switch: object = None
@@ -137,6 +141,11 @@ class Tunnel:
         """What is wrong with the address that was asked for; the one that was in use stays."""
         vswitch.on_change(self._note_switch)
 
+    @property
+    def node_addresses(self) -> set[str]:
+        """Those of the tunnels, and the Node's first InternalIP once it is known."""
+        return {*self._vswitch.encap_ips, *([self._request.internal] if self._request else ())}
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Called when ``problem`` has changed."""
         self._callbacks.append(callback)
@@ -144,27 +153,17 @@ class Tunnel:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(), name="own Node")
+            group.create_task(self._informer.run(), name="own Node")
             group.create_task(self._listen(), name="addresses")
             group.create_task(self._act(), name="tunnel address")
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                async for change, body in self._cluster.watch(NODES, fields=f"metadata.name={self._node}"):
-                    if change == "SYNC":
-                        continue
-                    nodes = body["items"] if change == "LISTED" else [body]
-                    self._wish = Wish.of(nodes[0]) if nodes and change != "DELETED" else None
-                    self._look.set()
-            except ApiError as error:
-                log.warning("cannot watch the own Node", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
+    def _note_node(self, _: TunnelRequest | None, request: TunnelRequest | None) -> None:
+        self._request = request
+        self._look.set()
 
     async def _listen(self) -> None:
         async for event in events(self._here):
-            asked_of_node = self._wish is not None and (self._wish.address or self._wish.device)
-            if asked_of_node and self._settled is None and isinstance(event, AddressEvent | Overrun):
+            if self._request is not None and self._settled is None and isinstance(event, AddressEvent | Overrun):
                 self._settled = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._look_now)
 
     def _look_now(self) -> None:
@@ -193,10 +192,10 @@ class Tunnel:
                 self._look.set()
 
     async def _once(self) -> None:
-        wish, vswitch = self._wish, self._vswitch
-        if wish is None or not vswitch.up:
+        request, vswitch = self._request, self._vswitch
+        if request is None or not vswitch.up:
             return
-        choice = choose(wish, vswitch.external_ids, await inside(self._here, links.addresses))
+        choice = choose(request, vswitch.external_ids, await inside(self._here, links.addresses))
         changes = settings(choice, vswitch.external_ids)
         if changes:
             log.info("tunnel address", address=choice.address, before=vswitch.external_ids.get(ENCAP_IP, ""))

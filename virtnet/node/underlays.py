@@ -1,4 +1,4 @@
-"""Before a NIC gets an address of a physical network: is that network here, and does nobody outside have the address?
+"""Before a NIC gets an address of a physical network: is that network here, and has nobody outside the address, or MAC?
 
 Leases keep virtnet's own NICs apart; a machine outside knows nothing of them. So it is asked on the wire, by ARP probes
 (RFC 5227) and neighbour solicitations as for duplicate address detection (RFC 4862), from the bridge's own port.
@@ -20,6 +20,7 @@ from virtnet.node.netns import inside
 from virtnet.node.packets import listener
 from virtnet.node.request import CniError
 from virtnet.ovn.vswitch import VSwitch
+from virtnet.topology.multicast import link_local
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ FORGET_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Waiting:
+class RefusedNic:
     """A NIC that was refused, because a machine outside has an address of it."""
 
     entry: Entry
@@ -45,13 +46,13 @@ class Waiting:
 
 
 class Underlays:
-    """The physical networks of this node, and who is in the way there."""
+    """The physical networks of this node, and machines there that have addresses of NICs."""
 
     def __init__(self, here: str, vswitch: VSwitch) -> None:
         """``here``: the node's network namespace, as a path."""
         self._here = here
         self._vswitch = vswitch
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, RefusedNic] = {}
         self._changed: Callable[[], None] = lambda: None
 
     @property
@@ -68,7 +69,7 @@ class Underlays:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
             for port, waiting in tuple(self._waiting.items()):
                 late = time.monotonic() - waiting.since > FORGET_SECONDS
-                if self._waiting.get(port) is waiting and (late or not await self._in_the_way(waiting.entry)):
+                if self._waiting.get(port) is waiting and (late or not await self._holder_outside(waiting.entry)):
                     self._note(port, None)
 
     async def check(self, entry: Entry) -> None:
@@ -86,14 +87,14 @@ class Underlays:
                 f"ProviderNetwork {network} is not plugged in on this node, and port {port} needs it",
                 f"see `kubectl get providernetwork {network} -o yaml`; keep these pods off it, or give it a NIC",
             )
-        asked = underlay.conflict_detection and not entry.migration
-        conflict = await self._in_the_way(entry) if asked else None
-        self._note(port, Waiting(entry, conflict, time.monotonic()) if conflict else None)
+        detects = underlay.conflict_detection and not entry.migration
+        conflict = await self._holder_outside(entry) if detects else None
+        self._note(port, RefusedNic(entry, conflict, time.monotonic()) if conflict else None)
         if conflict is not None:
             raise CniError(CniError.TRY_AGAIN, f"{entry.attachment.subnet}, port {port}: {conflict}")
 
-    async def _in_the_way(self, entry: Entry) -> NodeConflict | None:
-        """Who outside has an address of the NIC. None too where nobody can be asked."""
+    async def _holder_outside(self, entry: Entry) -> NodeConflict | None:
+        """Return who outside has an address of the NIC; None too where nobody can be asked."""
         underlay = entry.attachment.underlay
         bridge = self._vswitch.bridge_mappings.get(underlay.provider_network) if underlay else None
         if underlay is None or bridge is None:
@@ -108,7 +109,7 @@ class Underlays:
         segment = f"VLAN {underlay.vlan} of {network}" if underlay.vlan else network
         return next((NodeConflict(address=a, mac_address=mac, segment=segment) for a, mac in found.items()), None)
 
-    def _note(self, port: str, waiting: Waiting | None) -> None:
+    def _note(self, port: str, waiting: RefusedNic | None) -> None:
         before = self.conflicts
         if waiting is None:
             self._waiting.pop(port, None)
@@ -120,21 +121,28 @@ class Underlays:
 
 
 async def holders(wire: socket.socket, mac: str, addresses: Iterable[str], vlan: int) -> dict[str, str]:
-    """Who says to have these addresses: address -> MAC, without the given one. Raises OSError."""
-    asked = set(addresses)
+    """Return who says to have these addresses, or the MAC itself: address -> MAC. Raises OSError.
+
+    Who answers from the given MAC for one of the addresses is a guest of ours that still runs. Who has none of them,
+    but the link-local address that comes of the MAC, is another machine with that MAC.
+    """
+    probed, link_locals = set(addresses), {str(link_local(mac))}
     found: dict[str, str] = {}
+    from_mac: set[str] = set()
     for _ in range(QUESTIONS):
-        for address in asked:
+        for address in probed | link_locals:
             wire.send(question(mac, address, vlan))
         try:
             async with asyncio.timeout(PAUSE_SECONDS):
                 while True:
                     said = claim(await asyncio.get_running_loop().sock_recv(wire, 256))
-                    if said is not None and said[0] in asked and said[1] != mac:
+                    if said is not None and said[0] in probed and said[1] != mac:
                         found[said[0]] = said[1]
+                    elif said is not None and said[1] == mac:
+                        from_mac.add(said[0])
         except TimeoutError:
             continue
-    return found
+    return found | ({mac: mac} if from_mac & link_locals and not from_mac & probed else {})
 
 
 def _listener(device: str) -> socket.socket:

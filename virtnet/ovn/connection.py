@@ -23,36 +23,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import structlog
-from ovs import poller, stream
+from ovs import poller
 from ovs.db import idl
 from ovsdbapp import exceptions
 from ovsdbapp.backend.ovs_idl import connection as ovsdbapp_connection
 from ovsdbapp.backend.ovs_idl import vlog
 
-from virtnet.ovn import fastjson, schema
-from virtnet.ovn.errors import Fenced, OvnError, Rejected, Stale, Unavailable
-from virtnet.ovn.replica import Dump, Link, Replica, Report, RowChange
+from virtnet.ovn import fastjson, schema, tls
+from virtnet.ovn.errors import Fenced, OvnError, OvnRejected, OvnUnavailable, Stale
+from virtnet.ovn.operations import Operation
+from virtnet.ovn.replica import Dump, Replica, ReplicaReport, ReplicaState, RowChange
 
-__all__ = ["Connection", "Dump", "RowChange", "use_certificates"]
+__all__ = ["Connection", "Dump", "RowChange"]
 
 log = structlog.get_logger()
 
 CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 10.0
 
-Operation = Mapping[str, Any]
 Listener = Callable[[Dump | list[RowChange]], None]
 
 
 def _unheard() -> None:
     """For who does not ask whether the connection is up."""
-
-
-def use_certificates(private_key: str, certificate: str, ca: str) -> None:
-    """The files for ``ssl:`` remotes, of the whole process: the library knows one set."""
-    stream.Stream.ssl_set_private_key_file(private_key)
-    stream.Stream.ssl_set_certificate_file(certificate)
-    stream.Stream.ssl_set_ca_cert_file(ca)
 
 
 class Connection:
@@ -66,7 +59,7 @@ class Connection:
         self._listener = listener
         self._on_link = on_link
         self._loop = asyncio.get_running_loop()
-        self._link = Link(up=False, locked=False)
+        self._link = ReplicaState(up=False, locked=False)
         self._moved = asyncio.Event()
         self._turn = asyncio.Lock()
 
@@ -84,7 +77,7 @@ class Connection:
         on_link: Callable[[], None] = _unheard,
         timeout: float = CONNECT_TIMEOUT,  # noqa: ASYNC109 - handed to blocking code in a thread
     ) -> Self:
-        """Connect, and return when the listener has the first Dump. Raises Unavailable.
+        """Connect, and return when the listener has the first Dump. Raises OvnUnavailable.
 
         ``conditions`` choose the rows to replicate, by table, as OVSDB's monitor_cond_change has them.
         With ``lock``, nothing is written without that lock of the server (RFC 7047, section 4.1.8).
@@ -94,9 +87,10 @@ class Connection:
         try:
             await asyncio.to_thread(self._start, wanted, lock, conditions or {}, timeout, leader_only=leader_only)
         except (exceptions.TimeoutException, OSError) as error:
-            if isinstance(error, Unavailable):
+            if isinstance(error, OvnUnavailable):
                 raise
-            raise Unavailable(f"{database} at {remote} does not answer within {timeout:g} s") from error
+            silent = f"{database} at {remote} does not answer within {timeout:g} s"
+            raise OvnUnavailable(self._explained(silent)) from error
         await self._until(lambda: self._link.up, timeout)
         return self
 
@@ -113,6 +107,11 @@ class Connection:
         """Whether the lock is ours."""
         return self._link.locked
 
+    @property
+    def obstacle(self) -> str:
+        """That it is not connected, and why as far as TLS knows it."""
+        return self._explained(f"{self.database} at {self.remote} is not connected")
+
     async def wait_for_lock(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - None waits for ever
         """Whether the lock is ours, at the latest after the timeout."""
         return await self._until(lambda: self._link.locked, timeout)
@@ -120,11 +119,11 @@ class Connection:
     async def transact(self, operations: Sequence[Operation]) -> None:
         """Do the operations together, once. The listener knows their effects before this returns.
 
-        Raises Fenced, Stale, Rejected, or Unavailable; after the last it is unknown whether they were done.
+        Raises Fenced, Stale, OvnRejected, or OvnUnavailable; after the last it is unknown whether they were done.
         """
         async with self._turn:
             if not self._link.up:
-                raise Unavailable(f"{self.database} at {self.remote} is not connected")
+                raise OvnUnavailable(self.obstacle)
             await self._do(_Transact(self._replica, self._loop, operations))
 
     async def steal_lock(self) -> None:
@@ -132,11 +131,15 @@ class Connection:
         async with self._turn:
             await self._do(_Steal(self._replica, self._loop))
 
+    def _explained(self, text: str) -> str:
+        """With what TLS has to say about it."""
+        return ": ".join([text, *filter(None, map(tls.problem, schema.split(self.remote)))])
+
     async def _do(self, work: "_Work") -> None:
         try:
             self._connection.txns.put(work, block=False)
         except queue.Full:
-            raise Unavailable(f"{self.database} at {self.remote} has not answered yet") from None
+            raise OvnUnavailable(f"{self.database} at {self.remote} has not answered yet") from None
         await work.outcome
 
     def _start(
@@ -164,13 +167,13 @@ class Connection:
             self._replica.close()
             raise
 
-    def _report(self, report: Report) -> None:
+    def _report(self, report: ReplicaReport) -> None:
         """From the thread to the loop, in order: effects of a transaction come before its outcome."""
         with contextlib.suppress(RuntimeError):  # the loop is gone, and so is who would listen
             self._loop.call_soon_threadsafe(self._receive, report)
 
-    def _receive(self, report: Report) -> None:
-        if not isinstance(report, Link):
+    def _receive(self, report: ReplicaReport) -> None:
+        if not isinstance(report, ReplicaState):
             self._listener(report)
             return
         if report.up != self._link.up:
@@ -201,7 +204,7 @@ class _Work(ABC):
         if self.outcome.done():
             return None  # cancelled: nobody waits for it any more
         if not self._replica.in_step:
-            return Unavailable("the connection was lost")
+            return OvnUnavailable("the connection was lost")
         return self._commit()
 
     @abstractmethod
@@ -274,6 +277,6 @@ def _verdict(transaction: _Transaction, status: str) -> OvnError | None:
         case transaction.TRY_AGAIN if transaction.answered:
             return Stale("rows have changed since this was decided")
         case transaction.TRY_AGAIN:
-            return Unavailable("the connection was lost before the answer came")
+            return OvnUnavailable("the connection was lost before the answer came")
         case _:
-            return Rejected(f"the database refuses: {transaction.get_error()}")
+            return OvnRejected(f"the database refuses: {transaction.get_error()}")

@@ -13,14 +13,14 @@ class Stale(OvnError):  # noqa: N818
     """The rows are not what the operations were decided from. Nothing was written. Decide again."""
 
 
-class Rejected(OvnError):  # noqa: N818
+class OvnRejected(OvnError):  # noqa: N818
     """The database refuses the operations as they are, for example a name that a foreign row has.
 
     Nothing was written. The same operations will fail again.
     """
 
 
-class Unavailable(OvnError, ConnectionError):  # noqa: N818
+class OvnUnavailable(OvnError, ConnectionError):  # noqa: N818
     """The database cannot be reached or does not answer. Try again.
 
     What was sent may have been written, or be written yet. So operations must come from a difference to what is

@@ -7,20 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from virtnet.ovn.errors import Fenced, OvnError, Stale, Unavailable
-from virtnet.ovn.northbound import Changed
+from virtnet.ovn.errors import Fenced, OvnError, OvnUnavailable, Stale
+from virtnet.ovn.northbound import RowsChanged
 from virtnet.topology.apply import MismatchError, apply
 from virtnet.topology.ownership import owned
 from virtnet.topology.rows import Insert, Key, Op, Ref, Row, Value
-from virtnet.topology.tables import RANK, TABLES, Column
+from virtnet.topology.tables import RANK, TABLES, ColumnType
 from virtnet.topology.transaction import Transaction
 
-_EMPTY: dict[Column, Value] = {
-    Column.TEXT: "",
-    Column.OPTIONAL: None,
-    Column.SET: frozenset(),
-    Column.MAP: {},
-    Column.REF: None,
+_EMPTY: dict[ColumnType, Value] = {
+    ColumnType.TEXT: "",
+    ColumnType.OPTIONAL: None,
+    ColumnType.SET: frozenset(),
+    ColumnType.MAP: {},
+    ColumnType.REF: None,
+    ColumnType.REFS: frozenset(),
 }
 
 
@@ -30,6 +31,7 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.clients: list[FakeNorthbound] = []
+        self.definitions: dict[str, str] = {}
         self._uuids = (f"00000000-0000-0000-0000-{number:012x}" for number in count(1))
 
     def put(self, row: Row) -> str:
@@ -75,7 +77,7 @@ class FakeNorthbound:
         self.last = Transaction(())
         """What was committed last."""
         self._failures: list[OvnError] = []
-        self._callbacks: list[Changed] = []
+        self._callbacks: list[RowsChanged] = []
 
     @property
     def locked(self) -> bool:
@@ -85,8 +87,17 @@ class FakeNorthbound:
         wanted = None if keys is None else set(keys)
         return [row for row in self.database.rows.values() if (wanted is None or row.key in wanted) and _is_ours(row)]
 
+    @property
+    def keys(self) -> frozenset[Key]:
+        return frozenset(row.key for row in self.observed())
+
     def of(self, origin: str) -> list[Row]:
         return [row for row in self.observed() if row.key.origin == origin]
+
+    @property
+    def available(self) -> Mapping[str, frozenset[str]]:
+        """All of them."""
+        return {name: frozenset((*table.columns, *table.listing)) for name, table in TABLES.items()}
 
     async def commit(self, ops: Sequence[Op]) -> None:
         if self.connected and not self.locked:
@@ -96,12 +107,22 @@ class FakeNorthbound:
         if self._failures:
             raise self._failures.pop(0)
         if not self.connected:
-            raise Unavailable("the connection was lost")
+            raise OvnUnavailable("the connection was lost")
         try:
             self.database.apply(ops)
         except MismatchError as error:
             raise Stale(str(error)) from error
         self.last = Transaction(tuple(ops))
+
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        return self.database.definitions
+
+    async def record_definitions(self, definitions: Mapping[str, str]) -> None:
+        await self.commit([])
+        if not self.connected:
+            raise OvnUnavailable("the connection was lost")
+        self.database.definitions |= definitions
 
     async def wait_for_lock(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the real one has it
         """Whether it is ours now: there is nothing to wait for."""
@@ -112,7 +133,7 @@ class FakeNorthbound:
         self.database.clients.remove(self)
         self.database.clients.insert(0, self)
 
-    def on_change(self, callback: Changed) -> None:
+    def on_change(self, callback: RowsChanged) -> None:
         self._callbacks.append(callback)
 
     def fail(self, *errors: OvnError) -> None:
@@ -139,8 +160,7 @@ class FakeNorthbound:
 
 
 def _is_ours(row: Row) -> bool:
-    ids = row.columns.get("external_ids")
-    return isinstance(ids, Mapping) and owned(row.key.table, ids) is not None
+    return owned(row.key.table, row.columns) is not None
 
 
 def _complete(row: Row) -> Row:
@@ -150,5 +170,12 @@ def _complete(row: Row) -> Row:
 
 
 def _without_uuids(row: Row) -> Row:
-    columns = {column: Ref(value.key) if isinstance(value, Ref) else value for column, value in row.columns.items()}
-    return Row(row.key, columns, replace(row.parent, uuid="") if row.parent else None)
+    columns = {column: _without_uuid(value) for column, value in row.columns.items()}
+    groups = frozenset(replace(group, uuid="") for group in row.groups)
+    return Row(row.key, columns, replace(row.parent, uuid="") if row.parent else None, groups=groups)
+
+
+def _without_uuid(value: Value) -> Value:
+    if isinstance(value, frozenset):
+        return frozenset(Ref(one.key) if isinstance(one, Ref) else one for one in value)
+    return Ref(value.key) if isinstance(value, Ref) else value

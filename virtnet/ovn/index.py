@@ -1,34 +1,44 @@
 """Rows of ours as the northbound database has them, by uuid, by key and by API object. Lives in the event loop."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Self
 
-from virtnet.ovn.replica import Columns, Delta, Dump, RowChange
+from virtnet.ovn.columns import Columns, Delta
+from virtnet.ovn.replica import Dump, RowChange
 from virtnet.topology.ownership import owned
-from virtnet.topology.rows import Key, Parent, Ref, Row, Value
-from virtnet.topology.tables import TABLES, Column
+from virtnet.topology.rows import Element, Key, Parent, Ref, Row, Value
+from virtnet.topology.tables import TABLES, ColumnType
 
 _REFS = {
-    name: tuple(column for column, kind in table.columns.items() if kind is Column.REF)
+    name: tuple(column for column, kind in table.columns.items() if kind is ColumnType.REF)
+    for name, table in TABLES.items()
+}
+_SETS = {
+    name: tuple(column for column, kind in table.columns.items() if kind is ColumnType.REFS)
     for name, table in TABLES.items()
 }
 
 
-class Index:
+class RowIndex:
     """Made from a dump and fed with changes; every feed returns the keys that it concerns."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Container[str] | None = None) -> None:
+        """``kinds``: of API objects; rows of others are not ours."""
+        self._kinds = kinds
         self._columns: dict[str, Mapping[str, Any]] = {}
         self._keys: dict[str, Key] = {}
         self._uuids: dict[Key, dict[str, None]] = {}
         self._origins: dict[str, dict[Key, None]] = defaultdict(dict)
         self._parents: dict[str, tuple[str, str, str]] = {}
         """uuid -> (table and uuid of what lists it, column)"""
+        self._groups: dict[str, set[tuple[str, str]]] = {}
+        """uuid -> (uuid of what it is a member of, column)"""
 
     @classmethod
-    def of(cls, dump: Dump) -> Self:
-        self = cls()
+    def of(cls, dump: Dump, kinds: Container[str] | None = None) -> Self:
+        self = cls(kinds)
         for table, rows in dump.rows.items():
             for uuid, columns in rows.items():
                 self._put(table, uuid, columns)
@@ -43,12 +53,14 @@ class Index:
         for change in changes:
             if change.columns is None:
                 concerned.update(self._forget(change.uuid))
+                concerned.update(self._dissolve(change.table, change.uuid))
                 self._columns.pop(change.uuid, None)
                 self._parents.pop(change.uuid, None)
+                self._groups.pop(change.uuid, None)
             elif change.new:
                 concerned.update(self._put(change.table, change.uuid, change.columns))
             else:
-                concerned.update(self._update(change.table, change.uuid, change.columns))
+                concerned.update(self._update(change.table, change.uuid, change.columns, change.deltas))
         return frozenset(concerned)
 
     def rows(self, keys: Iterable[Key] | None = None) -> list[Row]:
@@ -72,23 +84,37 @@ class Index:
 
     def _row(self, uuid: str, key: Key) -> Row:
         columns: Mapping[str, Value] = self._columns[uuid]
+        if lists := TABLES[key.table].listing:
+            columns = {column: value for column, value in columns.items() if column not in lists}
         for column in _REFS[key.table]:
             target = columns.get(column)
             if isinstance(target, str) and target in self._keys:
                 columns = {**columns, column: Ref(self._keys[target], target)}
+        for column in _SETS[key.table]:
+            targets: Any = columns.get(column) or frozenset()
+            columns = {**columns, column: frozenset(map(self._element, targets))}
         parent = self.parent(uuid)
-        return Row(key, columns, Parent(self._keys[parent[1]], parent[2], parent[1]) if parent else None, uuid)
+        groups = frozenset(
+            Parent(self._keys[group], column, group)
+            for group, column in self._groups.get(uuid, ())
+            if group in self._keys
+        )
+        return Row(key, columns, Parent(self._keys[parent[1]], parent[2], parent[1]) if parent else None, uuid, groups)
+
+    def _element(self, uuid: str) -> Element:
+        return Ref(self._keys[uuid], uuid) if uuid in self._keys else uuid
 
     def _put(self, table: str, uuid: str, columns: Columns) -> Iterator[Key]:
-        lists = TABLES[table].children
-        for column in lists:
+        for column in TABLES[table].children:
             for child in columns.get(column, ()):
                 self._parents[child] = (table, uuid, column)
-        self._columns[uuid] = {column: value for column, value in columns.items() if column not in lists}
-        return self._recognise(table, uuid)
+        self._columns[uuid] = columns
+        found = self._recognise(table, uuid)
+        members = [self._join(uuid, column, columns.get(column, ())) for column in TABLES[table].members]
+        return chain(found, *members)
 
     def _recognise(self, table: str, uuid: str) -> Iterator[Key]:
-        key = owned(table, self._columns[uuid].get("external_ids", {}))
+        key = owned(table, self._columns[uuid], self._kinds)
         if key is None:
             return iter(())
         self._keys[uuid] = key
@@ -108,16 +134,17 @@ class Index:
                 del self._origins[key.origin]
         return iter((key,))
 
-    def _update(self, table: str, uuid: str, changed: Columns) -> Iterator[Key]:
-        plain = {}
-        for column, value in changed.items():
-            if isinstance(value, Delta):
-                yield from self._rehang(table, uuid, column, value)
-            else:
-                plain[column] = value
-        if plain:
+    def _update(self, table: str, uuid: str, columns: Columns, deltas: Mapping[str, Delta]) -> Iterator[Key]:
+        before, lists = self._columns[uuid], TABLES[table]
+        for column, delta in deltas.items():
+            if column in lists.children:
+                yield from self._rehang(table, uuid, column, delta)
+            elif column in lists.members:
+                yield from self._leave(uuid, column, delta.removed)
+                yield from self._join(uuid, column, delta.added)
+        self._columns[uuid] = columns
+        if any(value is not before[column] for column, value in columns.items() if column not in lists.listing):
             yield from self._forget(uuid)
-            self._columns[uuid] = {**self._columns[uuid], **plain}
             yield from self._recognise(table, uuid)
 
     def _rehang(self, table: str, uuid: str, column: str, delta: Delta) -> Iterator[Key]:
@@ -127,4 +154,26 @@ class Index:
                 del self._parents[child]
         for child in delta.added:
             self._parents[child] = (table, uuid, column)
-        return (self._keys[child] for child in delta.added | delta.removed if child in self._keys)
+        return self._known(delta.added | delta.removed)
+
+    def _join(self, group: str, column: str, members: Iterable[str]) -> Iterator[Key]:
+        for member in members:
+            self._groups.setdefault(member, set()).add((group, column))
+        return self._known(members)
+
+    def _leave(self, group: str, column: str, members: Iterable[str]) -> Iterator[Key]:
+        for member in members:
+            there = self._groups.get(member, set())
+            there.discard((group, column))
+            if not there:
+                self._groups.pop(member, None)
+        return self._known(members)
+
+    def _dissolve(self, table: str, group: str) -> Iterator[Key]:
+        """Note that a group's members are in it no more."""
+        columns = self._columns.get(group, {})
+        for column in TABLES[table].members:
+            yield from self._leave(group, column, columns.get(column, ()))
+
+    def _known(self, uuids: Iterable[str]) -> Iterator[Key]:
+        return (self._keys[uuid] for uuid in uuids if uuid in self._keys)

@@ -3,8 +3,6 @@
 Each is one string that others have entries in as well: only our own are changed, and only of the string that was read.
 """
 
-import hashlib
-
 BRIDGES = "ovn-bridge-mappings"
 MACS = "ovn-chassis-mac-mappings"
 
@@ -25,9 +23,3 @@ def with_entry(text: str, key: str, value: str | None) -> str:
     if value is not None:
         found[key] = value
     return ",".join(f"{name}:{old}" for name, old in found.items())
-
-
-def chassis_mac(chassis: str, provider_network: str) -> str:
-    """The MAC address by which a chassis' router ports speak on a ProviderNetwork: its own, and always the same."""
-    digest = hashlib.sha256(f"{chassis}/{provider_network}".encode()).hexdigest()
-    return ":".join(["06", *(digest[i : i + 2] for i in range(0, 10, 2))])

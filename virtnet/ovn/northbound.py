@@ -1,30 +1,35 @@
 """OVN's northbound database: rows of ours as they are, and one fenced way to change them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Protocol, Self
 
 import structlog
 
+from virtnet.ovn.columns import Columns
 from virtnet.ovn.connection import CONNECT_TIMEOUT, Connection
-from virtnet.ovn.errors import Fenced, OvnError, Rejected, Stale, Unavailable
-from virtnet.ovn.index import Index
+from virtnet.ovn.errors import Fenced, OvnError, OvnRejected, OvnUnavailable, Stale
+from virtnet.ovn.index import RowIndex
 from virtnet.ovn.operations import encode
 from virtnet.ovn.replica import Dump, RowChange
 from virtnet.topology.ownership import OWNER, OWNER_VALUE
 from virtnet.topology.rows import Key, Op, Row
-from virtnet.topology.tables import TABLES
+from virtnet.topology.tables import PREFIX, TABLES
 from virtnet.topology.transaction import Transaction
 
-__all__ = ["Fenced", "Northbound", "OvnError", "OvsdbNorthbound", "Rejected", "Stale", "Unavailable"]
+__all__ = ["Fenced", "Northbound", "OvnError", "OvnRejected", "OvnUnavailable", "OvsdbNorthbound", "Stale"]
 
 log = structlog.get_logger()
 
-Changed = Callable[[frozenset[Key]], None]
+RowsChanged = Callable[[frozenset[Key]], None]
 
 LOCK_PATIENCE = 1.0
 """How long a write waits for the lock: after a reconnect the server may have to notice first that our last
 connection is dead."""
+
+GLOBAL = "NB_Global"
+DEFINITION = f"{PREFIX}definition-"
+"""Its external_ids that begin so say by which definitions of their kinds our rows were last written."""
 
 OURS = [["external_ids", "includes", ["map", [[OWNER, OWNER_VALUE]]]]]
 """Only rows of ours are replicated, so that a database shared with others costs no more than our part of it."""
@@ -40,19 +45,38 @@ class Northbound(Protocol):
         """
         ...
 
+    @property
+    def keys(self) -> frozenset[Key]:
+        """Of all rows of ours."""
+        ...
+
     def of(self, origin: str) -> list[Row]:
         """The rows that were compiled from one API object, named as ``Key.origin`` names it: ``Port/demo/db.blue``."""
+        ...
+
+    @property
+    def available(self) -> Mapping[str, frozenset[str]]:
+        """The columns of TABLES that this OVN has, by table; for ``topology.availability``."""
         ...
 
     async def commit(self, ops: Sequence[Op]) -> None:
         """Do the operations in one transaction, or nothing; when it returns, ``observed`` shows what was done.
 
-        Raises Fenced, Stale, Rejected or Unavailable; see there for what the caller has to do. Of no operations at all
-        only Fenced: so that who finds nothing to write here knows whether others may be told what was decided.
+        Raises Fenced, Stale, OvnRejected or OvnUnavailable; see there for what the caller has to do. Of no operations
+        at all only Fenced: so that who finds nothing to write here knows whether others may be told what was decided.
         """
         ...
 
-    def on_change(self, callback: Changed) -> None:
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        """Kind -> UID of the definition (CRD) by which its rows were last written, as ``record_definitions`` said."""
+        ...
+
+    async def record_definitions(self, definitions: Mapping[str, str]) -> None:
+        """Note the definitions of these kinds. Raises as ``commit`` does."""
+        ...
+
+    def on_change(self, callback: RowsChanged) -> None:
         """Call back with keys of rows that have changed, come or gone, whoever did it.
 
         After a lost connection, or when the whole database was replaced, these are all keys that were or are there;
@@ -68,23 +92,26 @@ class OvsdbNorthbound:
     found. Take the lock (connect) only while leading: after a restart of the server it goes to whoever comes first.
     """
 
-    def __init__(self, remote: str, lock: str = "virtnet") -> None:
+    def __init__(self, remote: str, lock: str = "virtnet", kinds: Container[str] | None = None) -> None:
+        """``kinds``: that rows are compiled by (None: all); rows of others are not seen, and so never go."""
         self._remote = remote
         self._lock = lock
-        self._index = Index()
-        self._callbacks: list[Changed] = []
+        self._kinds = kinds
+        self._index = RowIndex(kinds)
+        self._callbacks: list[RowsChanged] = []
         self._turn = asyncio.Lock()
+        self._global: Columns = {}
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:  # noqa: ASYNC109 - passed on
-        """Connect and read the rows. Raises Unavailable. From here on it reconnects by itself."""
-        wanted = {name: (*table.columns, *table.children) for name, table in TABLES.items()}
+        """Connect and read the rows. Raises OvnUnavailable. From here on it reconnects by itself."""
+        wanted = {name: (*table.columns, *table.listing) for name, table in TABLES.items()}
         self._connection = await Connection.open(
             self._remote,
             "OVN_Northbound",
-            wanted,
+            {**wanted, GLOBAL: ("external_ids",)},
             self._report,
             lock=self._lock,
-            conditions=dict.fromkeys(TABLES, OURS),
+            conditions={name: OURS for name, table in TABLES.items() if not table.by_name},
             timeout=timeout,
         )
 
@@ -102,6 +129,11 @@ class OvsdbNorthbound:
     @property
     def connected(self) -> bool:
         return self._connection.up
+
+    @property
+    def obstacle(self) -> str:
+        """That it is not connected, with what TLS has to say about it."""
+        return self._connection.obstacle
 
     @property
     def locked(self) -> bool:
@@ -123,28 +155,60 @@ class OvsdbNorthbound:
     def observed(self, keys: Iterable[Key] | None = None) -> list[Row]:
         return self._index.rows(keys)
 
+    @property
+    def keys(self) -> frozenset[Key]:
+        return self._index.keys
+
+    @property
+    def available(self) -> Mapping[str, frozenset[str]]:
+        return self._connection.columns
+
     def of(self, origin: str) -> list[Row]:
         return self._index.of_origin(origin)
 
     async def commit(self, ops: Sequence[Op]) -> None:
         async with self._turn:
-            if self._lock and self._connection.up and not await self.wait_for_lock(LOCK_PATIENCE):
-                raise Fenced(f"the lock {self._lock} of {self._remote} is another's: somebody else leads")
+            await self._require_lock()
             if not ops:
                 return
             operations = encode(ops, self._index, self._connection.columns)
             log.debug("committing", remote=self._remote, ops=len(ops), text=_Text(ops))
             await self._connection.transact(operations)
 
-    def on_change(self, callback: Changed) -> None:
+    async def _require_lock(self) -> None:
+        if self._lock and self._connection.up and not await self.wait_for_lock(LOCK_PATIENCE):
+            raise Fenced(f"the lock {self._lock} of {self._remote} is another's: somebody else leads")
+
+    @property
+    def definitions(self) -> Mapping[str, str]:
+        ids = self._global.get("external_ids") or {}
+        return {name.removeprefix(DEFINITION): uid for name, uid in ids.items() if name.startswith(DEFINITION)}
+
+    async def record_definitions(self, definitions: Mapping[str, str]) -> None:
+        ids = [[f"{DEFINITION}{kind}", uid] for kind, uid in sorted(definitions.items())]
+        mutations = [
+            ["external_ids", "delete", ["set", [name for name, _ in ids]]],
+            ["external_ids", "insert", ["map", ids]],
+        ]
+        async with self._turn:
+            await self._require_lock()
+            await self._connection.transact([{"op": "mutate", "table": GLOBAL, "where": [], "mutations": mutations}])
+
+    def on_change(self, callback: RowsChanged) -> None:
         self._callbacks.append(callback)
 
     def _report(self, report: Dump | list[RowChange]) -> None:
         if isinstance(report, Dump):
             before = self._index.keys
-            self._index = Index.of(report)
+            rows = {table: found for table, found in report.rows.items() if table != GLOBAL}
+            self._global = next(iter(report.rows.get(GLOBAL, {}).values()), {})
+            self._index = RowIndex.of(Dump(rows), self._kinds)
             self._tell(before | self._index.keys)
-        elif keys := self._index.apply(report):
+            return
+        for change in report:
+            if change.table == GLOBAL:
+                self._global = change.columns or {}
+        if keys := self._index.apply([change for change in report if change.table != GLOBAL]):
             self._tell(keys)
 
     def _tell(self, keys: frozenset[Key]) -> None:

@@ -1,20 +1,20 @@
 """From operations on rows to OVSDB operations (RFC 7047, section 5.2). Pure, given the index."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from virtnet.ovn.errors import Stale
-from virtnet.ovn.index import Index
-from virtnet.topology.rows import Change, Delete, Insert, Key, Keys, Op, Parent, Ref, Row, Update
+from virtnet.ovn.index import RowIndex
+from virtnet.topology.rows import Change, Delete, Element, Insert, Key, Keys, Members, Op, Parent, Ref, Row, Update
 from virtnet.topology.tables import TABLES
 
-Operation = dict[str, Any]
+Operation = Mapping[str, Any]
 Uuid = list[str]
 """``["uuid", ...]`` of a row that is there, ``["named-uuid", ...]`` of one that this transaction inserts."""
 
 
-def encode(ops: Sequence[Op], index: Index, available: Mapping[str, frozenset[str]]) -> list[Operation]:
+def encode(ops: Sequence[Op], index: RowIndex, available: Mapping[str, frozenset[str]]) -> list[Operation]:
     """The OVSDB operations, each row addressed by its uuid. Raises Stale when the index has moved on.
 
     Every row that is changed or gets a child has to be there still, else the whole transaction is refused: OVSDB by
@@ -25,20 +25,20 @@ def encode(ops: Sequence[Op], index: Index, available: Mapping[str, frozenset[st
 
 
 class _Encoder:
-    def __init__(self, ops: Sequence[Op], index: Index, available: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, ops: Sequence[Op], index: RowIndex, available: Mapping[str, frozenset[str]]) -> None:
         self._ops = ops
         self._index = index
         self._available = available
         self._inserted = {op.key: f"row{number}" for number, op in enumerate(ops) if isinstance(op, Insert)}
         self._deleted = {self._index.find(op.key, op.uuid) for op in ops if isinstance(op, Delete)}
-        self._waits: dict[tuple[str, str], dict[str, Any]] = {}
+        self._guards: dict[tuple[str, str], dict[str, Any]] = {}
         self._children: dict[tuple[str, str, str], dict[str, list[Uuid]]] = defaultdict(lambda: defaultdict(list))
 
     def encode(self) -> list[Operation]:
         operations = [operation for op in self._ops for operation in self._one(op)]
         children = [self._mutate(*where, mutations) for where, mutations in self._children.items()]
-        waits = [_wait(table, uuid, columns) for (table, uuid), columns in self._waits.items()]
-        return [*waits, *operations, *children]
+        guards = [_wait(table, uuid, columns) for (table, uuid), columns in self._guards.items()]
+        return [*guards, *operations, *children]
 
     def _one(self, op: Op) -> list[Operation]:
         match op:
@@ -58,25 +58,48 @@ class _Encoder:
         values = {column: value for column, value in row.columns.items() if value or isinstance(value, bool | int)}
         if row.parent:
             self._hang(row.parent, ["named-uuid", name])
+        for group in row.groups:
+            self._hang(group, ["named-uuid", name])
         return [{"op": "insert", "table": row.key.table, "uuid-name": name, "row": self._values(row.key, values)}]
 
     def _update(self, op: Update) -> list[Operation]:
         table, uuid = op.key.table, self._present(op.key, op.uuid)
-        self._waits[table, uuid] = self._values(op.key, op.verify)
+        self._guards[table, uuid] = self._values(op.key, op.verify)
         operations: list[Operation] = []
         if op.parent:
             operations += self._unhang(table, uuid)
             self._hang(op.parent, ["uuid", uuid])
+        for group in op.join:
+            self._hang(group, ["uuid", uuid])
+        for group in op.leave:
+            self._leave(group, ["uuid", uuid])
         known = {column: value for column, value in op.columns.items() if column in self._available[table]}
-        whole = {column: value for column, value in known.items() if not isinstance(value, Keys)}
-        mutations = [
-            mutation for column, value in known.items() if isinstance(value, Keys) for mutation in _keys(column, value)
-        ]
+        whole = {column: value for column, value in known.items() if not isinstance(value, Keys | Members)}
+        mutations = [mutation for column, value in known.items() for mutation in self._mutations(column, value)]
         if whole:
             operations.append({"op": "update", "table": table, "where": _is(uuid), "row": self._values(op.key, whole)})
         if mutations:
             operations.append({"op": "mutate", "table": table, "where": _is(uuid), "mutations": mutations})
         return operations
+
+    def _mutations(self, column: str, change: Change) -> list[list[Any]]:
+        """What is inserted comes before what is deleted: a set may have to have an element at all times."""
+        match change:
+            case Keys():
+                return _keys(column, change)
+            case Members(put=put, remove=remove):
+                gone = [self._gone(element) for element in remove]
+                parts = (("insert", [self._element(element) for element in put]), ("delete", gone))
+                return [[column, verb, ["set", _sorted(elements)]] for verb, elements in parts if elements]
+            case _:
+                return []
+
+    def _element(self, element: Element) -> Any:
+        return element if isinstance(element, str) else list(self._reference(element.key, element.uuid))
+
+    def _gone(self, element: Element) -> Any:
+        """One that is no longer to be in a set, which it may have left already."""
+        return element if isinstance(element, str) else ["uuid", element.uuid or self._index.find(element.key)]
 
     def _delete(self, op: Delete) -> list[Operation]:
         uuid = self._index.find(op.key, op.uuid)
@@ -89,8 +112,13 @@ class _Encoder:
     def _hang(self, parent: Parent, child: Uuid) -> None:
         kind, name = self._reference(parent.key, parent.uuid)
         if kind == "uuid":
-            self._waits.setdefault((parent.key.table, name), {})
+            self._guards.setdefault((parent.key.table, name), {})
         self._children[parent.key.table, name, parent.column]["insert"].append(child)
+
+    def _leave(self, group: Parent, member: Uuid) -> None:
+        found = self._index.find(group.key, group.uuid)
+        if found and found not in self._deleted:
+            self._children[group.key.table, found, group.column]["delete"].append(member)
 
     def _unhang(self, table: str, uuid: str) -> list[Operation]:
         """Take a row from what lists it. OVSDB drops a row of these tables that nothing lists."""
@@ -117,7 +145,7 @@ class _Encoder:
             case None:
                 return ["set", []]
             case frozenset():
-                return ["set", sorted(value)]
+                return ["set", _sorted(map(self._element, value))]
             case Mapping():
                 return _map(value)
             case _:
@@ -158,7 +186,12 @@ def _wait(table: str, uuid: str, columns: Mapping[str, Any]) -> Operation:
     }
 
 
-def _map(value: Mapping[str, str]) -> list[Any]:
+def _sorted(elements: Iterable[Any]) -> list[Any]:
+    """In an order that depends on nothing but the elements, which are strings or references."""
+    return sorted(elements, key=str)
+
+
+def _map(value: Mapping[str, str] | Mapping[str, int]) -> list[Any]:
     return ["map", [[name, text] for name, text in sorted(value.items())]]
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtnet.ovn.errors import OvnError, Stale
-from virtnet.ovn.mappings import BRIDGES, MACS, chassis_mac, entries, with_entry
+from virtnet.ovn.mappings import BRIDGES, MACS, entries, with_entry
 from virtnet.ovn.switch_database import SwitchDatabase, insert, mutate, ofport, ovsdb_map, where
+from virtnet.topology.names import chassis_mac
 
 MARK = "virtnet/provider-network"
 """Key of external_ids on bridges that are ours; its value is the ProviderNetwork."""
@@ -17,7 +18,7 @@ _ATTEMPTS = 5
 
 
 class BridgeFailed(OvnError):  # noqa: N818 - says what happened
-    """Open vSwitch did not do what it was told. The message has its reason."""
+    """Open vSwitch did not do what was asked of it. The message has its reason."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class ProviderBridges:
                 insert("Port", "port", {"name": bridge, "interfaces": ["named-uuid", "interface"]}),
                 insert("Bridge", "bridge", row),
                 mutate("Open_vSwitch", "", ["bridges", "insert", ["set", [["named-uuid", "bridge"]]]]),
-                what=f"there is a bridge {bridge}",
+                what=f"made bridge {bridge}",
             )
         else:
             hwaddr = (
@@ -128,7 +129,7 @@ class ProviderBridges:
                 insert("Port", "port", port),
                 mutate("Bridge", bridge, ["ports", "insert", ["set", [["named-uuid", "port"]]]]),
             ]
-        await self._have_done(*operations, what=f"{bridge} has port {nic}")
+        await self._have_done(*operations, what=f"added port {nic} to {bridge}")
 
         def opened() -> bool:
             found = self.device(nic)
@@ -136,7 +137,7 @@ class ProviderBridges:
                 raise BridgeFailed(f"Open vSwitch cannot open {nic}: {found.error}")
             return found is not None and found.ofport > 0
 
-        await self._until(opened, f"{bridge} has port {nic}")
+        await self._until(opened, f"opened port {nic} of {bridge}")
 
     async def unplug(self, bridge: str, nic: str) -> None:
         """Have the NIC no more, once what is under way has left by it; waits until the switch has let go of it.
@@ -145,16 +146,18 @@ class ProviderBridges:
         """
         port = self.database.uuid("Port", nic)
         if port and self.port_of(nic) == bridge:
-            await self._have_done(what="it goes on")  # one round of a switch in userspace, which empties its queues
+            await self._have_done(
+                what=f"forwarded what {nic} still had to send"
+            )  # one round of a switch in userspace, which empties its queues
             gone = mutate("Bridge", bridge, ["ports", "delete", ["set", [["uuid", port]]]])
-            await self._have_done(gone, what=f"{bridge} lets go of {nic}")
+            await self._have_done(gone, what=f"removed port {nic} from {bridge}")
 
     async def remove(self, bridge: str) -> None:
         """Remove a bridge of ours; one that is gone already is fine."""
         if self.owner(bridge):
             gone = ["set", [["uuid", self.database.uuid("Bridge", bridge)]]]
             await self._have_done(
-                mutate("Open_vSwitch", "", ["bridges", "delete", gone]), what=f"there is no bridge {bridge}"
+                mutate("Open_vSwitch", "", ["bridges", "delete", gone]), what=f"removed bridge {bridge}"
             )
 
     async def map(self, provider_network: str, bridge: str) -> None:
@@ -192,7 +195,7 @@ class ProviderBridges:
 
     async def _until(self, holds: Callable[[], bool], what: str) -> None:
         if not await self.database.until(holds, ANSWER_SECONDS):
-            message = f"Open vSwitch, within {ANSWER_SECONDS:g} s: not so that {what}; is ovs-vswitchd running?"
+            message = f"Open vSwitch has not {what} within {ANSWER_SECONDS:g} s; is ovs-vswitchd running?"
             raise BridgeFailed(message)
 
     def _ids(self) -> dict[str, str]:

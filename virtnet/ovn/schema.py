@@ -9,7 +9,8 @@ from typing import Any
 from ovs import jsonrpc, poller, stream
 from ovs.db import idl
 
-from virtnet.ovn.errors import Unavailable
+from virtnet.ovn import tls
+from virtnet.ovn.errors import OvnUnavailable
 
 Wanted = Mapping[str, Collection[str]]
 """Columns by table."""
@@ -21,15 +22,15 @@ def split(remote: str) -> list[str]:
 
 
 def fetch(remote: str, database: str, timeout: float) -> dict[str, Any]:
-    """The schema of a database, from the first remote that tells it. Blocks. Raises Unavailable."""
+    """The schema of a database, from the first remote that tells it. Blocks. Raises OvnUnavailable."""
     deadline = time.monotonic() + timeout
     reasons = []
     for one in split(remote):
         try:
             return _ask(one, database, deadline)
         except OSError as error:
-            reasons.append(f"{one}: {error.strerror or error}")
-    raise Unavailable(f"no schema of {database} from {'; '.join(reasons) or 'an empty remote'}")
+            reasons.append(tls.problem(one) or f"{one}: {error.strerror or error}")
+    raise OvnUnavailable(f"no schema of {database} from {'; '.join(reasons) or 'an empty remote'}")
 
 
 def _ask(remote: str, database: str, deadline: float) -> dict[str, Any]:

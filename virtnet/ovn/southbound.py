@@ -1,22 +1,25 @@
 """OVN's southbound database: where ports are bound, and which chassis there are.
 
-Read only, but for one thing that OVN leaves undone: a chassis that died as the additional one of a port stays that.
+Read only, but for two things that OVN leaves undone: a chassis that died as the additional one of a port stays that,
+and one that will never come back keeps its address from others.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from virtnet.handoff.facts import Binding
+from virtnet.ovn.columns import Columns
 from virtnet.ovn.connection import CONNECT_TIMEOUT, Connection
-from virtnet.ovn.replica import Columns, Delta, Dump, RowChange
+from virtnet.ovn.replica import Dump, RowChange
 from virtnet.topology.ownership import OWNER, OWNER_VALUE
 
 __all__ = ["Binding", "Southbound"]
 
-Changed = Callable[[frozenset[str]], None]
+PortsChanged = Callable[[frozenset[str]], None]
 
 _PORTS = "Port_Binding"
 _CHASSIS = "Chassis"
+_ENCAPS = "Encap"
 _DATAPATHS = "Datapath_Binding"
 _REQUESTED = "requested_additional_chassis"
 _WANTED = {
@@ -32,7 +35,8 @@ _WANTED = {
         "tunnel_key",
     ),
     _DATAPATHS: ("tunnel_key",),
-    _CHASSIS: ("name", "hostname", "encaps"),
+    _CHASSIS: ("name", "encaps"),
+    _ENCAPS: ("ip",),
 }
 _OURS = {_PORTS: [["external_ids", "includes", ["map", [[OWNER, OWNER_VALUE]]]]]}
 """northd copies the external_ids of a logical switch port to its binding. Only the server looks at them."""
@@ -48,11 +52,13 @@ class Southbound:
         self._ports: dict[str, Columns] = {}
         self._uuids: dict[str, str] = {}
         self._chassis: dict[str, Columns] = {}
+        self._encaps: dict[str, Columns] = {}
         self._datapaths: dict[str, Columns] = {}
-        self._callbacks: list[Changed] = []
+        self._callbacks: list[PortsChanged] = []
+        self._chassis_callbacks: list[Callable[[], None]] = []
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:  # noqa: ASYNC109 - passed on
-        """Connect and read. Raises Unavailable. From here on it reconnects by itself."""
+        """Connect and read. Raises OvnUnavailable. From here on it reconnects by itself."""
         self._connection = await Connection.open(
             self._remote, "OVN_Southbound", _WANTED, self._report, conditions=_OURS, timeout=timeout
         )
@@ -72,6 +78,11 @@ class Southbound:
         """While this is false, bindings are what they last were."""
         return self._connection.up
 
+    @property
+    def obstacle(self) -> str:
+        """That it is not connected, with what TLS has to say about it."""
+        return self._connection.obstacle
+
     def binding(self, port: str) -> Binding | None:
         """Who has a port, by its key ``namespace/name``; None where OVN has not made a binding of it (yet)."""
         row = self._ports.get(self._uuids.get(port, ""))
@@ -85,15 +96,49 @@ class Southbound:
             up=bool(row.get("up")),
         )
 
+    def ports(self) -> tuple[str, ...]:
+        """The keys of all ports that OVN has made a binding of."""
+        return tuple(self._uuids)
+
     def tunnel_keys(self, port: str) -> tuple[int, int] | None:
         """What tunnels call a port's switch and the port itself; None where OVN has not made a binding of it (yet)."""
         row = self._ports.get(self._uuids.get(port, ""))
         datapath = self._datapaths.get(row["datapath"]) if row else None
         return (int(datapath["tunnel_key"]), int(row["tunnel_key"])) if row and datapath else None
 
-    def chassis(self) -> Mapping[str, str]:
-        """Name -> hostname of the chassis that are there."""
-        return {row["name"]: row["hostname"] for row in self._chassis.values()}
+    def chassis(self) -> frozenset[str]:
+        """The names of the chassis that are there."""
+        return frozenset(row["name"] for row in self._chassis.values())
+
+    def tunnel_addresses(self) -> Mapping[str, frozenset[str]]:
+        """Name -> the addresses of the tunnels of the chassis that are there."""
+        return {
+            row["name"]: frozenset(self._encaps[uuid]["ip"] for uuid in row.get("encaps") or () if uuid in self._encaps)
+            for row in self._chassis.values()
+        }
+
+    async def remove(self, chassis: str, address: str) -> None:
+        """Remove a chassis that has no ovn-controller any more, if it still has this address.
+
+        Raises OvnError's subclasses.
+        """
+        rows = {uuid: row for uuid, row in self._chassis.items() if row["name"] == chassis}
+        if address not in self.tunnel_addresses().get(chassis, ()):
+            return
+        (encaps,) = (row["encaps"] for row in rows.values())
+        where = [["name", "==", chassis]]
+        same = {"columns": ["encaps"], "until": "==", "rows": [{"encaps": _uuids(sorted(encaps))}], "timeout": 0}
+        await self._connection.transact(
+            [
+                {"op": "wait", "table": _CHASSIS, "where": where, **same},
+                {"op": "delete", "table": _CHASSIS, "where": where},
+                {"op": "delete", "table": "Chassis_Private", "where": where},
+            ]
+        )
+
+    def on_chassis_change(self, callback: Callable[[], None]) -> None:
+        """Call back when chassis, or the addresses of their tunnels, have changed, come or gone."""
+        self._chassis_callbacks.append(callback)
 
     async def evict(self, port: str, chassis: frozenset[str]) -> None:
         """Take additional chassis off a port for which none is requested by now; raises Stale where one is.
@@ -111,7 +156,7 @@ class Southbound:
         none = {"columns": [_REQUESTED], "until": "==", "rows": [{_REQUESTED: _uuids(())}], "timeout": 0}
         await self._connection.transact([{"op": "wait", **at, **none}, {"op": "mutate", **at, "mutations": gone}])
 
-    def on_change(self, callback: Changed) -> None:
+    def on_change(self, callback: PortsChanged) -> None:
         """Call back with keys of ports whose binding has changed, come or gone.
 
         After a reconnect, and when a chassis came or went, these are all.
@@ -131,6 +176,7 @@ class Southbound:
             self._ports = {}
             self._uuids = {}
             self._chassis = dict(report.rows.get(_CHASSIS, {}))
+            self._encaps = dict(report.rows.get(_ENCAPS, {}))
             self._datapaths = dict(report.rows.get(_DATAPATHS, {}))
             for uuid, columns in report.rows.get(_PORTS, {}).items():
                 ports |= self._put(uuid, columns)
@@ -139,25 +185,29 @@ class Southbound:
         if ports:
             for callback in self._callbacks:
                 callback(frozenset(ports))
+        if isinstance(report, Dump) or any(change.table in (_CHASSIS, _ENCAPS) for change in report):
+            for chassis_callback in self._chassis_callbacks:
+                chassis_callback()
 
     def _apply(self, change: RowChange) -> set[str]:
-        if change.table == _DATAPATHS:
+        if change.table in (_DATAPATHS, _ENCAPS):
+            kept = self._datapaths if change.table == _DATAPATHS else self._encaps
             if change.columns is None:
-                self._datapaths.pop(change.uuid, None)
+                kept.pop(change.uuid, None)
             else:
-                self._datapaths[change.uuid] = change.columns
+                kept[change.uuid] = change.columns
             return set()
         if change.table == _CHASSIS:
+            before = self._chassis.get(change.uuid)
             if change.columns is None:
                 self._chassis.pop(change.uuid, None)
             else:
-                self._chassis[change.uuid] = {**self._chassis.get(change.uuid, {}), **change.columns}
-            return set(self._uuids)
+                self._chassis[change.uuid] = change.columns
+            same = before and change.columns and before["name"] == change.columns["name"]
+            return set() if same else set(self._uuids)
         if change.columns is None:
             return self._drop(change.uuid)
-        if change.uuid not in self._ports and not change.new:
-            return set()  # a change to one that is not kept
-        return self._put(change.uuid, _merged(self._ports.get(change.uuid, {}), change.columns))
+        return self._put(change.uuid, change.columns)
 
     def _put(self, uuid: str, columns: Columns) -> set[str]:
         if columns["type"]:
@@ -176,11 +226,3 @@ class Southbound:
 
 def _uuids(uuids: Iterable[str]) -> list[Any]:
     return ["set", [["uuid", uuid] for uuid in uuids]]
-
-
-def _merged(columns: Columns, changed: Columns) -> dict[str, Any]:
-    merged = {**columns, **changed}
-    for column, value in changed.items():
-        if isinstance(value, Delta):
-            merged[column] = frozenset(columns.get(column, ())) - value.removed | value.added
-    return merged

@@ -5,30 +5,34 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from virtnet.ovn.connection import Connection, Dump, RowChange
-from virtnet.ovn.replica import Delta
 
 _WANTED = {
-    "Open_vSwitch": ("external_ids", "cur_cfg", "next_cfg"),
+    "Open_vSwitch": (
+        *("external_ids", "cur_cfg", "next_cfg"),
+        *("other_config", "dpdk_initialized", "dpdk_version", "iface_types"),
+    ),
     "Bridge": ("name", "datapath_type", "external_ids", "ports"),
     "Port": ("name", "interfaces"),
-    "Interface": ("name", "type", "external_ids", "error", "ofport"),
+    "Interface": ("name", "type", "external_ids", "error", "ofport", "link_state"),
 }
 _PLAIN: Mapping[str, Any] = {
     **dict.fromkeys(("name", "datapath_type", "type"), ""),
-    **dict.fromkeys(("error", "ofport")),
-    **dict.fromkeys(("ports", "interfaces"), frozenset()),
+    **dict.fromkeys(("error", "ofport", "link_state", "dpdk_version")),
+    **dict.fromkeys(("ports", "interfaces", "iface_types"), frozenset()),
     **dict.fromkeys(("cur_cfg", "next_cfg"), 0),
     "external_ids": {},
+    "other_config": {},
+    "dpdk_initialized": False,
 }
 
-Row = Mapping[str, Any]
+SwitchRow = Mapping[str, Any]
 
 
 class SwitchDatabase:
     """Used from one event loop."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, dict[str, Row]] = {table: {} for table in _WANTED}
+        self._rows: dict[str, dict[str, SwitchRow]] = {table: {} for table in _WANTED}
         self._names: dict[str, dict[str, str]] = {table: {} for table in _WANTED}
         """Table -> name -> uuid: names are unique in the switch, and never change."""
         self._changed = asyncio.Event()
@@ -37,7 +41,7 @@ class SwitchDatabase:
 
     @classmethod
     async def connect(cls, remote: str) -> Self:
-        """Raises Unavailable."""
+        """Raises OvnUnavailable."""
         self = cls()
         self._connection = await Connection.open(
             remote, "Open_vSwitch", _WANTED, self._receive, leader_only=False, on_link=self._tell
@@ -67,11 +71,11 @@ class SwitchDatabase:
         return True
 
     @property
-    def root(self) -> Row:
+    def root(self) -> SwitchRow:
         """The row of the switch itself."""
         return next(iter(self._rows["Open_vSwitch"].values()), _PLAIN)
 
-    def rows(self, table: str) -> Mapping[str, Row]:
+    def rows(self, table: str) -> Mapping[str, SwitchRow]:
         """By uuid."""
         return self._rows[table]
 
@@ -79,7 +83,7 @@ class SwitchDatabase:
         """Of the row of this name; empty where there is none."""
         return self._names[table].get(name, "")
 
-    def named(self, table: str, name: str) -> Row | None:
+    def named(self, table: str, name: str) -> SwitchRow | None:
         return self._rows[table].get(self.uuid(table, name))
 
     async def transact(self, *operations: Mapping[str, Any]) -> None:
@@ -107,8 +111,7 @@ class SwitchDatabase:
     def _apply(self, change: RowChange) -> None:
         rows, names = self._rows[change.table], self._names[change.table]
         if change.columns is not None:
-            old = rows.get(change.uuid, _PLAIN)
-            row = rows[change.uuid] = {**old, **{key: _moved(old[key], new) for key, new in change.columns.items()}}
+            row = rows[change.uuid] = {**_PLAIN, **change.columns}
             names[row["name"]] = change.uuid
             return
         gone = rows.pop(change.uuid, None)
@@ -116,12 +119,7 @@ class SwitchDatabase:
             del names[gone["name"]]
 
 
-def _moved(old: Any, new: Any) -> Any:
-    """A column's new value."""
-    return (old - new.removed) | new.added if isinstance(new, Delta) else new
-
-
-def ofport(row: Row | None) -> int:
+def ofport(row: SwitchRow | None) -> int:
     """The OpenFlow number of an interface; 0 while it has none."""
     found = row["ofport"] if row else None
     return found if isinstance(found, int) and found > 0 else 0
@@ -138,6 +136,13 @@ def insert(table: str, uuid_name: str, row: Mapping[str, Any]) -> dict[str, Any]
 def mutate(table: str, name: str, *mutations: Sequence[Any]) -> dict[str, Any]:
     """Of the row of this name; of the switch itself for none."""
     return {"op": "mutate", "table": table, "where": where(name), "mutations": list(mutations)}
+
+
+def key_changes(column: str, changes: Mapping[str, str | None]) -> list[Any]:
+    """Mutations that set keys of a map, and remove those whose value is None: OVSDB inserts no key that is there."""
+    put = {key: value for key, value in changes.items() if value is not None}
+    delete = [[column, "delete", ["set", sorted(changes)]]] if changes else []
+    return [*delete, [column, "insert", ovsdb_map(put)]] if put else delete
 
 
 def where(name: str) -> list[Any]:

@@ -6,13 +6,33 @@ from typing import Any, Self
 
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.mappings import BRIDGES, entries
-from virtnet.ovn.switch_database import Row, SwitchDatabase, insert, mutate, ofport, ovsdb_map, where
+from virtnet.ovn.switch_database import SwitchDatabase, SwitchRow, insert, key_changes, mutate, ofport, ovsdb_map, where
 
 IFACE_ID = "iface-id"
+VHOST_USER = "dpdkvhostuserclient"
+"""The type of an interface whose guest makes the socket, so that either end may be started anew."""
 
 
 class InterfaceFailed(OvnError):  # noqa: N818 - says what happened
     """Open vSwitch could not open the device."""
+
+
+@dataclass(frozen=True)
+class InterfaceSpec:
+    """An interface as Open vSwitch is to make it: see ovs-vswitchd.conf.db(5), table Interface."""
+
+    name: str
+    type: str = ""
+    """Empty: a network device that is there."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    mtu: int = 0
+    """What the switch is asked to set (``mtu_request``); 0: nothing, for a device that has its MTU."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its columns."""
+        mtu = {"mtu_request": self.mtu} if self.mtu else {}
+        return {"name": self.name, "type": self.type, "options": ovsdb_map(self.options), **mtu}
 
 
 @dataclass(frozen=True)
@@ -22,11 +42,27 @@ class Interface:
     name: str
     external_ids: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+    type: str = ""
+    linked: bool = False
+    """Whether it has a carrier: one of type ``dpdkvhostuserclient``, a guest."""
 
     @property
     def installed(self) -> bool:
         """Whether ovn-controller has flows for it."""
         return self.external_ids.get("ovn-installed") == "true"
+
+
+@dataclass(frozen=True)
+class Dpdk:
+    """What the switch says of DPDK."""
+
+    version: str = ""
+    """That it is built with; empty where it is built without."""
+    asked_for: bool = False
+    """Whether it is configured to use it (``dpdk-init``), from its next start on."""
+    initialized: bool = False
+    serves_vhost_user: bool = False
+    """Whether it has interfaces of type ``dpdkvhostuserclient``."""
 
 
 class VSwitch:
@@ -38,7 +74,7 @@ class VSwitch:
 
     @classmethod
     async def connect(cls, remote: str, bridge: str) -> Self:
-        """Raises Unavailable."""
+        """Raises OvnUnavailable."""
         return cls(await SwitchDatabase.connect(remote), bridge)
 
     async def close(self) -> None:
@@ -85,6 +121,23 @@ class VSwitch:
         bridge = self.database.named("Bridge", self.bridge)
         return (bridge["datapath_type"] or "system") if bridge else ""
 
+    @property
+    def dpdk(self) -> Dpdk:
+        root = self.database.root
+        version = root["dpdk_version"] or ""
+        return Dpdk(
+            version="" if version == "none" else version.removeprefix("DPDK "),
+            asked_for=root["other_config"].get("dpdk-init", "false") in ("true", "try"),
+            initialized=root["dpdk_initialized"],
+            serves_vhost_user=VHOST_USER in root["iface_types"],
+        )
+
+    @property
+    def threads_sleep(self) -> bool:
+        """Whether the threads that poll ports may sleep."""
+        config = self.database.root["other_config"]
+        return any(config.get(key, "0") != "0" for key in ("pmd-sleep-max", "pmd-maxsleep"))  # new name, old name
+
     def interface(self, name: str) -> Interface | None:
         """One interface; None where there is none of this name."""
         row = self.database.named("Interface", name)
@@ -94,15 +147,16 @@ class VSwitch:
         """All interfaces, ours and others'."""
         return [_interface(row) for row in self.database.rows("Interface").values()]
 
-    async def add(self, name: str, external_ids: Mapping[str, str]) -> None:
+    async def add(self, interface: InterfaceSpec, external_ids: Mapping[str, str]) -> None:
         """A port of the bridge with this interface; one that is there gets the ids. Raises OvnError's subclasses."""
+        name = interface.name
         if self.interface(name) is not None:
             await self.change_ids(name, put=external_ids)
             return
         await self.database.transact(
             _wait("Bridge", self.bridge, [{"name": self.bridge}]),
             _wait("Port", name, []),
-            insert("Interface", "interface", {"name": name, "external_ids": ovsdb_map(external_ids)}),
+            insert("Interface", "interface", {**interface.row, "external_ids": ovsdb_map(external_ids)}),
             insert("Port", "port", {"name": name, "interfaces": ["named-uuid", "interface"]}),
             mutate("Bridge", self.bridge, ["ports", "insert", ["set", [["named-uuid", "port"]]]]),
         )
@@ -117,36 +171,53 @@ class VSwitch:
         self, name: str, *, put: Mapping[str, str] | None = None, remove: frozenset[str] = frozenset()
     ) -> None:
         """Set and remove keys of an interface's external_ids; the others stay."""
-        await self.database.transact(mutate("Interface", name, *_changes({*(put or {}), *remove}, put or {})))
+        changes = {**dict.fromkeys(remove), **(put or {})}
+        await self.database.transact(mutate("Interface", name, *key_changes("external_ids", changes)))
 
     async def set_external_ids(self, changes: Mapping[str, str | None]) -> None:
         """Set keys of the switch's external_ids, and remove those whose value is None; the others stay."""
-        put = {key: value for key, value in changes.items() if value is not None}
-        await self.database.transact(mutate("Open_vSwitch", "", *_changes(set(changes), put)))
+        await self.database.transact(mutate("Open_vSwitch", "", *key_changes("external_ids", changes)))
+
+    async def cache(self, name: str, *, on: bool, timeout: float) -> None:  # noqa: ASYNC109 - it goes on then
+        """Have the exact-match cache for what comes in by an interface, or not; returns when the switch has done so.
+
+        Raises OvnError's subclasses.
+        """
+        put = [] if on else [["other_config", "insert", ovsdb_map({"emc-enable": "false"})]]
+        await self.database.transact(
+            mutate("Interface", name, ["other_config", "delete", ["set", ["emc-enable"]]], *put),
+            mutate("Open_vSwitch", "", ["next_cfg", "+=", 1]),
+        )
+        wanted = self.database.root["next_cfg"]
+        await self.database.until(lambda: bool(self.database.root["cur_cfg"] >= wanted), timeout)
 
     async def wait_installed(self, name: str, timeout: float) -> bool:  # noqa: ASYNC109 - False is an answer
         """Whether OVN has installed the interface's flows, at the latest after the timeout.
 
         Raises InterfaceFailed when the switch cannot open the device.
         """
+        return await self._until(name, lambda interface: interface.installed, timeout)
 
-        def installed() -> bool:
+    async def wait_numbered(self, name: str, timeout: float) -> bool:  # noqa: ASYNC109 - False is an answer
+        """Whether the interface has got its OpenFlow number, at the latest after the timeout.
+
+        Raises InterfaceFailed when the switch cannot open the device.
+        """
+        return await self._until(name, lambda _: self.ofport(name) > 0, timeout)
+
+    async def _until(self, name: str, holds: Callable[[Interface], bool], timeout: float) -> bool:  # noqa: ASYNC109
+        def held() -> bool:
             interface = self.interface(name)
             if interface is not None and interface.error:
                 raise InterfaceFailed(f"Open vSwitch cannot open {name}: {interface.error}")
-            return interface is not None and interface.installed
+            return interface is not None and holds(interface)
 
-        return await self.database.until(installed, timeout)
-
-
-def _interface(row: Row) -> Interface:
-    return Interface(row["name"], row["external_ids"], row["error"] or "")
+        return await self.database.until(held, timeout)
 
 
-def _changes(keys: set[str], put: Mapping[str, str]) -> list[Any]:
-    """Mutations of external_ids: OVSDB inserts no key that is there."""
-    delete = ["external_ids", "delete", ["set", sorted(keys)]]
-    return [delete, ["external_ids", "insert", ovsdb_map(put)]] if put else [delete]
+def _interface(row: SwitchRow) -> Interface:
+    linked = row["link_state"] == "up"
+    return Interface(row["name"], row["external_ids"], row["error"] or "", row["type"], linked)
 
 
 def _wait(table: str, name: str, rows: list[Any]) -> dict[str, Any]:

@@ -4,9 +4,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
-from virtnet.topology.rows import Change, Delete, Insert, Key, Keys, Op, Parent, Ref, Row, Update, Value
-from virtnet.topology.tables import TABLES, Column
+from virtnet.topology.rows import (
+    Change,
+    Delete,
+    Element,
+    Insert,
+    Key,
+    Keys,
+    Members,
+    Op,
+    Parent,
+    Ref,
+    Row,
+    Update,
+    Value,
+)
+from virtnet.topology.tables import TABLES, ColumnType
 
 
 class MismatchError(Exception):
@@ -72,24 +87,36 @@ class _State:
                 raise MismatchError(f"{op.key}: {column} is not what it was")
         columns = {column: self.changed(row.columns.get(column), value) for column, value in op.columns.items()}
         parent = self.attached(op.parent) if op.parent else row.parent
-        self.rows[uuid] = replace(row, columns={**row.columns, **columns}, parent=parent)
+        groups = self.joined(op.join) | (row.groups - op.leave)
+        self.rows[uuid] = replace(row, columns={**row.columns, **columns}, parent=parent, groups=groups)
 
     def settle(self, uuid: str) -> None:
         """Resolve what an inserted row refers to, now that all are there."""
         row = self.rows[uuid]
         columns = {column: self.changed(None, value) for column, value in row.columns.items()}
-        self.rows[uuid] = replace(row, columns=columns, parent=self.attached(row.parent))
+        groups = self.joined(row.groups)
+        self.rows[uuid] = replace(row, columns=columns, parent=self.attached(row.parent), groups=groups)
 
     def changed(self, there: Value, change: Change) -> Value:
         if isinstance(change, Keys):
-            kept = there if isinstance(there, Mapping) else {}
-            return {**{name: text for name, text in kept.items() if name not in change.remove}, **change.put}
-        if not isinstance(change, Ref):
-            return change
-        uuid = self.find(change.key, change.uuid)
+            known: Mapping[str, Any] = there if isinstance(there, Mapping) else {}
+            return {**{name: text for name, text in known.items() if name not in change.remove}, **change.put}
+        if isinstance(change, Members):
+            kept = there if isinstance(there, frozenset) else frozenset()
+            # The new come first: of two references to twins, the one to the twin that stays is to be seen.
+            return frozenset(map(self.element, change.put)) | (frozenset[Element](kept) - change.remove)
+        if isinstance(change, frozenset):
+            return frozenset(map(self.element, change))
+        return self.element(change) if isinstance(change, Ref) else change
+
+    def element(self, element: Element) -> Element:
+        """A reference with the uuid of what it refers to; a string as it is."""
+        if isinstance(element, str):
+            return element
+        uuid = self.find(element.key, element.uuid)
         if not uuid:
-            raise MismatchError(f"{change.key} is not there")
-        return Ref(change.key, uuid)
+            raise MismatchError(f"{element.key} is not there")
+        return Ref(element.key, uuid)
 
     def attached(self, parent: Parent | None) -> Parent | None:
         if parent is None:
@@ -98,6 +125,9 @@ class _State:
         if not uuid:
             raise MismatchError(f"{parent.key} is not there")
         return replace(parent, uuid=uuid)
+
+    def joined(self, groups: frozenset[Parent]) -> frozenset[Parent]:
+        return frozenset(found for group in groups if (found := self.attached(group)) is not None)
 
     def left(self) -> Iterator[Row]:
         """The rows that still have what they hang on, with the references that still lead somewhere."""
@@ -111,6 +141,13 @@ class _State:
             lost = [
                 column
                 for column, value in row.columns.items()
-                if kinds[column] is Column.REF and isinstance(value, Ref) and value.uuid not in left
+                if kinds[column] is ColumnType.REF and isinstance(value, Ref) and value.uuid not in left
             ]
-            yield replace(row, columns={**row.columns, **dict.fromkeys(lost)}) if lost else row
+            emptied: dict[str, Value] = dict.fromkeys(lost)
+            for column, value in row.columns.items():
+                if kinds[column] is ColumnType.REFS and isinstance(value, frozenset):
+                    there = frozenset(one for one in value if isinstance(one, str) or one.uuid in left)
+                    emptied |= {column: there} if len(there) < len(value) else {}
+            groups = frozenset(group for group in row.groups if group.uuid in left)
+            changes = bool(emptied) or groups != row.groups
+            yield replace(row, columns={**row.columns, **emptied}, groups=groups) if changes else row

@@ -6,6 +6,7 @@ They are decided elsewhere; here is only their form, both ways.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from virtnet.api.grammar import CHASSIS_NAME
 from virtnet.topology.rows import Row
 from virtnet.topology.tables import PREFIX
 
@@ -16,7 +17,7 @@ _JOURNAL = "handoff-"
 T = TypeVar("T")
 
 
-class Chassis(Protocol):
+class PortChassis(Protocol):
     """What a port says about chassis."""
 
     @property
@@ -29,9 +30,14 @@ class Chassis(Protocol):
     def journal(self) -> Mapping[str, str]: ...
 
 
-def chassis_options(chassis: Chassis) -> dict[str, str]:
-    """The keys of the port's options; absent where there is nothing to say."""
+def chassis_options(chassis: PortChassis) -> dict[str, str]:
+    """The keys of the port's options; absent where there is nothing to say.
+
+    Raises Ungrammatical for a name that OVN would read as several.
+    """
     options = {}
+    for name in chassis.requested:
+        CHASSIS_NAME.check(name, _REQUESTED)
     if chassis.requested:
         options[_REQUESTED] = ",".join(chassis.requested)
     if chassis.strategy:
@@ -39,7 +45,7 @@ def chassis_options(chassis: Chassis) -> dict[str, str]:
     return options
 
 
-def journal_ids(chassis: Chassis) -> dict[str, str]:
+def journal_ids(chassis: PortChassis) -> dict[str, str]:
     """The journal as extra external_ids for ``own``."""
     return {f"{_JOURNAL}{name}": value for name, value in chassis.journal.items()}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 
 from virtnet.api import ClusterSubnet, Subnet
-from virtnet.api.addresses import family
+from virtnet.api.addresses import family, mac_octets
 
 _UNIVERSAL = 0x02
 
@@ -23,7 +23,8 @@ def multicast_config(
     # One in IPv6 may have been stored before it was refused; northd would read it as no address, and nobody be asked.
     addresses = (multicast.querier_address, *(str(one.ip) for one in routers))
     v4 = next((one for one in addresses if one and family(one) == "IPv4"), "")
-    has_v4 = any(network.version == 4 for network in subnet.spec.networks)
+    networks = subnet.spec.networks
+    has_v4 = not networks or any(network.version == 4 for network in networks)  # what the site has is not known
     if not multicast.querier or (has_v4 and not v4):
         return {"mcast_snoop": "true", "mcast_querier": "false"}
     return {
@@ -41,7 +42,7 @@ def link_local(mac: str) -> IPv6Address:
     >>> link_local("0a:00:00:00:00:01")
     IPv6Address('fe80::800:ff:fe00:1')
     """
-    octets = bytes.fromhex(mac.replace(":", ""))
+    octets = mac_octets(mac)
     return IPv6Address(
         b"\xfe\x80" + bytes(6) + bytes([octets[0] ^ _UNIVERSAL]) + octets[1:3] + b"\xff\xfe" + octets[3:]
     )

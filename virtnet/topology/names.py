@@ -6,9 +6,11 @@ exception is the port of a NIC: it is named after its Port, as the interface's i
 """
 
 import hashlib
+from collections.abc import Collection
 
 from virtnet.api import ClusterSubnet, ClusterVpc, Port, Subnet, SubnetRef, Vpc
 from virtnet.topology.rows import Key
+from virtnet.topology.tables import NAME
 
 
 def vpc_key(vpc: Vpc | ClusterVpc) -> Key:
@@ -30,9 +32,25 @@ def part(table: str, whole: Key, name: str = "") -> Key:
     return Key(table, f"{whole.id}:{name}" if name else whole.id)
 
 
+def added(table: str, whole: Key, kind: str, name: str) -> Key:
+    """The key of a row that another kind adds to an API object's own."""
+    return part(table, whole, f"{kind}/{name}")
+
+
 def port_key(port: Port | str) -> Key:
     """The key of a NIC's logical switch port, from the Port or from its key ``namespace/name``."""
     return Key("Logical_Switch_Port", f"Port/{port if isinstance(port, str) else port.key}")
+
+
+def is_named(port: Port, subnet: Subnet | ClusterSubnet, names: Collection[str]) -> bool:
+    """Whether a NIC's VM or pod is among those that its Subnet names."""
+    owner = port.spec.owner.name
+    return (owner if subnet.namespace else f"{port.namespace}/{owner}") in names
+
+
+def uplink_key(ref: SubnetRef) -> Key:
+    """The port by which a switch hangs on its Vpc's router."""
+    return part("Logical_Switch_Port", switch_key(ref), "router")
 
 
 def localnet_key(ref: SubnetRef) -> Key:
@@ -45,7 +63,14 @@ def localnet_name(ref: SubnetRef) -> str:
 
 
 def row_name(key: Key) -> str:
-    return f"virtnet:{key.id}"
+    """A row's name. Of those that matches name it is a hash: OVN takes a match with another for one that never holds.
+
+    >>> row_name(Key("Port_Group", "SecurityGroup/demo/web"))
+    'virtnet_08e23853de565058'
+    """
+    if key.table in ("Port_Group", "Address_Set"):
+        return f"virtnet_{hashlib.sha256(key.id.encode()).hexdigest()[:16]}"
+    return f"{NAME}{key.id}"
 
 
 def router_mac(key: Key) -> str:
@@ -55,3 +80,12 @@ def router_mac(key: Key) -> str:
     """
     digest = hashlib.sha256(key.id.encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x0A, *digest[:5]))
+
+
+def chassis_mac(chassis: str, provider_network: str) -> str:
+    """The MAC by which a chassis' router ports speak on a ProviderNetwork: its own, and always the same.
+
+    These begin with 06.
+    """
+    digest = hashlib.sha256(f"{chassis}/{provider_network}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x06, *digest[:5]))

@@ -12,7 +12,8 @@ class Key:
     """What makes a row of ours the same row, whatever its uuid.
 
     ``id`` is ``Kind/object`` or ``Kind/object:part``: the API object that the row was compiled from, and which of its
-    rows in this table it is. It is kept in the row's external_ids as ``virtnet/id``.
+    rows in this table it is. It is kept in the row's external_ids as ``virtnet/id``. The part of a row that another
+    kind adds to the object's own begins with that kind: ``Port/demo/db.blue:Kind/part``.
     """
 
     table: str
@@ -29,8 +30,13 @@ class Key:
 
     @property
     def kind(self) -> str:
-        """The API object's kind."""
-        return self.id.partition("/")[0]
+        """The kind that the row is compiled by: the API object's own, or the one that adds it.
+
+        >>> Key("ACL", "Port/demo/db.blue").kind, Key("ACL", "Port/demo/db.blue:Firewall/in").kind
+        ('Port', 'Firewall')
+        """
+        adding, slash, _ = self.id.partition(":")[2].partition("/")
+        return adding if slash else self.id.partition("/")[0]
 
     @property
     def object(self) -> str:
@@ -60,14 +66,16 @@ class Parent:
     """The very row, in rows that were observed."""
 
 
-Value = str | int | bool | frozenset[str] | Mapping[str, str] | Ref | None
+Element = str | Ref
+Elements = frozenset[str] | frozenset[Ref] | frozenset[Element]
+Value = str | int | bool | Elements | Mapping[str, str] | Mapping[str, int] | Ref | None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row. Columns that are not named are none of our business; one that is named and empty has to be empty.
 
-    Children name their parent, so that a parent never has to know all its children and others' children survive.
+    Children name their parent, and members their groups, so that neither has to know all of them and others' survive.
     """
 
     key: Key
@@ -75,17 +83,29 @@ class Row:
     parent: Parent | None = None
     uuid: str = field(default="", compare=False)
     """The database's identity of an observed row."""
+    groups: frozenset[Parent] = frozenset()
+    """Where else it is listed, such as among the ports of Port_Groups. It lives without, but it is in all of them from
+    the transaction on that inserts it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     """A change to some keys of a map column. The others are not ours."""
 
-    put: Mapping[str, str] = field(default_factory=dict)
+    put: Mapping[str, str] | Mapping[str, int] = field(default_factory=dict)
     remove: frozenset[str] = frozenset()
 
 
-Change = Value | Keys
+@dataclass(frozen=True, slots=True)
+class Members:
+    """A change to some elements of a set, of strings or of references. The others stay, whoever put them there."""
+
+    put: Elements = frozenset()
+    remove: Elements = frozenset()
+
+
+Change = Value | Keys | Members
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +131,9 @@ class Update:
     """Whole columns that must still be what this update was decided from."""
     uuid: str = ""
     """The very row; empty: the one of this key."""
+    join: frozenset[Parent] = frozenset()
+    leave: frozenset[Parent] = frozenset()
+    """Groups that the row comes into, and from which it goes."""
 
 
 @dataclass(frozen=True, slots=True)

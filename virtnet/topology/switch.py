@@ -1,6 +1,6 @@
 """A Subnet's logical switch, and what joins it to its Vpc's router."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Protocol, Self
@@ -8,15 +8,15 @@ from typing import Protocol, Self
 from virtnet.api import ClusterSubnet, Subnet
 from virtnet.api.addresses import Address, Network, family
 from virtnet.topology.multicast import multicast_config
-from virtnet.topology.names import part, router_key, router_mac, row_name, switch_key
+from virtnet.topology.names import part, router_key, router_mac, row_name, switch_key, uplink_key
 from virtnet.topology.ownership import own
 from virtnet.topology.rows import Key, Parent, Row
+from virtnet.topology.vlan_trunk import trunk_config
 
 _GATEWAY = "gateway"
-_ROUTER = "router"
 
 
-Interface = IPv4Interface | IPv6Interface
+RouterInterface = IPv4Interface | IPv6Interface
 
 
 class Addressing(Protocol):
@@ -28,10 +28,15 @@ class Addressing(Protocol):
     @property
     def network(self) -> Network: ...
 
+    @property
+    def former(self) -> Collection[Address]:
+        """What the Vpc's router had until lately, and still answers for."""
+        ...
+
 
 @dataclass(frozen=True)
-class Beside:
-    """What a Subnet has to know of the others in its Vpc."""
+class VpcNeighbours:
+    """The other Subnets of a Vpc, as far as a Subnet depends on them."""
 
     networks: tuple[str, ...] = ()
     """What the Vpc's router leads to from it."""
@@ -45,17 +50,25 @@ class Beside:
         return cls(networks, max((spec.guest_mtu for spec in routed), default=0))
 
 
-ALONE = Beside()
+NO_NEIGHBOURS = VpcNeighbours()
 
 
-def switch_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) -> list[Row]:
+def switch_rows(subnet: Subnet | ClusterSubnet, pools: Sequence[Addressing]) -> list[Row]:
     key = switch_key(subnet.ref)
     config = multicast_config(subnet, router_mac(gateway_key(subnet)), router_interfaces(subnet, pools))
+    config |= trunk_config(subnet)
     return [Row(key, {"name": row_name(key), "other_config": config, "external_ids": own(key)})]
 
 
-def router_interfaces(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) -> list[Interface]:
-    """The Vpc's router in this Subnet: its gateways, or beside physical gateways the addresses of its own, if any."""
+def router_interfaces(subnet: Subnet | ClusterSubnet, pools: Sequence[Addressing]) -> list[RouterInterface]:
+    """The Vpc's router in this Subnet, with what it had until lately; nothing where it has no address by now."""
+    present = present_interfaces(subnet, pools)
+    former = [ip_interface(f"{one}/{pool.network.prefixlen}") for pool in pools for one in sorted(pool.former)]
+    return [*present, *former] if present else []
+
+
+def present_interfaces(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) -> list[RouterInterface]:
+    """The router's addresses: the gateways, or beside physical gateways those of its own, if any."""
     if not subnet.spec.physical_gateway:
         return [ip_interface(f"{pool.gateway}/{pool.network.prefixlen}") for pool in pools]
     return [
@@ -72,7 +85,10 @@ def gateway_key(subnet: Subnet | ClusterSubnet) -> Key:
 
 
 def gateway_rows(
-    subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing], beside: Beside, advertised: Mapping[str, str]
+    subnet: Subnet | ClusterSubnet,
+    pools: Sequence[Addressing],
+    neighbours: VpcNeighbours,
+    advertised: Mapping[str, str],
 ) -> list[Row]:
     """A port of the Vpc's router, and the switch's port that leads to it; nothing where the router has no address.
 
@@ -84,7 +100,7 @@ def gateway_rows(
         return []
     switch, gateway = switch_key(subnet.ref), gateway_key(subnet)
     mtu = subnet.spec.guest_mtu
-    uplink = part("Logical_Switch_Port", switch, _ROUTER)
+    uplink = uplink_key(subnet.ref)
     return [
         Row(
             gateway,
@@ -93,7 +109,7 @@ def gateway_rows(
                 "mac": router_mac(gateway),
                 "networks": frozenset(map(str, interfaces)),
                 "ipv6_ra_configs": advertised,
-                "options": {"gateway_mtu": str(mtu)} if mtu < beside.mtu else {},
+                "options": {"gateway_mtu": str(mtu)} if mtu < neighbours.mtu else {},
                 "external_ids": own(gateway),
             },
             Parent(router_key(subnet), "ports"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from virtnet.topology.names import row_name
-from virtnet.topology.rows import Delete, Insert, Key, Keys, Op, Parent, Ref, Update, Value
+from virtnet.topology.rows import Delete, Element, Insert, Key, Keys, Members, Op, Parent, Ref, Update, Value
 from virtnet.topology.tables import TABLES
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*|[0-9]+")
@@ -30,10 +30,9 @@ class Transaction:
 def _commands(op: Op) -> Iterator[list[str]]:
     match op:
         case Insert(row=row):
-            values = [word for column, value in row.columns.items() for word in _settings(column, value)]
+            values = [setting for column, value in row.columns.items() for setting in _settings(column, value)]
             yield [f"--id={_symbol(row.key)}", "create", row.key.table, *values]
-            if row.parent:
-                yield ["add", *_holder(row.parent), row.parent.column, _symbol(row.key)]
+            yield from _listed("add", _symbol(row.key), row.parent, row.groups)
         case Update():
             yield from _update(op)
         case Delete():
@@ -53,7 +52,11 @@ def _update(op: Update) -> Iterator[list[str]]:
     record = [op.key.table, _record(op.key, op.uuid)]
     settings: list[str] = []
     for column, value in op.columns.items():
-        if isinstance(value, Keys):
+        if isinstance(value, Members):
+            for verb, elements in (("add", value.put), ("remove", value.remove)):
+                if elements:
+                    yield [verb, *record, column, *sorted(map(_element, elements))]
+        elif isinstance(value, Keys):
             if value.remove:
                 yield ["remove", *record, column, *map(_atom, sorted(value.remove))]
             settings += _settings(column, value.put)
@@ -63,26 +66,35 @@ def _update(op: Update) -> Iterator[list[str]]:
             yield ["clear", *record, column]
     if settings:
         yield ["set", *record, *settings]
-    if op.parent:
-        yield ["add", *_holder(op.parent), op.parent.column, op.uuid or _symbol(op.key)]
+    yield from _listed("add", op.uuid or _symbol(op.key), op.parent, op.join)
+    yield from _listed("remove", op.uuid or _symbol(op.key), None, op.leave)
 
 
 def _settings(column: str, value: Value) -> Iterator[str]:
     """What comes after the record in ``set`` and ``create``; nothing for an empty value."""
     match value:
         case Mapping():
-            yield from (f"{column}:{_atom(name)}={_atom(text)}" for name, text in sorted(value.items()))
+            yield from (f"{column}:{_atom(name)}={_atom(str(text))}" for name, text in sorted(value.items()))
         case frozenset():
             if value:
-                yield f"{column}=" + ",".join(_atom(text) for text in sorted(value))
+                yield f"{column}=" + ",".join(sorted(map(_element, value)))
         case Ref():
-            yield f"{column}={value.uuid or _symbol(value.key)}"
+            yield f"{column}={_element(value)}"
         case bool():
             yield f"{column}={str(value).lower()}"
         case int():
             yield f"{column}={value}"
         case str() if value:
             yield f"{column}={_atom(value)}"
+
+
+def _element(element: Element) -> str:
+    return _atom(element) if isinstance(element, str) else element.uuid or _symbol(element.key)
+
+
+def _listed(verb: str, record: str, parent: Parent | None, groups: frozenset[Parent]) -> Iterator[list[str]]:
+    places = sorted(groups, key=lambda group: (group.key, group.column))
+    yield from ([verb, *_holder(place), place.column, record] for place in (*filter(None, [parent]), *places))
 
 
 def _holder(parent: Parent) -> tuple[str, str]:
@@ -109,6 +121,6 @@ def _atom(text: str) -> str:
     return text if _BARE.fullmatch(text) and text not in ("true", "false") else json.dumps(text)
 
 
-def _quoted(word: str) -> str:
+def _quoted(argument: str) -> str:
     """For a shell."""
-    return word if _SHELL.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+    return argument if _SHELL.fullmatch(argument) else "'" + argument.replace("'", "'\\''") + "'"

@@ -1,12 +1,14 @@
 """What makes a Subnet's switch a part of a physical network (ovn-architecture(7), "Physical VLANs and localnet")."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from virtnet.api import ClusterSubnet, Subnet
+from virtnet.topology.acls import Direction, acl
 from virtnet.topology.names import localnet_key, localnet_name, part, router_mac, row_name, switch_key
 from virtnet.topology.ownership import own
-from virtnet.topology.rows import Parent, Row, Value
+from virtnet.topology.rows import Parent, Row
 from virtnet.topology.switch import Addressing, gateway_key, router_interfaces
+from virtnet.topology.tables import UNKNOWN
 
 _PRIORITY = 32000
 """Above what anybody allows, below what OVN keeps for itself."""
@@ -26,7 +28,7 @@ def localnet_rows(subnet: Subnet | ClusterSubnet) -> list[Row]:
             {
                 "name": row_name(localnet),
                 "type": "localnet",
-                "addresses": frozenset({"unknown"}),
+                "addresses": frozenset({UNKNOWN}),
                 "port_security": frozenset(),
                 "dhcpv4_options": None,
                 "dhcpv6_options": None,
@@ -39,7 +41,7 @@ def localnet_rows(subnet: Subnet | ClusterSubnet) -> list[Row]:
     ]
 
 
-def silence_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) -> list[Row]:
+def router_acl_rows(subnet: Subnet | ClusterSubnet, pools: Sequence[Addressing]) -> list[Row]:
     """What keeps the Vpc's router for our own NICs; nothing where it has no address in an underlay.
 
     The router is on every node. A machine outside that asked for it would be answered by all, and each of its packets
@@ -52,15 +54,14 @@ def silence_rows(subnet: Subnet | ClusterSubnet, pools: Iterable[Addressing]) ->
         return []
     outside, mac = localnet_name(subnet.ref), router_mac(gateway_key(subnet))
     v4 = [address for address in addresses if address.version == 4]
-    asked = " || ".join((f"eth.dst == {mac}", *(f"arp.tpa == {one}" for one in v4)))
-    found = [_drop(subnet, "unasked", "from-lport", f'inport == "{outside}" && ({asked})')]
+    for_router = " || ".join((f"eth.dst == {mac}", *(f"arp.tpa == {one}" for one in v4)))
+    found = [_drop(subnet, "unasked", "from-lport", f'inport == "{outside}" && ({for_router})')]
     if v4:
         asking = " || ".join(f"arp.spa == {one}" for one in v4)
         found.append(_drop(subnet, "unasking", "to-lport", f'outport == "{outside}" && ({asking})'))
     return found
 
 
-def _drop(subnet: Subnet | ClusterSubnet, name: str, direction: str, match: str) -> Row:
-    key = part("ACL", switch_key(subnet.ref), name)
-    columns: dict[str, Value] = {"direction": direction, "priority": _PRIORITY, "match": match, "action": "drop"}
-    return Row(key, {**columns, "external_ids": own(key)}, Parent(switch_key(subnet.ref), "acls"))
+def _drop(subnet: Subnet | ClusterSubnet, name: str, direction: Direction, match: str) -> Row:
+    switch = switch_key(subnet.ref)
+    return acl(part("ACL", switch, name), switch, direction, _PRIORITY, match=match, action="drop")

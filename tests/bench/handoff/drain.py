@@ -8,9 +8,9 @@ import time
 
 from virtnet.api import HandoffPath
 from virtnet.lab import netns
-from virtnet.node import geneve
-from virtnet.node.geneve import Tunnel
-from virtnet.node.taps import Tap
+from virtnet.node.handoff import geneve
+from virtnet.node.handoff.geneve import PeerPort
+from virtnet.node.handoff.taps import Tap
 
 NAMESPACE = "vn-bench-drain"
 SENT = 5000
@@ -38,7 +38,7 @@ def _once(size: int) -> tuple[int, float]:
     fcntl.ioctl(descriptor, 0x400454CA, REQUEST)
     tap = Tap.of(descriptor)
     netns.run("ip", "link", "set", "tap0", "mtu", "1500", "up")
-    tunnel = Tunnel.to(HandoffPath(remote="127.0.0.1", datapath=1, port=1, token=""), "127.0.0.1")
+    tunnel = PeerPort.to(HandoffPath(remote="127.0.0.1", datapath=1, port=1, peer_key=""), "127.0.0.1")
     frame = bytes.fromhex("02766e000001" + "02766e000002" + "88b6").ljust(size, b"\0")
     with (
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender,

@@ -125,4 +125,4 @@ def _carried(arena: Arena, migration: str) -> int:
         port = Port.model_validate(arena.lab.ask(lambda cluster: cluster.get(kinds.of(Port), name, namespace)))
         return next((one for one in port.status.handoffs if one.migration == migration and one.finished_at), None)
 
-    return until(ended, "the handoff's end").carried or 0
+    return until(ended, "the handoff's end").forwarded_frames or 0

@@ -89,8 +89,8 @@ WAYS: dict[str, Way] = {"virtnet": Way(), "rarp": Rarp(), "switch_when_done": Sw
 
 def _ask(place: Place, node: str, part: dict[str, str] | None) -> None:
     """What a node is to do for the port; None takes it back."""
-    asked = {"spec": {"handoffs": {place.port: part}}}
-    place.lab.ask(lambda cluster: cluster.patch(kinds.of(NodeNetwork), node, asked))
+    patch = {"spec": {"handoffs": {place.port: part}}}
+    place.lab.ask(lambda cluster: cluster.patch(kinds.of(NodeNetwork), node, patch))
 
 
 def _nbctl(place: Place, *words: str) -> None:

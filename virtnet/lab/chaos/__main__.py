@@ -5,6 +5,7 @@ place where all logs are; 2 where another run has the lab.
 """
 
 import argparse
+import random
 import secrets
 import shutil
 import sys
@@ -19,6 +20,7 @@ from virtnet.lab.chaos import plan
 from virtnet.lab.chaos.arena import Arena
 from virtnet.lab.chaos.faults import Faults
 from virtnet.lab.chaos.invariants import violations
+from virtnet.lab.chaos.tenant import Tenant
 from virtnet.lab.demo.cluster import NotInTime
 from virtnet.lab.lab import Lab
 
@@ -75,6 +77,8 @@ def _kept(state: Path, seed: int) -> Path:
 def _play(arena: Arena, options: Options) -> bool:
     """Whether all held."""
     arena.furnish()
+    tenant = Tenant(arena.lab, random.Random(options.seed), "blue")
+    tenant.furnish()
     began, done = time.monotonic(), 0
     if wrong := _settle(arena):
         return _violated(options, 0, [], wrong)
@@ -83,15 +87,17 @@ def _play(arena: Arena, options: Options) -> bool:
         if time.monotonic() - began > options.seconds:
             print(f"chaos: {options.seconds:.0f} s are over")
             break
-        faults.play(batch)
+        with tenant.acting(arena.addresses()):
+            faults.play(batch)
         played = time.monotonic()
-        wrong = _settle(arena)
+        wrong = [*tenant.taken, *_settle(arena)]
         done += len(batch)
         if wrong:
             return _violated(options, number, batch, wrong)
         print(f"chaos: {done} faults, all well {time.monotonic() - played:.1f} s after the last", flush=True)
     phases = list(arena.migrations.values())
     ended = {phase: phases.count(phase) for phase in sorted(set(phases))}
+    print(f"chaos: the other tenant did {tenant.done} things and was refused {tenant.refused}")
     print(f"chaos: {done} faults in {time.monotonic() - began:.0f} s, seed {options.seed}; migrations seen: {ended}")
     print("chaos: nothing lost, leaked or doubled")
     return True

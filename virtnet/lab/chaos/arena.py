@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+from virtnet.api import Port
+from virtnet.kube import kinds
 from virtnet.kube.client import Cluster
 from virtnet.kube.errors import ApiError, NotFound
 from virtnet.kube.kinds import LEASES, PODS, VMIMS, VMIS, VMS, Kind
@@ -55,7 +57,8 @@ class Arena:
     def furnish(self) -> None:
         """The second controller, the Subnet, the VMs and the pod. Raises NotInTime."""
         self.start("standby")
-        for body in (manifests.namespace(), manifests.subnet(), manifests.nad(), manifests.probe("node3")):
+        for body in (manifests.namespace(), _shared(manifests.subnet()), manifests.nad(clusterSubnet="blue"),
+                     manifests.probe("node3")):  # fmt: skip
             self.demo.apply(body)
         for vm in self.names:
             self.demo.apply(manifests.vm(vm))
@@ -97,6 +100,12 @@ class Arena:
         nobody = {"spec": {"holderIdentity": ""}}
         self.ask(lambda cluster: cluster.patch(LEASES, "virtnet-controller", nobody, "virtnet"))
 
+    def addresses(self) -> dict[str, list[str]]:
+        """MAC -> addresses of the VMs' NICs. Raises ApiError."""
+        items, _ = self.ask(lambda cluster: cluster.list(kinds.of(Port), NAMESPACE))
+        specs = [Port.parse(item).spec for item in items]
+        return {one.mac_address: list(map(str, one.addresses)) for one in specs}
+
     def ask(self, work: Callable[[Cluster], Awaitable[T]]) -> T:
         """Raises ApiError, also where there is nobody to be asked."""
         return self.lab.ask(work)
@@ -134,7 +143,7 @@ class Arena:
         made = self.ask(lambda cluster: cluster.create(VMIMS, body, NAMESPACE))
         return str(made["metadata"]["name"])
 
-    def underway(self, vm: str = "") -> list[Object]:
+    def running_migrations(self, vm: str = "") -> list[Object]:
         """Migrations that have not ended, of one VM or of all."""
         items, _ = self.ask(lambda cluster: cluster.list(VMIMS, NAMESPACE))
         for one in items:
@@ -181,7 +190,7 @@ class Arena:
 
     def _quiet(self) -> bool:
         with suppress(ApiError):
-            return not self.underway() and all(self._runs(vm) for vm in self.names)
+            return not self.running_migrations() and all(self._runs(vm) for vm in self.names)
         return False
 
     def _runs(self, vm: str) -> bool:
@@ -192,6 +201,11 @@ class Arena:
 
     def _ovn(self, tool: str, database: str, *words: str) -> str:
         return netns.run(tool, "--timeout=5", f"--db={database}", *words, netns=self.lab.names.central)
+
+
+def _shared(subnet: Object) -> Object:
+    """The same for all namespaces."""
+    return {**subnet, "kind": "ClusterSubnet", "metadata": {"name": subnet["metadata"]["name"]}}
 
 
 def _plain(value: Any) -> Any:

@@ -92,11 +92,11 @@ class Faults:
                 self._arena.back(node)
 
     def _abort(self, fault: Fault) -> None:
-        for one in self._arena.underway(fault.victim):
+        for one in self._arena.running_migrations(fault.victim):
             self._arena.delete(VMIMS, one["metadata"]["name"])
 
     def _delete_target(self, fault: Fault) -> None:
-        running = {one["metadata"]["uid"] for one in self._arena.underway(fault.victim)}
+        running = {one["metadata"]["uid"] for one in self._arena.running_migrations(fault.victim)}
         for pod in self._arena.launchers(fault.victim):
             if pod["metadata"]["labels"].get(JOB) in running:
                 self._arena.delete(PODS, pod["metadata"]["name"])

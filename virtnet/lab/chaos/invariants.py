@@ -22,6 +22,9 @@ from virtnet.lab.demo.probes import answers
 KINDS: tuple[Kind, ...] = (PODS, VMIS, VMS, *map(kinds.of, (Port, AddressLease, NodeNetwork)))
 
 
+ROW_COLUMNS = ("name", "type", "options", "external_ids", "addresses", "port_security")
+
+
 @dataclass(frozen=True)
 class Picture:
     """One moment, of everything that can be asked."""
@@ -70,16 +73,16 @@ def _picture(arena: Arena) -> Picture:
         return [(await cluster.list(kind))[0] for kind in KINDS]
 
     pods, instances, vms, ports, leases, nodes = arena.ask(listed)
-    rows = arena.table(arena.nbctl, "Logical_Switch_Port", "name", "type", "options", "external_ids", "addresses")
+    rows = arena.table(arena.nbctl, "Logical_Switch_Port", *ROW_COLUMNS)
     bindings = arena.table(
         arena.sbctl, "Port_Binding", "logical_port", "type", "chassis", "additional_chassis", "options"
     )
     chassis = arena.table(arena.sbctl, "Chassis", "_uuid", "name")
     return Picture(
         pods=pods,
-        instances={one["metadata"]["name"]: one for one in instances},
-        vms={one["metadata"]["name"]: one for one in vms},
-        ports={f"{NAMESPACE}/{one['metadata']['name']}": Port.parse(one) for one in ports},
+        instances={one["metadata"]["name"]: one for one in instances if one["metadata"]["namespace"] == NAMESPACE},
+        vms={one["metadata"]["name"]: one for one in vms if one["metadata"]["namespace"] == NAMESPACE},
+        ports={port.key: port for port in map(Port.parse, ports)},
         leases=[AddressLease.parse(one) for one in leases],
         nodes={one["metadata"]["name"]: NodeNetwork.parse(one) for one in nodes},
         rows={row["name"]: row for row in rows if not row["type"]},
@@ -95,13 +98,15 @@ def _interfaces(arena: Arena, node: str) -> list[Object]:
 
 
 def _ports(now: Picture, expected: tuple[str, ...]) -> Iterator[str]:
-    names = set(now.ports)
+    names = {port for port in now.ports if _ours(port)}
     vms = {port for port in names if not port.startswith(f"{NAMESPACE}/{PROBE}.")}
     if vms != {f"{NAMESPACE}/{vm}.blue" for vm in expected} or len(names) != len(vms) + 1:
         yield f"the Ports are {sorted(names)}"
-    if now.rows.keys() != names:
-        yield f"OVN has {sorted(now.rows.keys() ^ names)} too many or too few"
+    if now.rows.keys() != now.ports.keys():
+        yield f"OVN has {sorted(now.rows.keys() ^ now.ports.keys())} too many or too few"
     for port, row in now.rows.items():
+        if not _ours(port):
+            continue
         home = now.home(port)
         chassis = f"chassis-{home}"
         yield from _row(port, row, chassis)
@@ -124,6 +129,11 @@ def _ports(now: Picture, expected: tuple[str, ...]) -> Iterator[str]:
             yield f"{port} is claimed by interfaces on {holders}, the guest is on {home}"
 
 
+def _ours(port: str) -> bool:
+    """Whether it is one of those that faults are done to; what the other tenant has is its own affair."""
+    return port.startswith(f"{NAMESPACE}/")
+
+
 def _row(port: str, row: Object, chassis: str) -> Iterator[str]:
     if row["options"].get("requested-chassis") != chassis:
         yield f"{port} has requested-chassis {row['options'].get('requested-chassis')}, not {chassis}"
@@ -138,21 +148,26 @@ def _leases(now: Picture) -> Iterator[str]:
     for vm in now.vms.values():
         for nic in json.loads(vm["metadata"].get("annotations", {}).get(PINNED, '{"nics":{}}'))["nics"].values():
             pinned += [nic["mac"], *nic["addresses"]]
-    held = [one.spec.address for one in now.leases if one.spec.holder.owner.kind != "Pod"]
+    leases = [one for one in now.leases if _ours(one.spec.holder.key)]
+    held = [one.spec.address for one in leases if one.spec.holder.owner.kind != "Pod"]
     if sorted(held) != sorted(pinned):
         yield f"leased are {sorted(held)}, pinned are {sorted(pinned)}"
-    doubled = [address for address, count in Counter(pinned).items() if count > 1]
+    doubled = [address for address, count in Counter(one.spec.address for one in now.leases).items() if count > 1]
     if doubled:
         yield f"held twice: {doubled}"
-    yield from (f"lease {one.name} is {one.status.phase}" for one in now.leases if one.status.phase != "Bound")
+    yield from (f"lease {one.name} is {one.status.phase}" for one in leases if one.status.phase != "Bound")
+    leased = {(one.spec.holder.key, one.spec.address) for one in now.leases}
+    for name, security in ((name, row["port_security"]) for name, row in now.rows.items()):
+        if extra := {address for address in _addresses(security) if (name, address) not in leased}:
+            yield f"{name} may send from {sorted(extra)}, of which it has no lease"
     for name, port in now.ports.items():
         row = now.rows.get(name)
-        if row is not None and set(_words(row["addresses"])) != {port.spec.mac_address, *port.spec.addresses}:
+        if row is not None and set(_addresses(row["addresses"])) != {port.spec.mac_address, *port.spec.addresses}:
             yield f"OVN has {row['addresses']} for {name}, the Port {port.spec.mac_address} {port.spec.addresses}"
 
 
-def _words(value: Any) -> list[str]:
-    return [word for entry in (value if isinstance(value, list) else [value]) for word in entry.split()]
+def _addresses(value: Any) -> list[str]:
+    return [address for entry in (value if isinstance(value, list) else [value]) for address in entry.split()]
 
 
 def _handoffs(now: Picture) -> Iterator[str]:

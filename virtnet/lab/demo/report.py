@@ -12,7 +12,7 @@ LONGEST_GAP_MS = 500
 
 
 @dataclass
-class Vm:
+class VmRow:
     """What a VM held before it was moved about, and after."""
 
     name: str
@@ -27,7 +27,7 @@ class Vm:
 
 
 @dataclass
-class Migration:
+class MigrationRow:
     """One live migration, as a peer on a third node saw it. Times in milliseconds."""
 
     vm: str
@@ -43,11 +43,11 @@ class Migration:
 
 
 @dataclass
-class Report:
+class DemoReport:
     """Everything. An empty list of broken promises is success."""
 
-    vms: list[Vm] = field(default_factory=list)
-    migrations: list[Migration] = field(default_factory=list)
+    vms: list[VmRow] = field(default_factory=list)
+    migrations: list[MigrationRow] = field(default_factory=list)
     refused: str = ""
     leases_left: int = -1
     leftovers: list[str] = field(default_factory=list)

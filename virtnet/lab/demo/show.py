@@ -18,7 +18,7 @@ from virtnet.lab.demo.cluster import Demo, until
 from virtnet.lab.demo.leftovers import Machine
 from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import Probe, answers, neighbour, ping_from_guest, tap_of
-from virtnet.lab.demo.report import Migration, Report, Vm
+from virtnet.lab.demo.report import DemoReport, MigrationRow, VmRow
 from virtnet.lab.lab import Lab
 from virtnet.lab.physical import VLAN
 
@@ -35,7 +35,7 @@ class Show:
     """One run."""
 
     console: Console = field(default_factory=lambda: Console(highlight=False))
-    report: Report = field(default_factory=Report)
+    report: DemoReport = field(default_factory=DemoReport)
 
     target: str = ""
     """The node that app migrates to."""
@@ -101,7 +101,7 @@ class Show:
                 ip, _ = self.demo.pinned(name)
                 until(lambda ip=ip: answers(self.lab, PROBE, ip), f"{name} answering at {ip}")  # type: ignore[misc]
                 mac = neighbour(self.lab, PROBE, ip)
-                self.report.vms.append(Vm(name, ip, mac, addresses=self.demo.addresses(name)))
+                self.report.vms.append(VmRow(name, ip, mac, addresses=self.demo.addresses(name)))
                 self.say(f"{name} on {self.demo.node_of(name)} answers at {ip} from {mac}")
             db, web = self.report.vms[0].ip_before, self.report.vms[1].ip_before
             self.say(f"db pings web across nodes: {ping_from_guest(self.lab, PROBE, db, web)}")
@@ -121,7 +121,7 @@ class Show:
         for vm in self.report.vms:
             self.look_again(vm, PROBE)
 
-    def look_again(self, vm: Vm, pod: str) -> None:
+    def look_again(self, vm: VmRow, pod: str) -> None:
         """What a VM holds by now, and at which of its addresses it answers a pod."""
         held = self.demo.addresses(vm.name)
         vm.addresses_after = [one for one in held if any(answers(self.lab, pod, one) for _ in range(LOOKS))]
@@ -141,7 +141,7 @@ class Show:
             until(lambda: self.demo.pod_runs("watch"), "the probe pod running")
             ip, mac = self.demo.pinned("edge")
             until(lambda: answers(self.lab, f"{NAMESPACE}/watch", ip), f"edge answering at {ip}")
-            self.report.vms.append(Vm("edge", ip, mac, addresses=self.demo.addresses("edge")))
+            self.report.vms.append(VmRow("edge", ip, mac, addresses=self.demo.addresses("edge")))
             self.say(f"edge answers at {ip}; the switch outside has learnt it on {self.lab.physical.where(mac, VLAN)}")
         self.migrate("edge", "underlay", target, "watch")
         self.say(f"the switch outside has it on {self.lab.physical.where(mac, VLAN)} now")
@@ -159,7 +159,7 @@ class Show:
             pause = json.loads((self.lab.names.state / "migrations" / f"{uid}.json").read_text())
             after = [moment for moment in first["times"] if moment >= pause["resume"]]
             self.report.migrations.append(
-                Migration(
+                MigrationRow(
                     vm=name,
                     network=network,
                     pause_ms=pause["pause_ms"],

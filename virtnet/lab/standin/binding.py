@@ -2,25 +2,15 @@
 
 import json
 import random
-from dataclasses import dataclass
 
 from virtnet.lab.standin.command import CommandError, execute, run
 from virtnet.lab.standin.kubevirt import Object
+from virtnet.lab.standin.wires import TapWire
 
 PREFIX = "pod"
 
 
-@dataclass(frozen=True)
-class Wire:
-    """What QEMU is given for one NIC."""
-
-    network: str
-    tap: str
-    mac: str
-    mtu: int
-
-
-async def bind(netns: str, interface: str, network: str, mac: str) -> Wire:
+async def bind(netns: str, interface: str, network: str, mac: str) -> TapWire:
     """Put the pod's NIC into a bridge with a new tap. Repeated, it begins anew. Raises CommandError.
 
     The guest has the MAC that the NIC had: so the NIC takes the bridge's, or the bridge would keep the guest's frames.
@@ -56,7 +46,7 @@ async def bind(netns: str, interface: str, network: str, mac: str) -> Wire:
     if code:
         raise CommandError(f"bridge binding of {interface} in {netns}: {(err or out).strip()}")
     await run("ip", "netns", "exec", netns, "ethtool", "-K", bridge, "tx", "off")
-    return Wire(network, tap, mac, mtu)
+    return TapWire(network, tap, mac, mtu)
 
 
 async def unbind(netns: str, interface: str) -> None:

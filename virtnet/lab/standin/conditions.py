@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-Condition = dict[str, Any]
+ConditionBody = dict[str, Any]
 
 
 def now() -> str:
@@ -21,15 +21,15 @@ def go_time(text: str) -> str:
     return text.replace("T", " ").replace("Z", " +0000 UTC")
 
 
-def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
+def find(conditions: Iterable[ConditionBody], kind: str) -> ConditionBody | None:
     return next((condition for condition in conditions if condition["type"] == kind), None)
 
 
-def is_true(conditions: Iterable[Condition], kind: str) -> bool:
+def is_true(conditions: Iterable[ConditionBody], kind: str) -> bool:
     return (find(conditions, kind) or {}).get("status") == "True"
 
 
-def put(conditions: list[Condition], new: Condition) -> None:
+def put(conditions: list[ConditionBody], new: ConditionBody) -> None:
     """Set a condition in place, unless it says the same already; its time is that of the last change of status."""
     old = find(conditions, new["type"])
     if old is None:

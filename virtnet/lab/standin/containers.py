@@ -1,6 +1,16 @@
 """The containers of a virt-launcher pod. Nothing runs them; they are here for whoever reads or changes pods."""
 
-from virtnet.lab.standin.kubevirt import IMAGE, OVERHEAD, Object
+from collections.abc import Mapping
+
+from virtnet.api.vhostuser import LAUNCHER_SOCKETS, LAUNCHER_VOLUME
+from virtnet.lab.standin.kubevirt import (
+    IMAGE,
+    OVERHEAD,
+    SIDECAR,
+    SIDECAR_IMAGE,
+    Object,
+    vhost_user,
+)
 
 MEBI = 2**20
 UNITS = {"Ki": 2**10, "Mi": MEBI, "Gi": 2**30, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -48,7 +58,9 @@ def container_disk(volume: Object) -> Object:
     }
 
 
-def compute(vmi: Object, disks: list[Object]) -> Object:
+def compute(vmi: Object, disks: list[Object], devices: Mapping[str, int]) -> Object:
+    """``devices``: how many of each resource its networks need."""
+    needed = {name: str(count) for name, count in devices.items()}
     memory = size(vmi["spec"]["domain"]["memory"]["guest"]) + size(OVERHEAD)
     return {
         "name": "compute",
@@ -62,12 +74,13 @@ def compute(vmi: Object, disks: list[Object]) -> Object:
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         ],
         "resources": {
-            "limits": {"devices.kubevirt.io/tun": "1"},
+            "limits": {"devices.kubevirt.io/tun": "1", **needed},
             "requests": {
                 "cpu": "100m",
                 "devices.kubevirt.io/tun": "1",
                 "ephemeral-storage": "50M",
                 "memory": f"{memory // MEBI}Mi",
+                **needed,
             },
         },
         "volumeMounts": _mounts(disks),
@@ -84,6 +97,21 @@ def compute(vmi: Object, disks: list[Object]) -> Object:
     }
 
 
+def hook_sidecar() -> Object:
+    """Of the binding plugin for vhost-user NICs."""
+    return {
+        "name": SIDECAR,
+        "image": SIDECAR_IMAGE,
+        "env": [{"name": "CONTAINER_NAME", "value": SIDECAR}],
+        "resources": {},
+        "volumeMounts": [
+            {"name": "hook-sidecar-sockets", "mountPath": "/var/run/kubevirt-hooks", "subPath": SIDECAR},
+            {"name": "network-info-annotation", "mountPath": "/etc/podinfo"},
+        ],
+        **_common(),
+    }
+
+
 def _arguments(vmi: Object) -> list[str]:
     metadata, spec = vmi["metadata"], vmi["spec"]
     valued = {
@@ -95,7 +123,7 @@ def _arguments(vmi: Object) -> list[str]:
         "ephemeral-disk-dir": "/var/run/kubevirt-ephemeral-disks",
         "container-disk-dir": "/var/run/kubevirt/container-disks",
         "grace-period-seconds": str(spec.get("terminationGracePeriodSeconds", 30) + 15),
-        "hook-sidecars": "0",
+        "hook-sidecars": "1" if vhost_user(vmi) else "0",
         "ovmf-path": "/usr/share/edk2/ovmf",
         "disk-memory-limit": "2097152000",
         "hypervisor": "kvm",
@@ -106,14 +134,14 @@ def _arguments(vmi: Object) -> list[str]:
 
 
 def _mounts(disks: list[Object]) -> list[Object]:
-    root = "/var/run/kubevirt"
+    root = LAUNCHER_SOCKETS
     images = [
         {"name": disk["name"], "readOnly": True, "mountPath": f"{root}-image-volume/disk_{number}"}
         for number, disk in enumerate(disks)
     ]
     return [
         {"name": "private", "mountPath": f"{root}-private"},
-        {"name": "public", "mountPath": root},
+        {"name": LAUNCHER_VOLUME, "mountPath": root},
         {"name": "ephemeral-disks", "mountPath": f"{root}-ephemeral-disks"},
         {"name": "libvirt-runtime", "mountPath": "/var/run/libvirt"},
         {"name": "sockets", "mountPath": f"{root}/sockets"},

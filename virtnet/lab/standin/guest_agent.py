@@ -52,8 +52,8 @@ def report(vmi: Object, said: Said, kernel: str) -> None:
         status["guestOSInfo"] = {**SYSTEM, "kernelRelease": kernel, "kernelVersion": "#1 SMP"}
     for number, interface in enumerate(_wired(vmi)):
         name = f"eth{number}"
-        if told := said.addresses.get(name):
-            addresses = _of_each_family([*interface.get("ipAddresses", ()), *told])
+        if reported := said.addresses.get(name):
+            addresses = _of_each_family([*interface.get("ipAddresses", ()), *reported])
             interface |= {"interfaceName": name, "ipAddress": addresses[0], "ipAddresses": addresses}
             interface["infoSource"] = ", ".join(sorted({*interface["infoSource"].split(", "), "guest-agent"}))
 

@@ -5,7 +5,7 @@ from collections.abc import Container
 
 from virtnet.lab.standin.kubevirt import NETWORK_STATUS, Object, pod_nic
 
-TOLD = ("infoSource", "interfaceName", "ipAddress", "ipAddresses")
+GUEST_FIELDS = ("infoSource", "interfaceName", "ipAddress", "ipAddresses")
 """Where the guest has a say."""
 
 
@@ -27,21 +27,23 @@ def running(vmi: Object, pod: Object, plugged: Container[str]) -> list[Object]:
     """
     status = json.loads(pod["metadata"].get("annotations", {}).get(NETWORK_STATUS) or "[]")
     by_interface = {one["interface"]: one for one in status}
-    told = {one["name"]: one for one in vmi["status"].get("interfaces", ()) if "interfaceName" in one}
-    asked = {one["name"]: one.get("macAddress") for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
+    reported = {one["name"]: one for one in vmi["status"].get("interfaces", ()) if "interfaceName" in one}
+    sources = {one["name"]: one.get("infoSource", "") for one in vmi["status"].get("interfaces", ())}
+    declared = {one["name"]: one for one in vmi["spec"]["domain"]["devices"].get("interfaces", ())}
     found = []
     for said in planned(vmi):
         if "infoSource" in said and said["name"] not in plugged:
-            found += [
-                one for one in vmi["status"].get("interfaces", ()) if one["name"] == said["name"] and "mac" not in one
-            ]
+            if "multus-status" in sources.get(said["name"], ""):  # the guest has let it go, or has yet to get it
+                found.append(said)
             continue
         made = by_interface.get(said["podInterfaceName"], {})
         said["infoSource"] = "domain, multus-status" if made and "infoSource" in said else "domain"
         if ips := made.get("ips"):
             said |= {"ipAddress": ips[0], "ipAddresses": ips}
-        if mac := asked.get(said["name"]) or made.get("mac"):
+        interface = declared.get(said["name"], {})
+        if mac := interface.get("macAddress") or made.get("mac"):
             said["mac"] = mac
-        kept = {field: text for field, text in told.get(said["name"], {}).items() if field in TOLD}
-        found.append({**said, "linkState": "up", "queueCount": 1, **kept})
+        kept = {field: text for field, text in reported.get(said["name"], {}).items() if field in GUEST_FIELDS}
+        link = "down" if interface.get("state") == "down" else "up"
+        found.append({**said, "linkState": link, "queueCount": 1, **kept})
     return found

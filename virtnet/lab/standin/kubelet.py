@@ -2,18 +2,33 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 
 import structlog
 
 from virtnet.kube.errors import NotFound
 from virtnet.kube.kinds import NADS, PODS
 from virtnet.lab.standin import pod_status
+from virtnet.lab.standin.device_manager import DeviceManager
+from virtnet.lab.standin.devices import NoDevices, dealt
 from virtnet.lab.standin.kubevirt import NETWORK_STATUS, Object, final, is_launcher, phase
-from virtnet.lab.standin.multus import BadSelection, PluginError, Selection, chosen, configuration, network_status
-from virtnet.lab.standin.sandboxes import Record, Sandboxes
-from virtnet.lab.standin.settings import Settings
+from virtnet.lab.standin.multus import (
+    BadSelection,
+    Device,
+    PluginError,
+    PodNic,
+    chosen,
+    deal,
+    network_status,
+    nic_of,
+    resource_of,
+)
+from virtnet.lab.standin.sandboxes import Sandboxes, SandboxRecord
+from virtnet.lab.standin.settings import StandinSettings
+from virtnet.lab.standin.sidecar_container import requested
 from virtnet.lab.standin.store import Store, going, key_of, uid_of
+from virtnet.lab.standin.ways import follows_networks
 from virtnet.lab.standin.worker import Again, Worker
 
 log = structlog.get_logger()
@@ -27,16 +42,26 @@ RELIST_SECONDS = 1.0
 KILLED = 137
 """How a process ends that had no say in it."""
 
-StopLauncher = Callable[[Record], Awaitable[None]]
+StopLauncher = Callable[[SandboxRecord], Awaitable[None]]
 
 
 class Kubelet:
     """One for all nodes. ``stop_launcher`` ends what runs in a launcher pod, and returns when it has ended."""
 
-    def __init__(self, store: Store, settings: Settings, sandboxes: Sandboxes, stop_launcher: StopLauncher) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: StandinSettings,
+        sandboxes: Sandboxes,
+        devices: Mapping[str, DeviceManager],
+        stop_launcher: StopLauncher,
+    ) -> None:
+        """``devices``: by node."""
         self._store = store
         self._settings = settings
         self._sandboxes = sandboxes
+        self._devices = devices
+        self._admitting = asyncio.Lock()
         self._stop_launcher = stop_launcher
         self._failures: dict[str, int] = {}
         self.worker: Worker[PodKey] = Worker("kubelet", self._sync)
@@ -44,7 +69,7 @@ class Kubelet:
         for record in sandboxes:
             self.worker.nudge((record.namespace, record.name, record.uid))
 
-    def launcher_exited(self, record: Record, code: int) -> None:
+    def launcher_exited(self, record: SandboxRecord, code: int) -> None:
         """The launcher of a pod has ended by itself."""
         if record.exited is None:
             record.exited = code
@@ -71,24 +96,42 @@ class Kubelet:
         else:
             await self._run(pod, record)
 
-    async def _run(self, pod: Object, record: Record | None) -> None:
+    async def _run(self, pod: Object, record: SandboxRecord | None) -> None:
+        if record is None:
+            record = await self._admit(pod)
+        if record is None:
+            return
         if not pod["status"].get("startTime"):
             node = self._settings.nodes[pod["spec"]["nodeName"]]
             await self._status(pod, lambda new: pod_status.accepted(new, node))
-        if record is None or not record.complete or (self._lost(record) and not record.launcher):
+        if not record.complete or (self._lost(record) and not record.launcher):
             record = await self._set_up(pod, record)
         if not record.launcher:
             self._sandboxes.hold(record)
+        elif requested(pod):
+            self._sandboxes.sidecar(record).start()
         if phase(pod) != "Running":
             address = address_of(pod, self._settings)
-            await self._annotate(pod, network_status(address, attached(record)))
+            await self._annotate(pod, network_status(address, record.nics))
             await self._status(pod, lambda new: pod_status.running(new, address))
             await self._status(pod, pod_status.ready)
         else:
             await self._status(pod, pod_status.gates)
             await self._follow_networks(pod, record)
 
-    def _lost(self, record: Record) -> bool:
+    async def _admit(self, pod: Object) -> SandboxRecord | None:
+        """The record of a pod that gets what it asks for; None for one that has failed for that."""
+        async with self._admitting:
+            try:
+                devices = await self._devices[pod["spec"]["nodeName"]].allot(pod)
+            except NoDevices as lacking:
+                problem = str(lacking)
+                log.warning("not admitted", pod=pod["metadata"]["name"], problem=problem)
+                await self._status(pod, lambda new: pod_status.refused(new, problem))
+                return None
+            return self._sandboxes.admit(pod, devices, launcher=is_launcher(pod))
+
+    def _lost(self, record: SandboxRecord) -> bool:
         """Whether the pod's sandbox went with its node."""
         return record.complete and bool(record.container) and not self._sandboxes.there(record)
 
@@ -102,15 +145,13 @@ class Kubelet:
                 elif self._lost(record):
                     self.worker.nudge((record.namespace, record.name, record.uid))
 
-    async def _set_up(self, pod: Object, record: Record | None) -> Record:
+    async def _set_up(self, pod: Object, record: SandboxRecord) -> SandboxRecord:
         """A sandbox with all NICs. What a failed or interrupted attempt left is removed before the next one."""
-        if record is not None:
-            await self._tear_down(record, stop=True)
-        record = await self._sandboxes.open(pod, launcher=is_launcher(pod))
+        await self._tear_down(record, stop=True)
+        record = await self._sandboxes.open(record)
         try:
-            for selection in chosen(pod):
-                config = self._configuration(selection)
-                await self._sandboxes.attach(record, selection.interface, selection.nad, config)
+            for _, make in self._nics(pod, record):
+                await self._sandboxes.attach(record, make())
         except (BadSelection, PluginError) as problem:
             await self._failed(pod, record, str(problem))
         record.complete = True
@@ -118,25 +159,33 @@ class Kubelet:
         self._failures.pop(record.uid, None)
         return record
 
-    async def _follow_networks(self, pod: Object, record: Record) -> None:
+    async def _follow_networks(self, pod: Object, record: SandboxRecord) -> None:
         """What the dynamic-networks-controller does for a running pod: plug in and out what its selection says."""
-        wanted = {one.interface: one for one in chosen(pod)}
+        if not follows_networks(pod):
+            return
+        wanted = dict(self._nics(pod, record))
         changed = False
         for nic in record.nics[:]:
             if nic.interface not in wanted or nic.result is None:
                 await self._sandboxes.detach(record, nic.interface)
                 changed = True
-        for interface, selection in wanted.items():
+        for interface, make in wanted.items():
             if record.nic(interface) is None:
-                await self._sandboxes.attach(record, interface, selection.nad, self._configuration(selection))
+                await self._sandboxes.attach(record, make())
                 changed = True
         if changed:
-            await self._annotate(pod, network_status(address_of(pod, self._settings), attached(record)))
+            await self._annotate(pod, network_status(address_of(pod, self._settings), record.nics))
 
-    def _configuration(self, selection: Selection) -> Object:
-        return configuration(selection, self._store.get(NADS, (selection.namespace, selection.name)))
+    def _nics(self, pod: Object, record: SandboxRecord) -> Iterator[tuple[str, Callable[[], PodNic]]]:
+        """What a pod asks for: each interface, and its NIC as it is to be made. Raises BadSelection, both do."""
+        selections = chosen(pod)
+        nads = [self._store.get(NADS, (one.namespace, one.name)) for one in selections]
+        resources = [*map(resource_of, nads)]
+        devices = map(Device, resources, deal(resources, dealt(record.devices)))
+        for selection, nad, device in zip(selections, nads, devices, strict=True):
+            yield selection.interface, partial(nic_of, selection, nad, record.container, device)
 
-    async def _failed(self, pod: Object, record: Record, problem: str) -> None:
+    async def _failed(self, pod: Object, record: SandboxRecord, problem: str) -> None:
         message = f"Failed to create pod sandbox: {problem}"
         log.warning("no sandbox", pod=record.name, problem=problem)
         await self._store.server.event(
@@ -147,15 +196,17 @@ class Kubelet:
         self._failures[record.uid] = count + 1
         raise Again(min(2.0**count, LONGEST_BACKOFF))
 
-    async def _complete(self, pod: Object, record: Record) -> None:
+    async def _complete(self, pod: Object, record: SandboxRecord) -> None:
         code = record.exited or 0
+        self._free(record)
         await self._status(pod, lambda new: pod_status.ended(new, code))
         await self._tear_down(record, stop=True)
 
-    async def _end(self, pod: Object, record: Record | None) -> None:
+    async def _end(self, pod: Object, record: SandboxRecord | None) -> None:
         """A deleted pod: its processes, its NICs, its phase, its namespace, and then the object itself."""
         if record:
             await self._tear_down(record, stop=True)
+            self._free(record)
         if not final(pod):
             code = (record.exited if record else None) or 0
             await self._status(pod, lambda new: pod_status.ended(new, code))
@@ -169,7 +220,12 @@ class Kubelet:
         except NotFound:
             return
 
-    async def _tear_down(self, record: Record, *, stop: bool) -> None:
+    def _free(self, record: SandboxRecord) -> None:
+        """Others may have the devices of a pod that has ended, also before its NICs are gone."""
+        record.devices = {}
+        self._sandboxes.save(record)
+
+    async def _tear_down(self, record: SandboxRecord, *, stop: bool) -> None:
         if stop and record.launcher and record.container:
             await self._stop_launcher(record)
         await self._sandboxes.close(record)
@@ -186,11 +242,7 @@ class Kubelet:
         await self._store.update(PODS, key_of(pod), change, uid=uid_of(pod))
 
 
-def attached(record: Record) -> list[tuple[str, str, Object]]:
-    return [(nic.nad, nic.interface, nic.result or {}) for nic in record.nics]
-
-
-def address_of(pod: Object, settings: Settings) -> str:
+def address_of(pod: Object, settings: StandinSettings) -> str:
     """The podIP. No lab has the network it belongs to; it is only there because pods have one."""
     number = settings.nodes[pod["spec"]["nodeName"]].number
     return f"10.244.{number}.{hashlib.sha256(uid_of(pod).encode()).digest()[0] % 250 + 2}"

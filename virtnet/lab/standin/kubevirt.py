@@ -3,11 +3,15 @@
 from typing import Any
 
 from virtnet.api.names import pod_interface
+from virtnet.api.nic_kinds import VHOSTUSER_BINDING
 
 Object = dict[str, Any]
 
 API = "kubevirt.io/v1"
 IMAGE = "virt-launcher:test"
+SIDECAR_IMAGE = "virtnet-vhostuser:test"
+SIDECAR = "hook-sidecar-0"
+"""The container of a launcher's first hook sidecar."""
 OVERHEAD = "288Mi"
 OVERHEAD_BYTES = 288 * 2**20
 MACHINE = "pc-q35-9.2"
@@ -47,6 +51,12 @@ def pod_nic(network: Object) -> str:
     """The pod's interface for one of a VMI's networks."""
     secondary = "multus" in network and not network["multus"].get("default")
     return pod_interface(network["name"]) if secondary else "eth0"
+
+
+def vhost_user(vmi: Object) -> set[str]:
+    """The networks whose NIC the binding plugin for vhost-user makes."""
+    interfaces = vmi["spec"]["domain"]["devices"].get("interfaces", ())
+    return {one["name"] for one in interfaces if one.get("binding", {}).get("name") == VHOSTUSER_BINDING}
 
 
 def is_launcher(pod: Object) -> bool:

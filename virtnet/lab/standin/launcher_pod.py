@@ -3,8 +3,10 @@
 import hashlib
 import json
 import random
+from collections.abc import Mapping
 
-from virtnet.lab.standin.containers import compute, console_log, container_disk
+from virtnet.api.vhostuser import LAUNCHER_VOLUME
+from virtnet.lab.standin.containers import compute, console_log, container_disk, hook_sidecar
 from virtnet.lab.standin.kubevirt import (
     API,
     CREATED_BY,
@@ -17,6 +19,7 @@ from virtnet.lab.standin.kubevirt import (
     UNPAUSED,
     Object,
     pod_nic,
+    vhost_user,
 )
 
 NOT_COPIED = ("kubectl.kubernetes.io", "kubevirt.io/storage-observed", "kubevirt.io/latest-observed")
@@ -30,11 +33,23 @@ TARGET_SELECTOR = {
 }
 """What a source with the CPU model ``host-model`` asks of a target."""
 
-EMPTY_VOLUMES = ("private", "public", "sockets", "virt-bin-share-dir", "libvirt-runtime", "ephemeral-disks")
+EMPTY_VOLUMES = ("private", LAUNCHER_VOLUME, "sockets", "virt-bin-share-dir", "libvirt-runtime", "ephemeral-disks")
+
+SIDECAR_VOLUMES = (
+    {"name": "hook-sidecar-sockets", "emptyDir": {}},
+    {
+        "name": "network-info-annotation",
+        "downwardAPI": {
+            "items": [
+                {"path": "network-info", "fieldRef": {"fieldPath": "metadata.annotations['kubevirt.io/network-info']"}}
+            ]
+        },
+    },
+)
 
 
-def launcher_pod(vmi: Object) -> Object:
-    """The body of the pod that a VMI starts in."""
+def launcher_pod(vmi: Object, devices: Mapping[str, int]) -> Object:
+    """The body of the pod that a VMI starts in. ``devices``: how many of each resource its networks need."""
     metadata, spec = vmi["metadata"], vmi["spec"]
     hostname = (spec.get("hostname") or metadata["name"])[:63].rstrip("-.")
     disks = [volume for volume in spec.get("volumes", ()) if "containerDisk" in volume]
@@ -65,9 +80,9 @@ def launcher_pod(vmi: Object) -> Object:
             ],
         },
         "spec": {
-            "volumes": _volumes(disks),
+            "volumes": [*_volumes(disks), *(SIDECAR_VOLUMES if vhost_user(vmi) else ())],
             "initContainers": [console_log(vmi), *(container_disk(disk) for disk in disks)],
-            "containers": [compute(vmi, disks)],
+            "containers": [compute(vmi, disks, devices), *([hook_sidecar()] if vhost_user(vmi) else ())],
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": spec.get("terminationGracePeriodSeconds", 30) + 30,
             "dnsPolicy": "ClusterFirst",
@@ -88,9 +103,9 @@ def launcher_pod(vmi: Object) -> Object:
     }
 
 
-def target_pod(vmi: Object, vmim: Object) -> Object:
+def target_pod(vmi: Object, vmim: Object, devices: Mapping[str, int]) -> Object:
     """The body of the pod that a migration goes to: made from the VMI as it is now, so that it differs in details."""
-    pod = launcher_pod(vmi)
+    pod = launcher_pod(vmi, devices)
     metadata, spec = pod["metadata"], pod["spec"]
     metadata["labels"][JOB_UID] = vmim["metadata"]["uid"]
     metadata["annotations"][JOB_NAME] = vmim["metadata"]["name"]
@@ -147,8 +162,7 @@ def _annotations(vmi: Object) -> Object:
         made[NETWORKS] = json.dumps(selected, separators=(",", ":"))
     for network in spec.get("networks", ()):
         if network.get("multus", {}).get("default"):
-            place, _, name = network["multus"]["networkName"].rpartition("/")
-            made[DEFAULT_NETWORK] = f"{place or namespace}/{name}"
+            made[DEFAULT_NETWORK] = network["multus"]["networkName"]
     return made
 
 

@@ -3,8 +3,9 @@
 import random
 from typing import Any
 
-from virtnet.lab.standin.conditions import now
+from virtnet.lab.standin.conditions import find, now
 from virtnet.lab.standin.kubevirt import IMAGE, NODE_NAME, OVERHEAD, TARGET_NODE, Object
+from virtnet.lab.standin.live_update import MIGRATION_REQUIRED
 
 CONFIGURATION: dict[str, Any] = {
     "allowAutoConverge": False,
@@ -75,6 +76,9 @@ def domain_ready(vmi: Object, uid: str) -> None:
     """The guest runs on the target."""
     if (state := of(vmi, uid)) is not None:
         state.setdefault("targetNodeDomainReadyTimestamp", now())
+        conditions = vmi["status"].get("conditions", [])
+        if (required := find(conditions, MIGRATION_REQUIRED)) is not None:
+            conditions.remove(required)
 
 
 def moved(vmi: Object, uid: str) -> None:
@@ -84,6 +88,7 @@ def moved(vmi: Object, uid: str) -> None:
         vmi["status"]["nodeName"] = vmi["metadata"]["labels"][NODE_NAME] = state["targetNode"]
         if vmi["status"].get("launcherContainerImageVersion") == IMAGE:
             del vmi["status"]["launcherContainerImageVersion"]
+        vmi["status"].pop("evacuationNodeName", None)
 
 
 def completed(vmi: Object, uid: str) -> None:
@@ -112,6 +117,6 @@ def target_down(vmi: Object, uid: str) -> None:
         state |= {"failed": True, "completed": True, "failureReason": TARGET_DOWN, **times}
 
 
-def tidied(vmi: Object) -> None:
+def no_target(vmi: Object) -> None:
     """No migration goes on: nobody is its target."""
     vmi["metadata"].get("labels", {}).pop(TARGET_NODE, None)

@@ -21,8 +21,8 @@ from virtnet.lab.standin.kubevirt import (
 )
 from virtnet.lab.standin.launcher_pod import target_pod
 from virtnet.lab.standin.objects import enter
-from virtnet.lab.standin.store import Key, Store, going, key_of, uid_of
-from virtnet.lab.standin.vmis import current_pod, pods_of
+from virtnet.lab.standin.store import Store, StoreKey, going, key_of, uid_of
+from virtnet.lab.standin.vmis import current_pod, devices_of, pods_of
 from virtnet.lab.standin.ways import Way, way_of
 from virtnet.lab.standin.worker import Again, Worker
 
@@ -46,19 +46,19 @@ class Migrations:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._orphans: set[str] = set()
-        self.worker: Worker[Key] = Worker("migrations", self._sync)
+        self.worker: Worker[StoreKey] = Worker("migrations", self._sync)
         store.on_change(VMIMS, self._changed)
         store.on_change(VMIS, self._vmi_changed)
         store.on_change(PODS, lambda key, pod: self._pod_changed(pod))
 
-    def _changed(self, key: Key, vmim: Object) -> None:
+    def _changed(self, key: StoreKey, vmim: Object) -> None:
         """One that has ended lets the next begin."""
         self.worker.nudge(key)
         if final(vmim):
             for other in self._of_vmi(key[0], vmim["spec"]["vmiName"]):
                 self.worker.nudge(key_of(other))
 
-    def _vmi_changed(self, key: Key, vmi: Object) -> None:
+    def _vmi_changed(self, key: StoreKey, vmi: Object) -> None:
         gone = self._store.get(VMIS, key) is None
         for vmim in self._of(vmi):
             if gone:
@@ -81,7 +81,7 @@ class Migrations:
             if vmim["metadata"]["namespace"] == namespace and vmim["spec"].get("vmiName") == name
         ]
 
-    async def _sync(self, key: Key) -> None:
+    async def _sync(self, key: StoreKey) -> None:
         """As many steps as can be taken now: each looks at what the one before has written."""
         while True:
             vmim = self._store.get(VMIMS, key)
@@ -94,7 +94,7 @@ class Migrations:
             if after is None or after["metadata"]["resourceVersion"] == before:
                 return
 
-    async def _step(self, key: Key, vmim: Object, vmi: Object | None) -> None:
+    async def _step(self, key: StoreKey, vmim: Object, vmi: Object | None) -> None:
         if vmi is None or uid_of(vmim) in self._orphans:
             await self._orphaned(key, vmim)
         elif final(vmim):
@@ -108,7 +108,7 @@ class Migrations:
         else:
             await self._advance(key, vmim, vmi)
 
-    async def _advance(self, key: Key, vmim: Object, vmi: Object) -> None:
+    async def _advance(self, key: StoreKey, vmim: Object, vmi: Object) -> None:
         match phase(vmim):
             case "":
                 await self._accept(key, vmi)
@@ -125,7 +125,7 @@ class Migrations:
             case _:
                 await self._follow(key, vmim, vmi)
 
-    async def _follow(self, key: Key, vmim: Object, vmi: Object) -> None:
+    async def _follow(self, key: StoreKey, vmim: Object, vmi: Object) -> None:
         """After the hand-off the nodes act, and the phase follows what they write."""
         state, uid = vmi["status"].get("migrationState") or {}, uid_of(vmim)
         if state.get("migrationUid") != uid:
@@ -139,7 +139,7 @@ class Migrations:
         elif phase(vmim) == "Running" and (ready := state.get("targetNodeDomainReadyTimestamp")):
             await self._tell_target(vmim, vmi, ready)
 
-    async def _accept(self, key: Key, vmi: Object) -> None:
+    async def _accept(self, key: StoreKey, vmi: Object) -> None:
         source = current_pod(vmi, pods_of(self._store, vmi))
         if phase(vmi) != "Running" or source is None:
             return
@@ -151,7 +151,7 @@ class Migrations:
 
         await self._store.update(VMIMS, key, change, subresource="status")
 
-    async def _make_target(self, key: Key, vmim: Object, vmi: Object) -> None:
+    async def _make_target(self, key: StoreKey, vmim: Object, vmi: Object) -> None:
         """Once no other migration of this VMI is under way, and nothing but the source is left of the last one."""
         if self._target(vmim, vmi) is None:
             earlier = [other for other in self._of(vmi) if _age(other) < _age(vmim) and not final(other)]
@@ -162,7 +162,7 @@ class Migrations:
             if fresh is None:
                 return
             try:
-                await self._store.create(PODS, target_pod(fresh, vmim))
+                await self._store.create(PODS, target_pod(fresh, vmim, devices_of(self._store, fresh)))
             except Rejected as problem:
                 log.warning("no target pod", migration=vmim["metadata"]["name"], problem=str(problem))
                 raise Again(REFUSED_SECONDS) from problem
@@ -170,7 +170,7 @@ class Migrations:
             return
         await self._enter(key, "Scheduling")
 
-    async def _hand_off(self, key: Key, vmim: Object, vmi: Object) -> None:
+    async def _hand_off(self, key: StoreKey, vmim: Object, vmi: Object) -> None:
         target = self._target(vmim, vmi)
         source = current_pod(vmi, pods_of(self._store, vmi))
         if target is None or final(target) or going(target) or source is None:
@@ -196,7 +196,7 @@ class Migrations:
 
         await self._store.update(PODS, key_of(target), change, uid=uid_of(target))
 
-    async def _abort(self, key: Key, vmim: Object, vmi: Object) -> None:
+    async def _abort(self, key: StoreKey, vmim: Object, vmi: Object) -> None:
         """Before the hand-off the target pod just goes; after it the source's node is asked to stop."""
         state = vmi["status"].get("migrationState") or {}
         if state.get("migrationUid") == uid_of(vmim):
@@ -216,7 +216,7 @@ class Migrations:
 
         await self._store.update(VMIMS, key, change, subresource="status")
 
-    async def _finish(self, key: Key, vmim: Object, vmi: Object) -> None:
+    async def _finish(self, key: StoreKey, vmim: Object, vmi: Object) -> None:
         state = vmi["status"].get("migrationState") or {}
 
         def change(new: Object) -> None:
@@ -239,7 +239,7 @@ class Migrations:
                 await self._store.delete(PODS, left)
             await self._store.delete(VMIMS, vmim)
 
-    async def _orphaned(self, key: Key, vmim: Object) -> None:
+    async def _orphaned(self, key: StoreKey, vmim: Object) -> None:
         """The VMI is gone: so goes its migration."""
         if not final(vmim):
             await self._enter(key, "Failed")
@@ -258,7 +258,7 @@ class Migrations:
         target = self._target(vmim, vmi)
         return target is None or final(target) or going(target)
 
-    async def _enter(self, key: Key, new_phase: str) -> None:
+    async def _enter(self, key: StoreKey, new_phase: str) -> None:
         await self._store.update(
             VMIMS, key, lambda new: enter(new.setdefault("status", {}), new_phase), subresource="status"
         )

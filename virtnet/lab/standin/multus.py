@@ -1,14 +1,21 @@
-"""What Multus does for a pod: reads its network selection, calls the plugins, reports what they made."""
+"""What Multus does for a pod: reads its network selection, deals devices, calls the plugins, reports what they made."""
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 
+from virtnet.api.meta import annotations_of
+from virtnet.lab.standin import device_info
 from virtnet.lab.standin.command import execute
 from virtnet.lab.standin.kubevirt import DEFAULT_NETWORK, NETWORKS, Object
-from virtnet.lab.standin.settings import Node
+from virtnet.lab.standin.settings import StandinNode
 from virtnet.lab.standin.worker import Hitch
+
+RESOURCE = "k8s.v1.cni.cncf.io/resourceName"
+"""On a NAD: whose pods have a device of this resource for it."""
 
 NO_NETWORK = "cluster-default"
 """Stands for the cluster's own network, which no lab has: its address is only written down."""
@@ -23,7 +30,7 @@ class PluginError(Hitch):
 
 
 @dataclass(frozen=True)
-class Selection:
+class NetworkSelectionElement:
     """One element of the annotation ``k8s.v1.cni.cncf.io/networks``."""
 
     namespace: str
@@ -42,7 +49,7 @@ class Selection:
 class Sandbox:
     """What CNI plugins are told of a pod."""
 
-    node: Node
+    node: StandinNode
     netns: str
     container: str
     namespace: str
@@ -68,18 +75,18 @@ class Sandbox:
         }
 
 
-def selections(annotation: str, namespace: str) -> list[Selection]:
+def selections(annotation: str, namespace: str) -> list[NetworkSelectionElement]:
     """Both forms: ``ns/nad@if,nad2`` and JSON. Raises BadSelection.
 
     >>> selections("blue, other/red@eth7", "demo")[1]
-    Selection(namespace='other', name='red', interface='eth7', mac='', ips=(), cni_args={})
+    NetworkSelectionElement(namespace='other', name='red', interface='eth7', mac='', ips=(), cni_args={})
     """
     text = annotation.strip()
     if not text:
         return []
     elements = _parsed(text) if text[0] in "[{" else [_short(part.strip()) for part in text.split(",")]
     return [
-        Selection(
+        NetworkSelectionElement(
             namespace=element.get("namespace") or namespace,
             name=element["name"],
             interface=element.get("interface") or f"net{number}",
@@ -92,7 +99,7 @@ def selections(annotation: str, namespace: str) -> list[Selection]:
     ]
 
 
-def chosen(pod: Object) -> list[Selection]:
+def chosen(pod: Object) -> list[NetworkSelectionElement]:
     """All that a pod asks for: what takes the place of the cluster's own network, and what comes besides."""
     annotations, namespace = pod["metadata"].get("annotations", {}), pod["metadata"]["namespace"]
     first = selections(annotations.get(DEFAULT_NETWORK, ""), namespace)
@@ -115,8 +122,49 @@ def _short(text: str) -> Object:
     return {"namespace": namespace, "name": name, "interface": interface}
 
 
-def configuration(selection: Selection, nad: Object | None) -> Object:
-    """What the plugin gets on its standard input. Raises BadSelection."""
+def resource_of(nad: Object | None) -> str:
+    """The resource of which pods have a device for a NAD; empty for none."""
+    return annotations_of(nad).get(RESOURCE, "") if nad else ""
+
+
+def deal(resources: Iterable[str], devices: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A device for each network, by its NAD's resource: the next one in order; empty where it has none.
+
+    >>> [*deal(["x/vf", "", "x/vf", "x/vf"], {"x/vf": ["a", "b"]})]
+    ['a', '', 'b', '']
+    """
+    given = Counter[str]()
+    for resource in resources:
+        ids = devices.get(resource, ())
+        yield ids[given[resource]] if given[resource] < len(ids) else ""
+        given[resource] += 1
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a network gets of a pod's devices."""
+
+    resource: str = ""
+    id: str = ""
+
+
+@dataclass
+class PodNic:
+    """One NIC: the calls of its plugins, and what they gave; ``result`` is None until all have answered."""
+
+    interface: str
+    nad: str
+    plugins: list[Object]
+    """What each gets on its standard input, in order."""
+    device_info: str = ""
+    """Path of the file that says what its device is; empty for none."""
+    result: Object | None = None
+    device: Object | None = None
+    """What that file said then."""
+
+
+def nic_of(selection: NetworkSelectionElement, nad: Object | None, container: str, device: Device) -> PodNic:
+    """A NIC that is to be made, its device's file begun with what the device plugin says. Raises BadSelection."""
     where = f"{selection.namespace}/{selection.name}"
     if nad is None:
         raise BadSelection(f'cannot find a network-attachment-definition ({selection.name}) in namespace "{where}"')
@@ -124,20 +172,46 @@ def configuration(selection: Selection, nad: Object | None) -> Object:
         config: Object = json.loads(nad["spec"]["config"])
     except (KeyError, json.JSONDecodeError) as problem:
         raise BadSelection(f"the configuration of {where} cannot be read: {problem}") from problem
+    name = config.setdefault("name", selection.name)
+    path = device_info.path_of(name, container, selection.interface) if device.id else ""
+    if path:
+        device_info.copy(device.resource, device.id, path)
+    wanted = {"mac": selection.mac, "ips": list(selection.ips), "deviceID": device.id, "CNIDeviceInfoFile": path}
+    common = {"cniVersion": config["cniVersion"], "name": name} if "cniVersion" in config else {"name": name}
+    if device.id:
+        common |= {"deviceID": device.id, "pciBusID": device.id}
+    if selection.cni_args:
+        common["args"] = {"cni": selection.cni_args}
+    plugins = [_plugin(plugin, common, wanted, where) for plugin in config.get("plugins", [config])]
+    return PodNic(selection.interface, selection.nad, plugins, path)
+
+
+def _plugin(config: Object, common: Object, wanted: Object, where: str) -> Object:
     if "type" not in config:
-        raise BadSelection(f"the configuration of {where} has no type; lists of plugins are not played")
-    config.setdefault("name", selection.name)
-    wanted = {"mac": selection.mac, "ips": list(selection.ips)}
+        raise BadSelection(f"the configuration of {where} has a plugin without a type")
     able = config.get("capabilities", {})
     runtime = {name: value for name, value in wanted.items() if value and able.get(name)}
-    if runtime:
-        config["runtimeConfig"] = runtime
-    if selection.cni_args:
-        config["args"] = {"cni": selection.cni_args}
-    return config
+    return {**config, **common, **({"runtimeConfig": runtime} if runtime else {})}
 
 
-async def call(command: str, sandbox: Sandbox, interface: str, config: Object) -> Object:
+async def add(sandbox: Sandbox, nic: PodNic) -> None:
+    """Call a NIC's plugins, each with what those before it gave. Raises PluginError."""
+    result: Object | None = None
+    for config in nic.plugins:
+        previous = {"prevResult": result} if result is not None else {}
+        result = await _call("ADD", sandbox, nic.interface, {**config, **previous})
+    nic.result, nic.device = result, device_info.read(nic.device_info)
+
+
+async def delete(sandbox: Sandbox, nic: PodNic) -> None:
+    """Raises PluginError."""
+    previous = {"prevResult": nic.result} if nic.result else {}
+    for config in reversed(nic.plugins):
+        await _call("DEL", sandbox, nic.interface, {**config, **previous})
+    device_info.remove(nic.device_info)
+
+
+async def _call(command: str, sandbox: Sandbox, interface: str, config: Object) -> Object:
     """Run the plugin on the pod's node; its result. Raises PluginError."""
     plugin = sandbox.node.cni_bin / config["type"]
     code, out, err = await execute(
@@ -155,9 +229,9 @@ async def call(command: str, sandbox: Sandbox, interface: str, config: Object) -
     return answer
 
 
-def network_status(address: str, attached: list[tuple[str, str, Object]]) -> str:
-    """The annotation ``network-status``: of the default network, and of (``ns/nad``, interface, result)s."""
-    found = [_status(*one) for one in attached]
+def network_status(address: str, nics: Iterable[PodNic]) -> str:
+    """The annotation ``network-status``: of the default network, and of NICs."""
+    found = [_status(nic) for nic in nics]
     for one in found:
         if one["interface"] == "eth0":
             one["default"] = True
@@ -167,13 +241,15 @@ def network_status(address: str, attached: list[tuple[str, str, Object]]) -> str
     return json.dumps([default, *found], indent=4)
 
 
-def _status(name: str, interface: str, result: Object) -> Object:
+def _status(nic: PodNic) -> Object:
+    result = nic.result or {}
     inside = [one for one in result.get("interfaces", ()) if one.get("sandbox")]
     mac = next((one["mac"] for one in inside if one.get("mac")), "")
     ips = [str(ip_interface(ip["address"]).ip) for ip in result.get("ips", ())]
-    status: Object = {"name": name, "interface": interface}
+    status: Object = {"name": nic.nad, "interface": nic.interface}
     if ips:
         status["ips"] = ips
     if mac:
         status["mac"] = mac
-    return {**status, "dns": result.get("dns") or {}}
+    status["dns"] = result.get("dns") or {}
+    return {**status, "device-info": nic.device} if nic.device else status

@@ -3,12 +3,12 @@
 from virtnet.lab.standin.conditions import find, is_true, now, put
 from virtnet.lab.standin.kubevirt import Object
 from virtnet.lab.standin.launcher_pod import digest
-from virtnet.lab.standin.settings import Node
+from virtnet.lab.standin.settings import StandinNode
 
 INIT = "initContainerStatuses"
 
 
-def accepted(pod: Object, node: Node) -> None:
+def accepted(pod: Object, node: StandinNode) -> None:
     """The kubelet has seen the pod: nothing runs yet."""
     status = pod["status"]
     status.setdefault("startTime", now())
@@ -23,6 +23,14 @@ def accepted(pod: Object, node: Node) -> None:
     )
     for group, containers in _containers(pod):
         status[group] = [_container(one, {"waiting": {"reason": "PodInitializing"}}) for one in containers]
+
+
+def refused(pod: Object, problem: str) -> None:
+    """The kubelet does not admit the pod, for want of devices."""
+    status = pod["status"]
+    status["phase"], status["reason"] = "Failed", "UnexpectedAdmissionError"
+    status["message"] = f"Pod was rejected: Allocate failed due to {problem}, which is unexpected"
+    status.setdefault("startTime", now())
 
 
 def running(pod: Object, address: str) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from virtnet.api.vhostuser import LAUNCHER_SOCKETS
 from virtnet.lab.daemon import Daemon
-from virtnet.lab.standin.binding import Wire
-from virtnet.lab.standin.qmp import Event, Qmp, QmpError
+from virtnet.lab.standin.qmp import Qmp, QmpError, QmpEvent
 from virtnet.lab.standin.slots import Slots
+from virtnet.lab.standin.wires import TapWire, Wire
 
 START_SECONDS = 20.0
 PRESS_SECONDS = 1.0
@@ -33,6 +34,19 @@ class Boot:
     cmdline: str
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What differs between one guest's machine and another's."""
+
+    name: str
+    memory: int
+    """In bytes."""
+    wires: Sequence[Wire]
+    slots: Slots
+    shared: Path | None = None
+    """Where the node has the directory in which QEMU makes sockets for switches, which then see the guest's memory."""
+
+
 class Qemu:
     """Known by its directory: a later process finds it there."""
 
@@ -40,6 +54,7 @@ class Qemu:
         self._directory = directory
         self._netns = netns
         self._qmp: Qmp | None = None
+        self._links: dict[str, bool] = {}
         self.quitting = False
         """Whether its end was asked for."""
 
@@ -68,25 +83,28 @@ class Qemu:
             raise QmpError(f"not connected to {self.socket}")
         return self._qmp
 
-    async def start(
-        self, name: str, memory: int, wires: Sequence[Wire], boot: Boot, *, slots: Slots, incoming: bool
-    ) -> None:
+    async def start(self, machine: Machine, boot: Boot, *, incoming: bool) -> None:
         """Start it, running or waiting for a migration. Raises QmpError with its last words when it does not start."""
         self.socket.unlink(missing_ok=True)
         self.incoming.unlink(missing_ok=True)
-        slots.save(self._directory)
+        machine.slots.save(self._directory)
         waiting = ("-incoming", f"unix:{self.incoming}") if incoming else ()
         self._daemon(
-            *("-name", f"guest={name}", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1"),
-            *("-m", f"size={memory // 2**10 + ODD_KIBIBYTES}k", "-nodefaults", "-no-user-config", "-display", "none"),
+            *_own_directory(machine.shared),
+            *("qemu-system-x86_64", "-name", f"guest={machine.name}", *_memory(machine)),
+            *("-accel", "tcg", "-cpu", "max", "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none"),
             *("-kernel", str(boot.kernel), "-initrd", str(boot.initrd)),
-            *("-append", f"{boot.cmdline} virtnet.hostname={name}"),
+            *("-append", f"{boot.cmdline} virtnet.hostname={machine.name}"),
             *("-serial", f"file:{self.console}", "-qmp", f"unix:{self.socket},server=on,wait=off"),
-            *slots.arguments(),
-            *(part for wire in wires for part in _nic(slots.taken[wire.network], wire)),
+            *machine.slots.arguments(),
+            *(part for wire in machine.wires for part in _nic(machine.slots.taken[wire.network], wire)),
             *waiting,
         ).start()
-        await self.connect()
+        try:
+            await self.connect()
+        except QmpError:
+            await asyncio.to_thread(self._daemon().stop, grace=1)  # one that waits for a switch would do so for ever
+            raise
         await self.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
 
     @property
@@ -94,11 +112,11 @@ class Qemu:
         """Where its NICs are."""
         return Slots.load(self._directory)
 
-    async def plug(self, wire: Wire) -> None:
+    async def plug(self, wire: TapWire) -> None:
         """Give the running guest a NIC. Raises QmpError."""
         slots = self.slots.plug(wire.network)
         number = slots.taken[wire.network]
-        await self.qmp.execute("netdev_add", **_backend(number, wire))
+        await self.qmp.execute("netdev_add", **wire.backend(f"net{number}"))
         try:
             await self.qmp.execute("device_add", bus=f"slot{number}", **_device(number, wire))
         except QmpError:
@@ -111,7 +129,7 @@ class Qemu:
         number, seen = self.slots.taken[network], len(self.qmp.events)
         await self.qmp.execute("device_del", id=f"nic{number}")
 
-        def gone(event: Event) -> bool:
+        def gone(event: QmpEvent) -> bool:
             return bool(event["event"] == "DEVICE_DELETED" and event["data"].get("device") == f"nic{number}")
 
         try:
@@ -120,6 +138,13 @@ class Qemu:
             raise QmpError(f"the guest does not let go of its NIC in {network}") from None
         await self.qmp.execute("netdev_del", id=f"net{number}")
         self.slots.unplug(network).save(self._directory)
+        self._links.pop(network, None)
+
+    async def link(self, network: str, *, up: bool) -> None:
+        """What the guest sees of its NIC's cable. Raises QmpError."""
+        if self._links.get(network) is not up:
+            await self.qmp.execute("set_link", name=f"nic{self.slots.taken[network]}", up=up)
+            self._links[network] = up
 
     async def connect(self) -> None:
         """Raises QmpError when it has ended, or does not answer."""
@@ -167,20 +192,32 @@ class Qemu:
             await self._qmp.close()
 
     def _daemon(self, *arguments: str) -> Daemon:
-        command = ("ip", "netns", "exec", self._netns, "qemu-system-x86_64", *arguments)
+        command = ("ip", "netns", "exec", self._netns, *arguments)
         return Daemon("qemu", command, self._directory)
 
 
+def _own_directory(shared: Path | None) -> tuple[str, ...]:
+    """A command that shows QEMU the node's directory at a launcher's own path; nobody else sees it there."""
+    if shared is None:
+        return ()
+    script = f'mkdir -p {LAUNCHER_SOCKETS} && mount --bind "$0" {LAUNCHER_SOCKETS} && exec "$@"'
+    return "sh", "-c", script, str(shared)
+
+
+def _memory(machine: Machine) -> tuple[str, ...]:
+    size = f"size={machine.memory // 2**10 + ODD_KIBIBYTES}k"
+    if machine.shared is None:
+        return "-machine", "q35", "-m", size
+    backend = ("-object", f"memory-backend-memfd,id=memory,{size},share=on")
+    return *backend, "-machine", "q35,memory-backend=memory", "-m", size
+
+
 def _nic(number: int, wire: Wire) -> tuple[str, ...]:
-    device = {**_device(number, wire), "bus": f"slot{number}"}
-    return "-netdev", json.dumps(_backend(number, wire)), "-device", json.dumps(device)
-
-
-def _backend(number: int, wire: Wire) -> dict[str, object]:
-    files = {"script": "no", "downscript": "no"}
-    return {"type": "tap", "id": f"net{number}", "ifname": wire.tap, "vhost": False, **files}
+    name, device = f"net{number}", {**_device(number, wire), "bus": f"slot{number}"}
+    backend = ("-netdev", json.dumps(wire.backend(name)))
+    return *wire.arguments(name), *backend, "-device", json.dumps(device)
 
 
 def _device(number: int, wire: Wire) -> dict[str, object]:
-    card = {"driver": "virtio-net-pci", "romfile": "", "mac": wire.mac, "host_mtu": wire.mtu}
+    card = {"driver": "virtio-net-pci", "romfile": "", **wire.properties()}
     return {"id": f"nic{number}", "netdev": f"net{number}", **card}

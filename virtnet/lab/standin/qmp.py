@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from virtnet.lab.standin.worker import Hitch
 
-Event = dict[str, Any]
+QmpEvent = dict[str, Any]
 
 ANSWER_SECONDS = 30.0
 LINE = 16 * 2**20
@@ -28,7 +28,7 @@ class Qmp:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
         self._news = asyncio.Event()
-        self.events: list[Event] = []
+        self.events: list[QmpEvent] = []
         self.closed = asyncio.Event()
         self._task = asyncio.create_task(self._read())
 
@@ -67,11 +67,11 @@ class Qmp:
         finally:
             self._answers.pop(number, None)
 
-    def find(self, wanted: Callable[[Event], bool], *, since: int = 0) -> Event | None:
+    def find(self, wanted: Callable[[QmpEvent], bool], *, since: int = 0) -> QmpEvent | None:
         """The first event that is wanted, of this connection's from the given one on."""
         return next((event for event in self.events[since:] if wanted(event)), None)
 
-    async def wait(self, wanted: Callable[[Event], bool], *, since: int = 0) -> Event:
+    async def wait(self, wanted: Callable[[QmpEvent], bool], *, since: int = 0) -> QmpEvent:
         """As ``find``, but it may be yet to come. Raises QmpError when QEMU ends before."""
         while True:
             self._news.clear()
@@ -101,7 +101,7 @@ class Qmp:
                 if not answer.done():
                     answer.set_exception(QmpError("QEMU is gone"))
 
-    def _take(self, message: Event) -> None:
+    def _take(self, message: QmpEvent) -> None:
         if "event" in message:
             self.events.append(message)
             self._news.set()
@@ -115,7 +115,7 @@ class Qmp:
             answer.set_result(message["return"])
 
 
-def moment(event: Event) -> float:
+def moment(event: QmpEvent) -> float:
     """When an event happened, in seconds since the epoch, to the microsecond."""
     stamp = event["timestamp"]
     return float(stamp["seconds"] + stamp["microseconds"] / 1e6)

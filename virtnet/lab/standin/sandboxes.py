@@ -6,26 +6,19 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from virtnet.api.vhostuser import LAUNCHER_VOLUME
 from virtnet.lab.daemon import Daemon
 from virtnet.lab.names import NETNS
 from virtnet.lab.standin.command import run
+from virtnet.lab.standin.devices import Allotment
 from virtnet.lab.standin.kubevirt import Object
-from virtnet.lab.standin.multus import PluginError, Sandbox, call
-from virtnet.lab.standin.settings import Settings
+from virtnet.lab.standin.multus import PluginError, PodNic, Sandbox, add, delete
+from virtnet.lab.standin.settings import StandinSettings
+from virtnet.lab.standin.sidecar_container import SidecarContainer
 
 
 @dataclass
-class Nic:
-    """One call of a plugin, and what it gave; ``result`` is None until it has answered."""
-
-    interface: str
-    nad: str
-    config: Object
-    result: Object | None = None
-
-
-@dataclass
-class Record:
+class SandboxRecord:
     """What is known of a pod's sandbox, in memory and on disk."""
 
     namespace: str
@@ -35,7 +28,9 @@ class Record:
     netns: str
     launcher: bool
     container: str = ""
-    nics: list[Nic] = field(default_factory=list)
+    devices: Allotment = field(default_factory=dict)
+    """What its containers have of device plugins', until it ends."""
+    nics: list[PodNic] = field(default_factory=list)
     complete: bool = False
     """All NICs are there, and it is known to everybody."""
     guest: int | None = None
@@ -43,29 +38,29 @@ class Record:
     exited: int | None = None
     """How the launcher itself ended."""
 
-    def nic(self, interface: str) -> Nic | None:
+    def nic(self, interface: str) -> PodNic | None:
         return next((nic for nic in self.nics if nic.interface == interface), None)
 
 
 class Sandboxes:
     """All of them, by pod uid. One pod's is used by one task at a time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: StandinSettings) -> None:
         self._settings = settings
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, SandboxRecord] = {}
         for path in settings.state.glob("pods/*/sandbox.json"):
             content = json.loads(path.read_text())
-            nics = [Nic(**nic) for nic in content.pop("nics")]
-            record = Record(**content, nics=nics)
+            nics = [PodNic(**nic) for nic in content.pop("nics")]
+            record = SandboxRecord(**content, nics=nics)
             self._records[record.uid] = record
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[SandboxRecord]:
         return iter(list(self._records.values()))
 
-    def get(self, uid: str) -> Record | None:
+    def get(self, uid: str) -> SandboxRecord | None:
         return self._records.get(uid)
 
-    def save(self, record: Record) -> None:
+    def save(self, record: SandboxRecord) -> None:
         self._records[record.uid] = record
         directory = self._settings.pod_state(record.uid)
         directory.mkdir(parents=True, exist_ok=True)
@@ -73,36 +68,48 @@ class Sandboxes:
         half.write_text(json.dumps(asdict(record)))
         half.rename(directory / "sandbox.json")
 
-    async def open(self, pod: Object, *, launcher: bool) -> Record:
-        """A fresh network namespace. Nothing in a launcher's speaks, neither before nor beside the guest."""
+    def admit(self, pod: Object, devices: Allotment, *, launcher: bool) -> SandboxRecord:
+        """The record of a pod that its node takes; the devices are the pod's from now on."""
         metadata = pod["metadata"]
         uid, node = metadata["uid"], pod["spec"]["nodeName"]
-        record = Record(metadata["namespace"], metadata["name"], uid, node, self._settings.lab.pod(uid), launcher)
-        record.container = uuid.uuid4().hex * 2
+        record = SandboxRecord(
+            metadata["namespace"], metadata["name"], uid, node, self._settings.lab.pod(uid), launcher, devices=devices
+        )
         self.save(record)
+        return record
+
+    async def open(self, known: SandboxRecord) -> SandboxRecord:
+        """A fresh network namespace for a pod. Nothing in a launcher's speaks, neither before nor beside the guest."""
+        record = SandboxRecord(
+            *(known.namespace, known.name, known.uid, known.node, known.netns, known.launcher),
+            container=uuid.uuid4().hex * 2,
+            devices=known.devices,
+        )
+        self.save(record)
+        if record.launcher:
+            self._settings.empty_dir(record.node, record.uid, LAUNCHER_VOLUME).mkdir(parents=True, exist_ok=True)
         await self._make(record)
         return record
 
-    async def attach(self, record: Record, interface: str, nad: str, config: Object) -> None:
+    async def attach(self, record: SandboxRecord, nic: PodNic) -> None:
         """CNI ADD. Raises PluginError."""
-        nic = Nic(interface, nad, config)
         record.nics.append(nic)
         self.save(record)
-        nic.result = await call("ADD", self.sandbox(record), interface, config)
+        await add(self.sandbox(record), nic)
         self.save(record)
 
-    async def detach(self, record: Record, interface: str) -> None:
+    async def detach(self, record: SandboxRecord, interface: str) -> None:
         """CNI DEL of one NIC, while the pod goes on. Raises PluginError."""
         nic = record.nic(interface)
         if nic is not None:
-            known = {"prevResult": nic.result} if nic.result else {}
-            await call("DEL", self.sandbox(record), interface, {**nic.config, **known})
+            await delete(self.sandbox(record), nic)
             record.nics.remove(nic)
             self.save(record)
 
-    async def close(self, record: Record) -> None:
+    async def close(self, record: SandboxRecord) -> None:
         """CNI DEL of every NIC, then the namespace goes; what is left is a directory with logs. Raises PluginError."""
         self.holder(record).stop(grace=0.5)
+        self.sidecar(record).stop()
         problems = []
         for nic in reversed(record.nics[:]):
             try:
@@ -114,28 +121,33 @@ class Sandboxes:
         if self.there(record):
             await run("ip", "netns", "delete", record.netns)
 
-    def there(self, record: Record) -> bool:
+    def there(self, record: SandboxRecord) -> bool:
         """Whether its namespace is: it goes with its node."""
         return (NETNS / record.netns).exists()
 
-    def drop(self, record: Record) -> None:
+    def drop(self, record: SandboxRecord) -> None:
         """Forget a closed sandbox."""
         self._records.pop(record.uid, None)
+        shutil.rmtree(self._settings.pod_volumes(record.node, record.uid), ignore_errors=True)
         shutil.rmtree(self._settings.pod_state(record.uid), ignore_errors=True)
 
-    def hold(self, record: Record) -> None:
+    def hold(self, record: SandboxRecord) -> None:
         """Start what an ordinary pod consists of: a process that does nothing."""
         self.holder(record).start()
 
-    def holder(self, record: Record) -> Daemon:
+    def sidecar(self, record: SandboxRecord) -> SidecarContainer:
+        """Of a launcher; most have none."""
+        return SidecarContainer(self._settings.pod_state(record.uid), record.netns)
+
+    def holder(self, record: SandboxRecord) -> Daemon:
         command = ("ip", "netns", "exec", record.netns, "sleep", "infinity")
         return Daemon("holder", command, self._settings.pod_state(record.uid))
 
-    def sandbox(self, record: Record) -> Sandbox:
+    def sandbox(self, record: SandboxRecord) -> Sandbox:
         node = self._settings.nodes[record.node]
         return Sandbox(node, record.netns, record.container, record.namespace, record.name, record.uid)
 
-    async def _make(self, record: Record) -> None:
+    async def _make(self, record: SandboxRecord) -> None:
         if self.there(record):
             await run("ip", "netns", "delete", record.netns)
         await run("ip", "netns", "add", record.netns)

@@ -1,5 +1,6 @@
 """Places pods: where they ask to be, a migration's target away from its source, the others evenly."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import structlog
@@ -7,9 +8,10 @@ import structlog
 from virtnet.kube.errors import Conflict, NotFound
 from virtnet.kube.kinds import NODES, PODS
 from virtnet.lab.standin.conditions import find, now, put
+from virtnet.lab.standin.devices import total
 from virtnet.lab.standin.kubevirt import FINAL, Object, phase
-from virtnet.lab.standin.settings import Settings
-from virtnet.lab.standin.store import Key, Store, going, key_of
+from virtnet.lab.standin.settings import StandinSettings
+from virtnet.lab.standin.store import Store, StoreKey, going, key_of
 from virtnet.lab.standin.worker import Again, Worker
 
 log = structlog.get_logger()
@@ -25,7 +27,7 @@ GRANTED = ("kubernetes.io/arch", "kubevirt.io/", "node.kubevirt.io/")
 class Scheduler:
     """One pod at a time, in the order in which they come: decisions see those before them."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: StandinSettings) -> None:
         self._store = store
         self._settings = settings
         self.worker: Worker[str] = Worker("scheduler", self._schedule)
@@ -40,7 +42,8 @@ class Scheduler:
 
     async def _place(self, pod: Object) -> None:
         pods = self._store.all(PODS)
-        node = choose(pod, pods, {name: self._labels(name) for name in self._settings.nodes})
+        suitable = [name for name in self._settings.nodes if self._has_devices(name, pod, pods)]
+        node = choose(pod, pods, {name: self._labels(name) for name in suitable})
         key = key_of(pod)
         if node is None:
             await self._refuse(key)
@@ -63,7 +66,25 @@ class Scheduler:
             return None
         return {**node.get("metadata", {}).get("labels", {}), HOSTNAME: name}
 
-    async def _refuse(self, key: Key) -> None:
+    def _has_devices(self, name: str, pod: Object, pods: list[Object]) -> bool:
+        """Whether a node has the devices that a pod asks for, and no other pod has been promised them."""
+        wanted = total(pod)
+        if not wanted:
+            return True
+        node = self._store.get(NODES, ("", name)) or {}
+        offered = Counter(
+            {
+                one: int(count)
+                for one, count in (node.get("status", {}).get("allocatable") or {}).items()
+                if one in wanted
+            }
+        )
+        for other in pods:
+            if other["spec"].get("nodeName") == name and phase(other) not in FINAL:
+                offered.subtract(total(other))
+        return all(offered[one] >= count for one, count in wanted.items())
+
+    async def _refuse(self, key: StoreKey) -> None:
         def change(pod: Object) -> None:
             conditions = pod["status"].setdefault("conditions", [])
             if find(conditions, "PodScheduled") is None:

@@ -8,7 +8,7 @@ from virtnet.kube.kinds import PODS
 Object = dict[str, Any]
 
 
-class Server(Cluster):
+class StandinCluster(Cluster):
     """What the stand-in talks to."""
 
     async def bind(self, pod: Object, node: str) -> None:

@@ -9,13 +9,15 @@ from virtnet.lab.names import LabNames
 
 
 @dataclass(frozen=True)
-class Node:
+class StandinNode:
     """Where a node's pods get their NICs from."""
 
     name: str
     number: int
     netns: str
     cni_bin: Path
+    kubelet: Path
+    """Where its kubelet keeps the volumes of pods."""
 
     @property
     def address(self) -> str:
@@ -24,13 +26,13 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Settings:
+class StandinSettings:
     """Read once at the start."""
 
     lab: LabNames
     state: Path
     kubeconfig: str
-    nodes: dict[str, Node]
+    nodes: dict[str, StandinNode]
     kernel: Path
     initrd: Path
     cmdline: str
@@ -40,7 +42,7 @@ class Settings:
         """From the record that the lab keeps in its state directory. Raises OSError, KeyError when it is not there."""
         record = json.loads((state / "lab.json").read_text())
         nodes = {
-            name: Node(name, node["number"], node["netns"], Path(node["cni_bin"]))
+            name: StandinNode(name, node["number"], node["netns"], Path(node["cni_bin"]), Path(node["kubelet"]))
             for name, node in record["nodes"].items()
         }
         image, kubeconfigs = record["image"], record["kubeconfigs"]
@@ -53,6 +55,14 @@ class Settings:
             initrd=Path(image["initrd"]),
             cmdline=image.get("cmdline") or "console=ttyS0 quiet panic=-1 random.trust_cpu=on",
         )
+
+    def empty_dir(self, node: str, uid: str, name: str) -> Path:
+        """A volume of a pod, as its node sees it."""
+        return self.pod_volumes(node, uid) / "volumes/kubernetes.io~empty-dir" / name
+
+    def pod_volumes(self, node: str, uid: str) -> Path:
+        """What a node's kubelet keeps of a pod."""
+        return self.nodes[node].kubelet / "pods" / uid
 
     def pod_state(self, uid: str) -> Path:
         """What is kept of a pod: its sandbox, its QEMU's sockets and logs."""

@@ -50,9 +50,9 @@ class Slots:
     def arguments(self) -> tuple[str, ...]:
         """QEMU's: a root port for every slot, since what hangs on the root bus itself cannot be unplugged."""
         return tuple(
-            word
+            part
             for number in range(self.count)
-            for word in (
+            for part in (
                 "-device",
                 f"pcie-root-port,id=slot{number},chassis={number + 1},multifunction=on,"
                 f"addr={FIRST_DEVICE + number // PER_DEVICE:#x}.{number % PER_DEVICE}",

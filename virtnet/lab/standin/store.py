@@ -6,22 +6,22 @@ from contextlib import aclosing
 from copy import deepcopy
 from typing import Any
 
-from virtnet.kube.errors import Conflict, NotFound
+from virtnet.api.meta import object_key
+from virtnet.kube.errors import Conflict, NotFound, Unavailable
 from virtnet.kube.kinds import NADS, NODES, PODS, VMIMS, VMIS, VMS, Kind
-from virtnet.kube.table import object_key
-from virtnet.lab.standin.server import Server
+from virtnet.lab.standin.server import StandinCluster
 
 Object = dict[str, Any]
-Key = tuple[str, str]
+StoreKey = tuple[str, str]
 """Namespace (none of nodes) and name."""
 
-Listener = Callable[[Key, Object], None]
+StoreListener = Callable[[StoreKey, Object], None]
 
 WATCHED = (NADS, NODES, PODS, VMS, VMIS, VMIMS)
 REMEMBERED = 5000
 
 
-def key_of(thing: Object) -> Key:
+def key_of(thing: Object) -> StoreKey:
     return thing["metadata"].get("namespace", ""), thing["metadata"]["name"]
 
 
@@ -42,29 +42,46 @@ def owned_by(thing: Object, owner: Object) -> bool:
 class Store:
     """Belongs to one event loop. A listener is told of every change, whoever made it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: StandinCluster) -> None:
         self.server = server
-        self._objects: dict[Kind, dict[Key, Object]] = {kind: {} for kind in WATCHED}
-        self._listeners: dict[Kind, list[Listener]] = {kind: [] for kind in WATCHED}
+        self._objects: dict[Kind, dict[StoreKey, Object]] = {kind: {} for kind in WATCHED}
+        self._listeners: dict[Kind, list[StoreListener]] = {kind: [] for kind in WATCHED}
         self._gone: dict[str, None] = {}
+        self._unsure: set[Kind] = set()
+        """Kinds of which an object may have been made, and nobody has said so."""
 
-    def get(self, kind: Kind, key: Key) -> Object | None:
+    def get(self, kind: Kind, key: StoreKey) -> Object | None:
         return self._objects[kind].get(key)
 
     def all(self, kind: Kind) -> list[Object]:
         return list(self._objects[kind].values())
 
-    def on_change(self, kind: Kind, listener: Listener) -> None:
+    def on_change(self, kind: Kind, listener: StoreListener) -> None:
         self._listeners[kind].append(listener)
 
     async def create(self, kind: Kind, body: Object) -> Object:
-        """Raises AlreadyExists, Rejected (by a webhook, for example)."""
-        made = await self.server.create(kind, body, body["metadata"]["namespace"])
+        """Raises AlreadyExists, Rejected (by a webhook, for example), Unavailable.
+
+        After the last the object may be there all the same, under a name that only the server knows. So the next
+        attempt first looks at all that is there, and raises Unavailable once more: whether to create is decided anew.
+        """
+        namespace = body["metadata"]["namespace"]
+        if kind in self._unsure:
+            items, _ = await self.server.list(kind, namespace)
+            for item in items:
+                self._keep(kind, item)
+            self._unsure.discard(kind)
+            raise Unavailable(f"an earlier write of {kind} had no answer: what it may have made is known now")
+        try:
+            made = await self.server.create(kind, body, namespace)
+        except Unavailable:
+            self._unsure.add(kind)
+            raise
         self._keep(kind, made)
         return made
 
     async def update(
-        self, kind: Kind, key: Key, change: Callable[[Object], None], *, subresource: str = "", uid: str = ""
+        self, kind: Kind, key: StoreKey, change: Callable[[Object], None], *, subresource: str = "", uid: str = ""
     ) -> Object | None:
         """Apply a change, again if somebody else was faster. Nothing is written when nothing changes.
 
@@ -127,7 +144,7 @@ class Store:
             case _:
                 self._keep(kind, found)
 
-    async def refresh(self, kind: Kind, key: Key) -> Object | None:
+    async def refresh(self, kind: Kind, key: StoreKey) -> Object | None:
         """Ask the server now. None when it is gone."""
         try:
             found = await self.server.get(kind, key[1], key[0])
@@ -162,7 +179,7 @@ class Store:
             del self._objects[kind][key_of(old)]
         self._tell(kind, key_of(old), old)
 
-    def _tell(self, kind: Kind, key: Key, thing: Object) -> None:
+    def _tell(self, kind: Kind, key: StoreKey, thing: Object) -> None:
         for listener in self._listeners[kind]:
             listener(key, thing)
 

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 
 from virtnet.lab.standin.qemu import Qemu
-from virtnet.lab.standin.qmp import Event, QmpError, moment
+from virtnet.lab.standin.qmp import QmpError, QmpEvent, moment
 from virtnet.lab.standin.ways import Way
 
 DOWNTIME_MS = 20
@@ -21,7 +21,7 @@ ANNOUNCED_SECONDS = 0.1
 ENDED = ("failed", "cancelled")
 
 
-class Failure(Exception):  # noqa: N818 - what it is
+class SwitchoverFailed(Exception):  # noqa: N818 - what it is
     """The guest did not move; it goes on where it was. The message is the reason that people see."""
 
 
@@ -42,7 +42,7 @@ class Switchover:
 async def move(
     source: Qemu | None, target: Qemu, *, way: Way = Way.USUAL, while_moving: Coroutine[None, None, None]
 ) -> Switchover:
-    """Move the guest, or wait for the move that an earlier stand-in has begun. Raises Failure, QmpError.
+    """Move the guest, or wait for the move that an earlier stand-in has begun. Raises SwitchoverFailed, QmpError.
 
     ``while_moving`` is awaited before the end is: what is to be told of a guest in motion comes first.
     """
@@ -58,13 +58,13 @@ async def move(
     if way is Way.FAILS_LATE and source is not None:
         await asyncio.sleep(ANNOUNCED_SECONDS)
         await target.quit()
-        raise Failure(await _reason(source, target))
+        raise SwitchoverFailed(await _reason(source, target))
     stopped = next((event for event in source.qmp.events[seen:] if event["event"] == "STOP"), None) if source else None
     return Switchover(moment(stopped) if stopped else None, moment(resumed) if resumed else None)
 
 
 async def cancel(source: Qemu) -> None:
-    """Give up a move; nothing if it is over. ``move`` then raises Failure. Raises QmpError when QEMU is gone."""
+    """Give up a move, if it is not over. ``move`` then raises SwitchoverFailed. Raises QmpError when QEMU is gone."""
     await source.qmp.execute("migrate_cancel")
 
 
@@ -84,7 +84,7 @@ async def _begin(source: Qemu, target: Qemu, way: Way) -> None:
     if way is Way.UNANNOUNCED:
         await target.qmp.execute("migrate-set-parameters", announce_rounds=0)
     if way is Way.FAILS:
-        raise Failure("the target does not take the guest")
+        raise SwitchoverFailed("the target does not take the guest")
     await source.qmp.execute("migrate", uri=f"unix:{target.incoming}")
     if way is Way.POST_COPY:
         await _until(source, "active", "device")
@@ -95,7 +95,7 @@ async def _until(source: Qemu, *wanted: str) -> None:
     """Until the source says so of its migration. Asked, not heard: events may be those of an earlier one."""
     while (status := (await source.qmp.execute("query-migrate")).get("status", "none")) not in wanted:
         if status in ENDED:
-            raise Failure(f"migration {status}")
+            raise SwitchoverFailed(f"migration {status}")
         await asyncio.sleep(0.01)
 
 
@@ -107,28 +107,28 @@ async def _begun(source: Qemu) -> bool:
     return status in {"setup", "active", "pre-switchover", "device", "cancelling"}
 
 
-async def _resumed(source: Qemu | None, target: Qemu, seen: int) -> Event | None:
-    """The event of the target's start; None if it has run for longer than we know it. Raises Failure."""
+async def _resumed(source: Qemu | None, target: Qemu, seen: int) -> QmpEvent | None:
+    """The event of the target's start; None if it has run for longer than we know it. Raises SwitchoverFailed."""
     try:
         running = (await target.qmp.execute("query-status"))["running"]
     except QmpError as problem:
-        raise Failure(await _reason(source, target)) from problem
+        raise SwitchoverFailed(await _reason(source, target)) from problem
     if running:
         return target.qmp.find(_is_resume)
     arrives = asyncio.create_task(target.qmp.wait(_is_resume))
-    waits = {arrives}
+    tasks = {arrives}
     if source is not None:
-        waits.add(asyncio.create_task(source.qmp.wait(_is_end, since=seen)))
+        tasks.add(asyncio.create_task(source.qmp.wait(_is_end, since=seen)))
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for one in waits:
+        for one in tasks:
             if not one.done():
                 one.cancel()
     if arrives.done() and not arrives.cancelled() and arrives.exception() is None:
         return arrives.result()
-    await asyncio.gather(*waits, return_exceptions=True)
-    raise Failure(await _reason(source, target))
+    await asyncio.gather(*tasks, return_exceptions=True)
+    raise SwitchoverFailed(await _reason(source, target))
 
 
 async def _reason(source: Qemu | None, target: Qemu) -> str:
@@ -146,9 +146,9 @@ async def _reason(source: Qemu | None, target: Qemu) -> str:
     return str(said.get("error-desc") or f"migration {said.get('status')}")
 
 
-def _is_resume(event: Event) -> bool:
+def _is_resume(event: QmpEvent) -> bool:
     return bool(event["event"] == "RESUME")
 
 
-def _is_end(event: Event) -> bool:
+def _is_end(event: QmpEvent) -> bool:
     return bool(event["event"] == "MIGRATION" and event["data"]["status"] in ENDED)

@@ -9,13 +9,15 @@ import structlog
 
 from virtnet.kube.kinds import VMIS
 from virtnet.lab.standin import migration_state as states
+from virtnet.lab.standin.domain import BadDomain
+from virtnet.lab.standin.hook_sidecars import SidecarFailed
 from virtnet.lab.standin.kubevirt import Object, migration_in_progress, phase
 from virtnet.lab.standin.launchers import Launchers
 from virtnet.lab.standin.qmp import QmpError
 from virtnet.lab.standin.sandboxes import Sandboxes
-from virtnet.lab.standin.settings import Settings
-from virtnet.lab.standin.store import Key, Store, going, key_of, uid_of
-from virtnet.lab.standin.switchover import Failure, Switchover, arrived, cancel, move
+from virtnet.lab.standin.settings import StandinSettings
+from virtnet.lab.standin.store import Store, StoreKey, going, key_of, uid_of
+from virtnet.lab.standin.switchover import Switchover, SwitchoverFailed, arrived, cancel, move
 from virtnet.lab.standin.ways import Way, way_of
 
 log = structlog.get_logger()
@@ -23,15 +25,15 @@ log = structlog.get_logger()
 POLL = 0.1
 """virt-launcher looks each 100 ms whether libvirt has moved the domain; what depends on that comes later."""
 
-Change = Callable[[Object, str], None]
+StatusPatch = Callable[[Object, str], None]
 
 
 @dataclass(frozen=True)
-class Migration:
+class Transfer:
     """One that was handed off."""
 
     uid: str
-    vmi: Key
+    vmi: StoreKey
     vmi_uid: str
     source: Object
     target: Object
@@ -40,15 +42,15 @@ class Migration:
 class Transfers:
     """At most one per VMI, each in a task of its own."""
 
-    def __init__(self, store: Store, settings: Settings, sandboxes: Sandboxes, launchers: Launchers) -> None:
+    def __init__(self, store: Store, settings: StandinSettings, sandboxes: Sandboxes, launchers: Launchers) -> None:
         self._store = store
         self._settings = settings
         self._sandboxes = sandboxes
         self._launchers = launchers
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._listeners: list[Callable[[Key], None]] = []
+        self._listeners: list[Callable[[StoreKey], None]] = []
 
-    def on_end(self, listener: Callable[[Key], None]) -> None:
+    def on_end(self, listener: Callable[[StoreKey], None]) -> None:
         self._listeners.append(listener)
 
     def running(self, uid: str) -> bool:
@@ -58,13 +60,13 @@ class Transfers:
         """Take the step that the VMI's migrationState asks for."""
         state = migration_in_progress(vmi)
         if state is None:
-            await self._tidy(vmi, pods)
+            await self._clean_up(vmi, pods)
             return
         by_name = {pod["metadata"]["name"]: pod for pod in pods}
         source, target = by_name.get(state["sourcePod"]), by_name.get(state["targetPod"])
         if source is None or target is None or going(vmi):
             return
-        migration = Migration(state["migrationUid"], key_of(vmi), uid_of(vmi), source, target)
+        migration = Transfer(state["migrationUid"], key_of(vmi), uid_of(vmi), source, target)
         if self.running(migration.uid):
             if state.get("abortRequested"):
                 await self._cancel(migration)
@@ -75,26 +77,31 @@ class Transfers:
         else:
             self._tasks[migration.uid] = asyncio.create_task(self._run(migration))
 
-    async def _prepare(self, migration: Migration, vmi: Object) -> None:
+    async def _prepare(self, migration: Transfer, vmi: Object) -> None:
         record = self._sandboxes.get(uid_of(migration.target))
         if record is None or not record.complete or phase(migration.target) != "Running":
             return
         source = self._sandboxes.get(uid_of(migration.source))
         if source is None:
             return
-        await self._launchers.start(record, vmi, migration.target, source=source)
+        try:
+            await self._launchers.start(record, vmi, migration.target, source=source)
+        except (SwitchoverFailed, SidecarFailed, BadDomain) as problem:
+            reason = str(problem)
+            await self._write(migration, lambda new, uid: states.failed(new, uid, reason))
+            return
         address = self._settings.nodes[record.node].address
         await self._write(migration, lambda new, uid: states.prepared(new, uid, address))
 
-    async def _cancel(self, migration: Migration) -> None:
+    async def _cancel(self, migration: Transfer) -> None:
         source = self._launchers.get(uid_of(migration.source))
         if source is not None:
             await cancel(source)
 
-    async def _run(self, migration: Migration) -> None:
+    async def _run(self, migration: Transfer) -> None:
         try:
             await self._transfer(migration)
-        except (Failure, QmpError) as problem:
+        except (SwitchoverFailed, QmpError) as problem:
             reason = str(problem)
             log.warning("migration failed", uid=migration.uid, reason=reason)
             await self._write(migration, lambda new, uid: None if going(new) else states.failed(new, uid, reason))
@@ -103,12 +110,12 @@ class Transfers:
             for listener in self._listeners:
                 listener(migration.vmi)
 
-    async def _transfer(self, migration: Migration) -> None:
+    async def _transfer(self, migration: Transfer) -> None:
         await self._write(migration, states.started)
         source = self._launchers.get(uid_of(migration.source))
         target = self._launchers.get(uid_of(migration.target))
         if target is None:
-            raise Failure("the target's QEMU is gone")
+            raise SwitchoverFailed("the target's QEMU is gone")
         way = way_of(self._store, migration.uid)
         detected = self._write(migration, states.detected)
         switchover = await move(source, target, way=way, while_moving=detected)
@@ -126,7 +133,7 @@ class Transfers:
         await self._write(migration, states.moved)
         await self._write(migration, states.completed)
 
-    def _record(self, migration: Migration, switchover: Switchover) -> None:
+    def _record(self, migration: Transfer, switchover: Switchover) -> None:
         """For whoever measures: when the guest stood still, to the microsecond."""
         path = self._settings.migration_record(migration.uid)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,17 +150,17 @@ class Transfers:
         half.write_text(json.dumps(said))
         half.rename(path)
 
-    async def _tidy(self, vmi: Object, pods: list[Object]) -> None:
+    async def _clean_up(self, vmi: Object, pods: list[Object]) -> None:
         """After the end, whichever it was."""
         state = vmi["status"].get("migrationState") or {}
         if not state:
             return
-        await self._store.update(VMIS, key_of(vmi), states.tidied, uid=uid_of(vmi))
+        await self._store.update(VMIS, key_of(vmi), states.no_target, uid=uid_of(vmi))
         if state.get("failed"):
             target = next((pod for pod in pods if pod["metadata"]["name"] == state["targetPod"]), None)
             record = self._sandboxes.get(uid_of(target)) if target else None
             if record is not None:
                 await self._launchers.stop(record)
 
-    async def _write(self, migration: Migration, change: Change) -> None:
+    async def _write(self, migration: Transfer, change: StatusPatch) -> None:
         await self._store.update(VMIS, migration.vmi, lambda vmi: change(vmi, migration.uid), uid=migration.vmi_uid)

@@ -1,11 +1,13 @@
 """virt-controller's part for VMIs: their launcher pod, and what of the pod the VMI tells."""
 
+from collections import Counter
+
 import structlog
 
 from virtnet.kube.errors import Rejected
-from virtnet.kube.kinds import PODS, VMIS
-from virtnet.lab.standin import hotplug, interfaces
-from virtnet.lab.standin.conditions import Condition, find, now, put
+from virtnet.kube.kinds import NADS, PODS, VMIS
+from virtnet.lab.standin import hotplug, interfaces, live_update
+from virtnet.lab.standin.conditions import ConditionBody, find, now, put
 from virtnet.lab.standin.kubevirt import (
     CREATED_BY,
     FINAL,
@@ -21,13 +23,16 @@ from virtnet.lab.standin.kubevirt import (
     phase,
 )
 from virtnet.lab.standin.launcher_pod import launcher_pod
+from virtnet.lab.standin.multus import resource_of
 from virtnet.lab.standin.objects import enter
-from virtnet.lab.standin.store import Key, Store, going, key_of, uid_of
+from virtnet.lab.standin.store import Store, StoreKey, going, key_of, uid_of
 from virtnet.lab.standin.worker import Again, Worker
 
 log = structlog.get_logger()
 
 REFUSED_SECONDS = 2.0
+
+EVICTION_REQUESTED = "EvictionRequested"
 
 
 class Instances:
@@ -35,7 +40,7 @@ class Instances:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.worker: Worker[Key] = Worker("vmis", self._sync)
+        self.worker: Worker[StoreKey] = Worker("vmis", self._sync)
         store.on_change(VMIS, lambda key, vmi: self.worker.nudge(key))
         store.on_change(PODS, lambda key, pod: self._pod_changed(pod))
 
@@ -44,7 +49,7 @@ class Instances:
             if owner["kind"] == "VirtualMachineInstance":
                 self.worker.nudge((pod["metadata"]["namespace"], owner["name"]))
 
-    async def _sync(self, key: Key) -> None:
+    async def _sync(self, key: StoreKey) -> None:
         vmi = self._store.get(VMIS, key)
         if vmi is None:
             return
@@ -59,17 +64,22 @@ class Instances:
         if current and not going(vmi):
             await self._unpause(vmi, current)
         written = await self._store.update(VMIS, key, lambda new: _follow(new, pods), uid=uid_of(vmi))
-        if written is None:
-            return
+        if written is not None:
+            await self._pass_on(key, written, current)
+
+    async def _pass_on(self, key: StoreKey, written: Object, current: Object | None) -> None:
+        """What the VMI says by now, to its pod; and let it go when it is over."""
         if current and not final(written):
             await self._label(written, current)
             await self._select(written, current)
         if going(written) and not pods_of(self._store, written):
-            await self._store.update(VMIS, key, _let_go, uid=uid_of(vmi))
+            await self._store.update(VMIS, key, _let_go, uid=uid_of(written))
+        if left := live_update.grace_left(written):
+            raise Again(left.total_seconds())
 
     async def _start(self, vmi: Object) -> Object:
         try:
-            return await self._store.create(PODS, launcher_pod(vmi))
+            return await self._store.create(PODS, launcher_pod(vmi, devices_of(self._store, vmi)))
         except Rejected as problem:
             message = f"failed to create virtual machine pod: {problem}"
             log.warning("no launcher pod", vmi=vmi["metadata"]["name"], problem=message)
@@ -99,8 +109,8 @@ class Instances:
         await self._store.update(PODS, key_of(pod), change, subresource="status", uid=uid_of(pod))
 
     async def _select(self, vmi: Object, pod: Object) -> None:
-        """Tell a running pod of NICs that come or go."""
-        if phase(vmi) == "Running" and not going(pod) and migration_in_progress(vmi) is None:
+        """Tell a running pod of NICs that come or go; a migration's source, too, whose target is not told."""
+        if phase(vmi) == "Running" and not going(pod):
             await self._store.update(PODS, key_of(pod), lambda new: hotplug.select(new, vmi), uid=uid_of(pod))
 
     async def _label(self, vmi: Object, pod: Object) -> None:
@@ -112,6 +122,17 @@ class Instances:
                 new["metadata"]["labels"][NODE_NAME] = node
 
         await self._store.update(PODS, key_of(pod), change, uid=uid_of(pod))
+
+
+def devices_of(store: Store, vmi: Object) -> Counter[str]:
+    """How many devices of each resource a VMI's networks need, by their NADs, whatever their binding."""
+    namespace, found = vmi["metadata"]["namespace"], Counter[str]()
+    for network in vmi["spec"].get("networks", ()):
+        if "multus" in network:
+            place, _, name = network["multus"]["networkName"].rpartition("/")
+            found[resource_of(store.get(NADS, (place or namespace, name)))] += 1
+    del found[""]
+    return found
 
 
 def pods_of(store: Store, vmi: Object) -> list[Object]:
@@ -158,10 +179,21 @@ def _follow(vmi: Object, pods: list[Object]) -> None:
         enter(status, "Scheduled")
     if phase(vmi) == "Running" and current and not going(vmi) and migration_in_progress(vmi) is None:
         hotplug.report(vmi, current)
+        live_update.require_migration(vmi, current)
         hotplug.remove(vmi["spec"], hotplug.absent(vmi["spec"]) - {one["name"] for one in status["interfaces"]})
     if _abandoned(vmi, current, pods):
         enter(status, "Failed")
     put(status.setdefault("conditions", []), _ready(vmi, current))
+    _evicted(status)
+
+
+def _evicted(status: Object) -> None:
+    requested, condition = "evacuationNodeName" in status, find(status["conditions"], EVICTION_REQUESTED)
+    if requested:
+        said = {"type": EVICTION_REQUESTED, "status": "True", "reason": EVICTION_REQUESTED}
+        put(status["conditions"], {**said, "lastProbeTime": None, "lastTransitionTime": now()})
+    elif condition is not None:
+        status["conditions"].remove(condition)
 
 
 def _abandoned(vmi: Object, current: Object | None, pods: list[Object]) -> bool:
@@ -173,7 +205,7 @@ def _abandoned(vmi: Object, current: Object | None, pods: list[Object]) -> bool:
     return not migration_in_progress(vmi)
 
 
-def _ready(vmi: Object, pod: Object | None) -> Condition:
+def _ready(vmi: Object, pod: Object | None) -> ConditionBody:
     if phase(vmi) in FINAL and not going(vmi):
         return _not_ready("PodCondition", "the virtual machine has ended")
     if pod is None or going(pod) or going(vmi):
@@ -187,11 +219,11 @@ def _ready(vmi: Object, pod: Object | None) -> Condition:
     return {"type": "Ready", "status": "True", "lastProbeTime": None, "lastTransitionTime": now()}
 
 
-def _not_ready(reason: str, message: str) -> Condition:
+def _not_ready(reason: str, message: str) -> ConditionBody:
     return {"type": "Ready", "status": "False", "reason": reason, "message": message, **_times()}
 
 
-def _times() -> Condition:
+def _times() -> ConditionBody:
     return {"lastProbeTime": now(), "lastTransitionTime": now()}
 
 

@@ -1,14 +1,22 @@
 """virt-controller's part for VirtualMachines: they have a VMI while they are to run, and say how it fares."""
 
 from virtnet.kube.kinds import VMIS, VMS
-from virtnet.lab.standin import hotplug
-from virtnet.lab.standin.conditions import Condition, find, is_true, now, put
+from virtnet.lab.standin import hotplug, live_update, run_strategies
+from virtnet.lab.standin.conditions import ConditionBody, find, is_true, now, put
 from virtnet.lab.standin.kubevirt import GENERATION, VM_FINALIZER, Object, final, migration_in_progress, phase
 from virtnet.lab.standin.objects import vmi_of
-from virtnet.lab.standin.store import Key, Store, going, owned_by, uid_of
+from virtnet.lab.standin.run_strategies import InstanceAction, starts, step, strategy
+from virtnet.lab.standin.store import Store, StoreKey, going, owned_by, uid_of
 from virtnet.lab.standin.worker import Worker
 
-COPIED = ("Ready", "LiveMigratable", "StorageLiveMigratable", "AgentConnected")
+COPIED = (
+    "Ready",
+    "LiveMigratable",
+    "StorageLiveMigratable",
+    "AgentConnected",
+    live_update.MIGRATION_REQUIRED,
+    "EvictionRequested",
+)
 
 
 class VirtualMachines:
@@ -16,11 +24,11 @@ class VirtualMachines:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.worker: Worker[Key] = Worker("vms", self._sync)
+        self.worker: Worker[StoreKey] = Worker("vms", self._sync)
         store.on_change(VMS, lambda key, vm: self.worker.nudge(key))
         store.on_change(VMIS, lambda key, vmi: self.worker.nudge(key))
 
-    async def _sync(self, key: Key) -> None:
+    async def _sync(self, key: StoreKey) -> None:
         vm = self._store.get(VMS, key)
         if vm is None:
             return
@@ -34,21 +42,24 @@ class VirtualMachines:
             vmi = await self._follow(key, vm, vmi)
         await self._store.update(VMS, key, lambda new: _report(new, vmi), subresource="status")
 
-    async def _follow(self, key: Key, vm: Object, vmi: Object | None) -> Object | None:
+    async def _follow(self, key: StoreKey, vm: Object, vmi: Object | None) -> Object | None:
         """The VMI, made or deleted as the VM's run strategy wants."""
-        runs = strategy(vm) in {"Always", "RerunOnFailure"}
+        wanted = step(vm, vmi)
         if vmi is None:
             # A deleted VMI's name is free again only when it is gone.
             free = self._store.get(VMIS, key) is None
-            return await self._store.create(VMIS, vmi_of(vm)) if runs and free else None
+            return await self._store.create(VMIS, vmi_of(vm)) if wanted is InstanceAction.STARTED and free else None
         await self._keep_generation(key, vm, vmi)
         await self._hotplug(key, vm, vmi)
-        if not going(vmi) and (not runs or final(vmi)):
+        if not going(vmi) and wanted is InstanceAction.STOPPED:
+            await self._store.update(
+                VMS, key, lambda new: run_strategies.request_restart(new, vmi), subresource="status"
+            )
             await self._store.delete(VMIS, vmi)
         await self._release(key, vmi)
         return self._store.get(VMIS, key)
 
-    async def _end(self, key: Key, vmi: Object | None) -> None:
+    async def _end(self, key: StoreKey, vmi: Object | None) -> None:
         if vmi is None:
             await self._store.update(VMS, key, lambda vm: _without(vm, VM_FINALIZER))
             return
@@ -56,12 +67,12 @@ class VirtualMachines:
             await self._store.delete(VMIS, vmi)
         await self._release(key, vmi)
 
-    async def _release(self, key: Key, vmi: Object) -> None:
+    async def _release(self, key: StoreKey, vmi: Object) -> None:
         """Let a VMI go that is over, and that somebody has deleted."""
         if going(vmi) and final(vmi):
             await self._store.update(VMIS, key, lambda new: _without(new, VM_FINALIZER), uid=uid_of(vmi))
 
-    async def _hotplug(self, key: Key, vm: Object, vmi: Object) -> None:
+    async def _hotplug(self, key: StoreKey, vm: Object, vmi: Object) -> None:
         """NICs that the VM has got or is to lose since its VMI was made."""
         if going(vmi) or final(vmi):
             return
@@ -71,7 +82,7 @@ class VirtualMachines:
         if gone:
             await self._store.update(VMS, key, lambda new: hotplug.remove(new["spec"]["template"]["spec"], gone))
 
-    async def _keep_generation(self, key: Key, vm: Object, vmi: Object) -> None:
+    async def _keep_generation(self, key: StoreKey, vm: Object, vmi: Object) -> None:
         generation = str(vm["metadata"]["generation"])
 
         def change(new: Object) -> None:
@@ -80,21 +91,16 @@ class VirtualMachines:
         await self._store.update(VMIS, key, change, uid=uid_of(vmi))
 
 
-def strategy(vm: Object) -> str:
-    """``running`` is the older way to say it."""
-    spec = vm["spec"]
-    found: str = spec.get("runStrategy") or ("Always" if spec.get("running") else "Halted")
-    return found
-
-
 def printable(vm: Object, vmi: Object | None) -> str:
     """What ``kubectl get vm`` shows."""
     if going(vm):
         return "Terminating"
     if vmi is None:
-        return "Starting" if strategy(vm) == "Always" else "Stopped"
+        return "Starting" if starts(vm) else "Stopped"
+    if final(vmi):
+        return "Stopped"
     if going(vmi):
-        return "Stopped" if final(vmi) else "Stopping"
+        return "Stopping"
     if migration_in_progress(vmi) and vmi["status"]["migrationState"].get("startTimestamp"):
         return "Running" if "endTimestamp" in vmi["status"]["migrationState"] else "Migrating"
     return "Running" if phase(vmi) == "Running" else "Starting"
@@ -115,8 +121,11 @@ def _without(thing: Object, finalizer: str) -> None:
 def _report(vm: Object, vmi: Object | None) -> None:
     status = vm.setdefault("status", {})
     conditions = status.setdefault("conditions", [])
+    run_strategies.forget_done(vm, vmi)
     status["printableStatus"] = printable(vm, vmi)
-    status["runStrategy"] = strategy(vm)
+    if vmi is not None or not starts(vm):  # until then it counts as new
+        status["runStrategy"] = strategy(vm)
+    live_update.require_restart(vm, vmi)
     status["desiredGeneration"] = status["observedGeneration"] = vm["metadata"]["generation"]
     status.pop("created", None)
     status.pop("ready", None)
@@ -137,6 +146,6 @@ def _report(vm: Object, vmi: Object | None) -> None:
         status["ready"] = True
 
 
-def _not_ready(reason: str, message: str) -> Condition:
+def _not_ready(reason: str, message: str) -> ConditionBody:
     times = {"lastProbeTime": now(), "lastTransitionTime": now()}
     return {"type": "Ready", "status": "False", "reason": reason, "message": message, **times}

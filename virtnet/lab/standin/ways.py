@@ -1,11 +1,15 @@
-"""Ways in which a migration can go, for those who want to see one: an annotation on its object."""
+"""Ways in which things can go, for those who want to see one: annotations on a migration, and on a VM's template."""
 
 from enum import StrEnum
 
 from virtnet.kube.kinds import VMIMS
+from virtnet.lab.standin.kubevirt import Object
 from virtnet.lab.standin.store import Store, uid_of
 
 WAY = "lab.virtnet.dev/way"
+
+DYNAMIC_NETWORKS = "lab.virtnet.dev/dynamic-networks-controller"
+"""On a VM's template, and so on its pods: "none" where nobody is to plug NICs into a running pod."""
 
 
 class Way(StrEnum):
@@ -33,3 +37,8 @@ def way_of(store: Store, uid: str) -> Way:
     found = next((one for one in store.all(VMIMS) if uid_of(one) == uid), None)
     text = (found["metadata"].get("annotations") or {}).get(WAY, "") if found else ""
     return Way(text) if text in set(Way) else Way.USUAL
+
+
+def follows_networks(pod: Object) -> bool:
+    """Whether somebody plugs NICs into this running pod, and out of it."""
+    return bool(pod["metadata"].get("annotations", {}).get(DYNAMIC_NETWORKS) != "none")

@@ -3,22 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_interface
 
-import structlog
 from pyroute2 import IPRoute
-from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
 from virtnet.api.node_network import tunnel_overhead
 from virtnet.node import links
-from virtnet.node.gates import Gates
+from virtnet.node.handoff.gates import Gates
 from virtnet.node.journal import Entry
 from virtnet.node.netns import NamespaceGone, exists, inside
-from virtnet.node.nics import Step
-from virtnet.node.request import CniError
-
-log = structlog.get_logger()
-
+from virtnet.node.nics import ResultInterface, Step
+from virtnet.node.nics.pod_interface import set_up
+from virtnet.node.request import AttachmentId, CniError
+from virtnet.ovn.vswitch import InterfaceSpec
 
 TAGGED = 18
 """The header of a tagged frame, which OVN takes off as well where it reckons what fits."""
@@ -36,12 +32,27 @@ class Veth:
     tunnels: Callable[[], str]
     """The address of the node's tunnels; empty where there is none."""
 
-    def plan(self, entry: Entry) -> tuple[Step, ...]:
-        return (_Pair(self), _Gate(self.gates), _PodEnd(self))
+    def device(self, entry: Entry) -> str:
+        return ""
 
-    async def observe(self, entry: Entry) -> str:
+    async def prepare(self, entry: Entry) -> Entry:
+        return entry
+
+    def plan(self, entry: Entry) -> tuple[Step, ...]:
+        return (_Pair(self), _ShutGate(self.gates), _PodEnd(self))
+
+    def interface(self, entry: Entry) -> InterfaceSpec:
+        return InterfaceSpec(host_name(entry.id))
+
+    def hook(self, entry: Entry) -> str:
+        return host_name(entry.id)
+
+    def uplink(self, entry: Entry) -> None:
+        """Open vSwitch has it."""
+
+    async def observe(self, entry: Entry) -> tuple[ResultInterface, ...]:
         host, pod = await asyncio.gather(
-            inside(self.here, lambda netlink: links.find(netlink, entry.host_name)),
+            inside(self.here, lambda netlink: links.find(netlink, host_name(entry.id))),
             inside(entry.netns, lambda netlink: links.find(netlink, entry.interface)),
             return_exceptions=True,
         )
@@ -51,12 +62,30 @@ class Veth:
             if isinstance(found, BaseException):
                 raise found
         if not isinstance(host, links.Link) or not isinstance(pod, links.Link):
-            missing = entry.interface if host else entry.host_name
+            missing = entry.interface if host else host_name(entry.id)
             raise CniError(CniError.IO, f"interface {missing} is gone", "delete the pod, so that it is attached anew")
-        return host.mac
+        return (
+            ResultInterface(host.name, host.mac),
+            ResultInterface(entry.interface, entry.attachment.mac, entry.netns),
+        )
+
+    async def device_info(self, entry: Entry) -> None:
+        return None
 
     async def alive(self, entry: Entry) -> bool:
-        return await inside(self.here, lambda netlink: links.find(netlink, entry.host_name)) is not None
+        return await inside(self.here, lambda netlink: links.find(netlink, host_name(entry.id))) is not None
+
+    async def marked(self) -> dict[AttachmentId, bool]:
+        """A link that still leads into a sandbox proves that it is there."""
+
+        def found(netlink: IPRoute) -> dict[AttachmentId, bool]:
+            ours = ((AttachmentId.marked(link.alias), link) for link in links.all_links(netlink))
+            return {id_: link.leads_elsewhere for id_, link in ours if id_ is not None and link.name == host_name(id_)}
+
+        return await inside(self.here, found)
+
+    async def remove(self, id_: AttachmentId) -> None:
+        await inside(self.here, lambda netlink: _delete(netlink, id_, {id_.mark}))
 
 
 @dataclass(frozen=True)
@@ -81,22 +110,22 @@ class _Pair:
         attachment, software = entry.attachment, self.driver.software_checksums()
 
         def create(netlink: IPRoute) -> None:
-            _delete(netlink, entry)  # a stray end may lead into another namespace
+            _delete(netlink, entry.id, _journaled(entry.id))  # a stray end may lead into another namespace
             links.create_veth(
                 netlink,
-                entry.host_name,
+                host_name(entry.id),
                 netns=entry.netns,
                 name=entry.interface,
                 address=attachment.mac,
                 mtu=attachment.mtu,
                 host_mtu=self._host_mtu(netlink, entry),
             )
-            host = links.find(netlink, entry.host_name)
+            host = links.find(netlink, host_name(entry.id))
             if host is None:
                 raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} went away")
             links.set_alias(netlink, host.index, entry.id.mark)
             if software:
-                links.leave_checksums_to_software(entry.host_name)
+                links.leave_checksums_to_software(host_name(entry.id))
             links.silence(netlink, host.index)
             links.set_up(netlink, host.index)
 
@@ -105,34 +134,43 @@ class _Pair:
         try:
             await inside(self.driver.here, create)
         except links.NameTaken as error:
-            problem = f"interface {entry.interface} of the pod, or {entry.host_name} of the node, is somebody else's"
+            problem = (
+                f"interface {entry.interface} of the pod, or {host_name(entry.id)} of the node, is somebody else's"
+            )
             raise CniError(CniError.ENVIRONMENT, problem, str(error)) from error
         except FileNotFoundError as error:
             raise CniError(CniError.UNKNOWN_CONTAINER, f"network namespace {entry.netns} went away") from error
 
     async def undo(self, entry: Entry) -> None:
-        await inside(self.driver.here, lambda netlink: _delete(netlink, entry))
+        await inside(self.driver.here, lambda netlink: _delete(netlink, entry.id, _journaled(entry.id)))
 
 
-def _delete(netlink: IPRoute, entry: Entry) -> None:
-    """Delete the pair if it is there and ours.
-
-    One without a mark is ours too: killed between making and marking it. The name is in our journal.
-    """
-    host = links.find(netlink, entry.host_name)
-    if host is not None and host.alias in ("", entry.id.mark):
+def _delete(netlink: IPRoute, id_: AttachmentId, aliases: set[str]) -> None:
+    """Delete the pair if it is there, under one of these aliases."""
+    host = links.find(netlink, host_name(id_))
+    if host is not None and host.alias in aliases:
         links.delete(netlink, host.index)
 
 
+def _journaled(id_: AttachmentId) -> set[str]:
+    """The aliases that the pair of a NIC in our journal may have: none, where we were killed before we could set it."""
+    return {"", id_.mark}
+
+
+def host_name(id_: AttachmentId) -> str:
+    """The host's end: known from the id alone, so that a repeated ADD or DEL finds what a crash has left."""
+    return f"vn{id_.digest[:11]}"
+
+
 @dataclass(frozen=True)
-class _Gate:
+class _ShutGate:
     """For the target of a migration: nothing to the guest before it is there. Put up while nothing could pass yet."""
 
     gates: Gates
 
     async def do(self, entry: Entry) -> None:
         if entry.migration:
-            await self.gates.shut(entry)
+            await self.gates.shut(entry, host_name(entry.id))
 
     async def undo(self, entry: Entry) -> None:
         await self.gates.forget(entry.id)
@@ -153,13 +191,7 @@ class _PodEnd:
                 raise CniError(CniError.IO, f"interface {entry.interface} vanished from the pod while it was attached")
             if software:
                 links.leave_checksums_to_software(entry.interface)
-            if not entry.attachment.configure:
-                # Nobody but the guest may send from its MAC: switches would learn it here before the guest is here.
-                links.silence(netlink, link.index)
-            _ignore_advertisements(entry)
-            links.set_up(netlink, link.index)
-            if entry.attachment.configure:
-                _configure(netlink, link.index, entry)
+            set_up(netlink, link.index, entry)
 
         try:
             await inside(entry.netns, configure)
@@ -168,24 +200,3 @@ class _PodEnd:
 
     async def undo(self, entry: Entry) -> None:
         """Nothing: it goes with the pair."""
-
-
-def _ignore_advertisements(entry: Entry) -> None:
-    """Where the node does not let us (AppArmor may not), the NIC serves all the same."""
-    try:
-        links.ignore_advertisements(entry.interface)
-    except OSError as error:
-        log.warning("takes what routers advertise", nic=str(entry.id), error=str(error))
-
-
-def _configure(netlink: IPRoute, index: int, entry: Entry) -> None:
-    attachment = entry.attachment
-    for text in attachment.addresses:
-        address = ip_interface(text)
-        # A lease proves that nobody else has it: no detection of duplicates, so that it serves at once.
-        flags = {"flags": IFA_F_NODAD} if address.version == 6 else {}
-        netlink.addr("replace", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **flags)
-    for gateway in attachment.gateways:
-        netlink.route("replace", dst="::/0" if ":" in gateway else "0.0.0.0/0", gateway=gateway, oif=index)
-    for route in attachment.routes:
-        netlink.route("replace", dst=route.destination, gateway=route.gateway, oif=index)

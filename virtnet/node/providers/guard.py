@@ -14,10 +14,10 @@ from pathlib import Path
 
 import structlog
 
-from virtnet.node.folder import JournalInUse, when_free
-from virtnet.node.providers.hearing import Hearing
+from virtnet.node.providers.ingress import IngressFilters
 from virtnet.node.providers.plugging import Plugging
 from virtnet.node.providers.records import Records
+from virtnet.node.record_store import StoreInUse, when_free
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.provider_bridges import ProviderBridges
 from virtnet.ovn.switch_database import SwitchDatabase
@@ -75,13 +75,13 @@ async def take_back(records: Records, plugging: Plugging) -> dict[str, Exception
 async def _work(directory: Path, ovsdb: str, bridge: str, here: str) -> None:
     try:
         records = await when_free(lambda: Records(directory))
-    except JournalInUse:
+    except StoreInUse:
         return  # the next daemon is there
     for _ in range(ATTEMPTS):
         try:
             database = await SwitchDatabase.connect(ovsdb)
             try:
-                plugging = Plugging(ProviderBridges(database, bridge), records, Hearing(here), sockets=None)
+                plugging = Plugging(ProviderBridges(database, bridge), records, IngressFilters(here), sockets=None)
                 half = await take_back(records, plugging)
             finally:
                 await database.close()

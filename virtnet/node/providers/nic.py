@@ -1,11 +1,8 @@
 """What a NIC is, whether it may be plugged in, and the settings of it that plugging in changes."""
 
-import array
 import contextlib
 import errno
-import fcntl
-import socket
-import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +11,10 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from virtnet.api.meta import Spec
+from virtnet.node import ethtool, kernel_datapath
+from virtnet.node.links import NO_LINK_LOCAL, set_address_generation
+from virtnet.node.providers.objects import NetlinkObject
 
-_SIOCETHTOOL = 0x8946
-_TX_CHECKSUM = (0x16, 0x17)
-_GRO = (0x2B, 0x2C)
-_GIVEN_BY_NOBODY = 1
 _LOOPBACK, _PROMISCUOUS, _LOWER_UP = 0x8, 0x100, 0x10000
 _OWN_KINDS = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
 """Links that live on another one of the same namespace, and would lose their traffic with it."""
@@ -51,7 +47,7 @@ class Settings(Spec):
 
 
 @dataclass(frozen=True)
-class Nic:
+class PhysicalNic:
     """One link, as it is now."""
 
     name: str
@@ -72,6 +68,8 @@ class Nic:
     """VLAN interfaces and the like that live on it."""
     promiscuous: bool
     address_generation: int
+    token: str = ""
+    """The interface identifier of the addresses that it makes by itself (ip-token(8)); empty where it has none."""
 
     @classmethod
     def find(cls, netlink: IPRoute, name: str) -> Self | None:
@@ -106,11 +104,12 @@ class Nic:
                 and link.get_attr("IFLA_LINK_NETNSID") is None
                 and _kind(link) in _OWN_KINDS
             ),
-            address_generation=_generation(message),
+            address_generation=int(_inet6(message, "IFLA_INET6_ADDR_GEN_MODE") or 0),
+            token=_token(message),
         )
 
 
-def check(nic: Nic | None, name: str, *, bridge: str, port_of: str) -> Nic:
+def check(nic: PhysicalNic | None, name: str, *, bridge: str, port_of: str) -> PhysicalNic:
     """The NIC, if it may be plugged into the bridge; pure. ``port_of``: the OVS bridge that has it as a port.
 
     Raises Refusal.
@@ -136,7 +135,7 @@ def check(nic: Nic | None, name: str, *, bridge: str, port_of: str) -> Nic:
         raise Refusal("NicUnsuitable", f"{name} has no Ethernet address; name a NIC of the physical network")
     if port_of and port_of != bridge:
         raise Refusal("NicInUse", f"{name} is a port of OVS bridge {port_of}; take it out there, or name another NIC")
-    if nic.master and not (port_of == bridge and nic.master == "ovs-system"):
+    if nic.master and not (port_of == bridge and nic.master == kernel_datapath.LINK):
         raise Refusal("NicInUse", f"{name} belongs to {nic.master}; name {nic.master} itself, or another NIC")
     if nic.uppers:
         raise Refusal(
@@ -147,29 +146,47 @@ def check(nic: Nic | None, name: str, *, bridge: str, port_of: str) -> Nic:
     return nic
 
 
-def settings_of(nic: Nic) -> Settings:
+def token_of(nic: PhysicalNic, objects: Sequence[NetlinkObject]) -> str:
+    """The token by which a bridge makes the IPv6 addresses that the NIC has made of router advertisements; pure.
+
+    Empty where both make them of the MAC address that they share. By RFC 7217 they are made of what no other device
+    can be given, and differ by prefix, whereas a device has one token. Raises Refusal where that is too few.
+    """
+    tokens = sorted({item.stable_token for item in objects} - {""})
+    if nic.token or not tokens:
+        return nic.token
+    if len(tokens) > 1:
+        raise Refusal(
+            "NicUnsuitable",
+            f"{nic.name} makes a stable-privacy IPv6 address for each of several advertised prefixes, and a bridge "
+            "could renew one of them only; set its addr_gen_mode to eui64, or give it a token (ip-token(8))",
+        )
+    return tokens[0]
+
+
+def settings_of(nic: PhysicalNic) -> Settings:
     """In the namespace of the calling thread."""
     return Settings(
         up=nic.up,
         address_generation=nic.address_generation,
-        tx_checksum=_ethtool(nic.name, _TX_CHECKSUM[0]) != 0,
-        gro=_ethtool(nic.name, _GRO[0]) != 0,
+        tx_checksum=_is_on(ethtool.TX_CHECKSUM, nic.name),
+        gro=_is_on(ethtool.GRO, nic.name),
         promiscuous=nic.promiscuous,
     )
 
 
 def prepare(netlink: IPRoute, name: str, index: int, *, userspace: bool) -> None:
     """Make ready to be a port: no IPv6 address of its own accord, and for a switch in userspace, no offloads."""
-    set_address_generation(netlink, index, _GIVEN_BY_NOBODY)
+    set_address_generation(netlink, index, NO_LINK_LOCAL)
     if userspace:
-        _ethtool(name, _TX_CHECKSUM[1], 0)
-        _ethtool(name, _GRO[1], 0)
+        _switch(ethtool.TX_CHECKSUM, name, on=False)
+        _switch(ethtool.GRO, name, on=False)
 
 
 def restore(netlink: IPRoute, name: str, index: int, settings: Settings) -> None:
     """Undo ``prepare``."""
-    _ethtool(name, _TX_CHECKSUM[1], int(settings.tx_checksum))
-    _ethtool(name, _GRO[1], int(settings.gro))
+    _switch(ethtool.TX_CHECKSUM, name, on=settings.tx_checksum)
+    _switch(ethtool.GRO, name, on=settings.gro)
     set_address_generation(netlink, index, settings.address_generation)
     if not settings.promiscuous:
         netlink.link("set", index=index, flags=0, change=_PROMISCUOUS)
@@ -177,31 +194,29 @@ def restore(netlink: IPRoute, name: str, index: int, settings: Settings) -> None
         netlink.link("set", index=index, state="down")
 
 
-def set_address_generation(netlink: IPRoute, index: int, mode: int) -> None:
-    families = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", mode]]}]]}
-    try:
-        netlink.link("set", index=index, IFLA_AF_SPEC=families)
-    except NetlinkError as error:
-        if error.code not in {errno.EAFNOSUPPORT, errno.EINVAL}:  # no IPv6, or a mode that needs a secret
-            raise
-
-
 def _kind(message: Any) -> str:
     info = message.get_attr("IFLA_LINKINFO")
     return str(info.get_attr("IFLA_INFO_KIND") or "") if info else ""
 
 
-def _generation(message: Any) -> int:
+def _inet6(message: Any, attribute: str) -> Any:
     families = message.get_attr("IFLA_AF_SPEC")
     inet6 = families.get_attr("AF_INET6") if families else None
-    mode = inet6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if inet6 else None
-    return int(mode or 0)
+    return inet6.get_attr(attribute) if inet6 else None
 
 
-def _ethtool(name: str, command: int, value: int = 0) -> int:
-    """One of the old commands; a device that does not know it has nothing to switch."""
-    data = array.array("B", struct.pack("II", command, value))
-    request = struct.pack("16sP", name.encode(), data.buffer_info()[0])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control, contextlib.suppress(OSError):
-        fcntl.ioctl(control, _SIOCETHTOOL, request)
-    return int(struct.unpack("II", data.tobytes())[1])
+def _token(message: Any) -> str:
+    found = str(_inet6(message, "IFLA_INET6_TOKEN") or "")
+    return "" if found == "::" else found
+
+
+def _is_on(setting: ethtool.Setting, name: str) -> bool:
+    """A device that has no such setting has nothing to switch."""
+    with contextlib.suppress(OSError):
+        return setting.get(name) != 0
+    return False
+
+
+def _switch(setting: ethtool.Setting, name: str, *, on: bool) -> None:
+    with contextlib.suppress(OSError):
+        setting.set(name, int(on))

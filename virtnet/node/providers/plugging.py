@@ -5,8 +5,6 @@ they are deleted on the other, so there is no moment at which the node has no ad
 arrives between two messages to the kernel.
 """
 
-import contextlib
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +13,16 @@ from typing import TypeVar
 import structlog
 from pyroute2 import IPRoute
 
-from virtnet.node import links, openflow
+from virtnet.node import kernel_datapath, links, openflow, sysctl
+from virtnet.node.links import NO_LINK_LOCAL, set_address_generation
 from virtnet.node.netns import inside
-from virtnet.node.providers import configuration, sysctls
+from virtnet.node.providers import configuration
 from virtnet.node.providers import nic as nics
-from virtnet.node.providers.entries import ADDRESS, Entry, default_gateways, merged, texts
-from virtnet.node.providers.hearing import Hearing
-from virtnet.node.providers.nic import Nic, Refusal
-from virtnet.node.providers.records import Record, Records, boot_id
-from virtnet.node.providers.rescue import lost
+from virtnet.node.providers.fallback import lost, nic_of
+from virtnet.node.providers.ingress import IngressFilters
+from virtnet.node.providers.nic import PhysicalNic, Refusal
+from virtnet.node.providers.objects import ADDRESS, NetlinkObject, default_gateways, merged, texts
+from virtnet.node.providers.records import PluggingRecord, Records, boot_id
 from virtnet.ovn.errors import OvnError
 from virtnet.ovn.provider_bridges import BridgeFailed, ProviderBridges
 
@@ -31,7 +30,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-Step = Callable[[Record], Awaitable[Record]]
+PluggingStep = Callable[[PluggingRecord], Awaitable[PluggingRecord]]
 
 
 @dataclass
@@ -40,35 +39,42 @@ class Plugging:
 
     bridges: ProviderBridges
     records: Records
-    hearing: Hearing
+    ingress: IngressFilters
     sockets: Path | None
     """Where Open vSwitch has its sockets; None where they cannot be reached."""
 
     @property
-    def plug_steps(self) -> tuple[Step, ...]:
+    def plug_steps(self) -> tuple[PluggingStep, ...]:
         """After the record was written. The NIC is the switch's from the third on, and the bridge's from the fourth."""
         return (self._make_bridge, self._share_addresses, self._give_nic, self._move, self._verify, self._map)
 
     @property
-    def unplug_steps(self) -> tuple[Step, ...]:
+    def unplug_steps(self) -> tuple[PluggingStep, ...]:
         """After the record says so. They also undo what was plugged in half.
 
         The node speaks through the NIC again before the switch loses it: in between, either way works.
         """
         return (self._unmap, self._share_back, self._move_back, self._take_nic, self._remove_bridge)
 
-    async def find(self, name: str) -> Nic | None:
-        return await self._inside(lambda netlink: Nic.find(netlink, name))
+    async def find(self, name: str) -> PhysicalNic | None:
+        return await self._inside(lambda netlink: PhysicalNic.find(netlink, name))
 
-    async def settings(self, nic: Nic) -> nics.Settings:
+    async def new_name(self, record: PluggingRecord) -> str:
+        """The name by which the NIC of a record goes now; empty where it has its own still, or is gone."""
+        if await self.find(record.nic) is not None:
+            return ""
+        nic = await self._nic_of(record)
+        return nic.name if nic else ""
+
+    async def settings(self, nic: PhysicalNic) -> nics.Settings:
         return await self._inside(lambda _: nics.settings_of(nic))
 
-    async def read(self, name: str) -> list[Entry]:
-        """What the node has on an interface; nothing where there is none."""
+    async def read(self, name: str) -> list[NetlinkObject]:
+        """Return what the node has on an interface; nothing where there is none."""
         return await self._inside(lambda _: configuration.read(name))
 
-    async def plug(self, record: Record) -> Record:
-        """All steps; all of them are undone when one fails. Raises Refusal, OvnError, OSError."""
+    async def plug(self, record: PluggingRecord) -> PluggingRecord:
+        """Do all steps; undo all of them when one fails. Raises Refusal, OvnError, OSError."""
         try:
             return await self.go_on(record)
         except Exception:
@@ -78,8 +84,8 @@ class Plugging:
                 log.exception("not taken back yet", provider_network=record.provider_network, nic=record.nic)
             raise
 
-    async def go_on(self, record: Record) -> Record:
-        """Plug in what is missing of it; nothing is undone when that fails. Raises Refusal, OvnError, OSError."""
+    async def go_on(self, record: PluggingRecord) -> PluggingRecord:
+        """Do the steps that are missing; nothing is undone when that fails. Raises Refusal, OvnError, OSError."""
         record = await self.records.write(record)
         for step in self.plug_steps:
             before, record = record, await step(record)
@@ -87,11 +93,11 @@ class Plugging:
                 await self.records.write(record)
         return await self.records.write(record.model_copy(update={"state": "Plugged"}))
 
-    async def unplug(self, record: Record) -> None:
-        """Everything as it was before. Raises OvnError, OSError; it may be repeated then."""
+    async def unplug(self, record: PluggingRecord) -> None:
+        """Restore everything as it was before. Raises OvnError, OSError; it may be repeated then."""
         if record.finished or record.boot != boot_id():
             now = merged(await self.read(record.nic), await self.read(record.bridge))
-            if not await lost(record, self.hearing.here):
+            if not await lost(record, self.ingress.here):
                 record = record.model_copy(update={"configuration": texts(now), "boot": boot_id()})
         record = await self.records.write(record.model_copy(update={"state": "Unplugging"}))
         for step in self.unplug_steps:
@@ -99,14 +105,14 @@ class Plugging:
         await self.records.remove(record.provider_network)
 
     async def answers(self, gateways: Sequence[str], interface: str) -> str:
-        """The first gateway that does not answer ARP or ND on an interface within a second; empty when all do."""
+        """Return the first gateway that does not answer on an interface within a second; empty when all do."""
         return await self._inside(lambda _: configuration.first_silent(gateways, interface))
 
     async def driven(self, bridge: str) -> bool:
         """Whether a bridge's switch is at work, which its link does not show where the kernel forwards."""
         return self.sockets is None or await openflow.answers(openflow.socket_of(self.sockets, bridge))
 
-    async def _make_bridge(self, record: Record) -> Record:
+    async def _make_bridge(self, record: PluggingRecord) -> PluggingRecord:
         await self.bridges.make(record.bridge, record.provider_network, record.mac, record.mtu)
         link = await self.find(record.bridge)
         if link is None:
@@ -115,8 +121,10 @@ class Plugging:
         userspace = self.bridges.userspace
 
         def bring_up(netlink: IPRoute) -> None:
-            sysctls.copy(record.nic, record.bridge)
-            nics.set_address_generation(netlink, index, 1)
+            sysctl.copy(record.nic, record.bridge)
+            set_address_generation(netlink, index, NO_LINK_LOCAL)
+            if record.token and link.token != record.token:
+                links.set_token(netlink, index, record.token)
             links.set_up(netlink, index)
             if userspace:
                 links.leave_checksums_to_software(record.bridge)
@@ -124,12 +132,12 @@ class Plugging:
         await self._inside(bring_up)
         return record.model_copy(update={"bridge_index": index})
 
-    async def _share_addresses(self, record: Record) -> Record:
-        addresses = [entry for entry in record.entries if entry.kind == ADDRESS]
+    async def _share_addresses(self, record: PluggingRecord) -> PluggingRecord:
+        addresses = [item for item in record.objects if item.kind == ADDRESS]
         await self._inside(lambda netlink: configuration.put(netlink, addresses, record.bridge))
         return record
 
-    async def _give_nic(self, record: Record) -> Record:
+    async def _give_nic(self, record: PluggingRecord) -> PluggingRecord:
         userspace = self.bridges.userspace
 
         def prepare(netlink: IPRoute) -> None:
@@ -140,14 +148,14 @@ class Plugging:
         await self.bridges.plug(record.bridge, record.nic)
         return record
 
-    async def _move(self, record: Record) -> Record:
-        """What the node has by now, with its neighbours: the record was read some milliseconds ago."""
-        await self._inside(lambda netlink: configuration.move(netlink, record.entries, record.nic, record.bridge))
-        await self.hear_once(record)
+    async def _move(self, record: PluggingRecord) -> PluggingRecord:
+        """Move what the node has by now, with its neighbours: the record was read some milliseconds ago."""
+        await self._inside(lambda netlink: configuration.move(netlink, record.objects, record.nic, record.bridge))
+        await self.filter_ingress(record)
         return record
 
-    async def _verify(self, record: Record) -> Record:
-        gateways = default_gateways(record.entries)
+    async def _verify(self, record: PluggingRecord) -> PluggingRecord:
+        gateways = default_gateways(record.objects)
         silent = await self.answers(gateways, record.bridge)
         if silent:
             raise Refusal(
@@ -157,69 +165,63 @@ class Plugging:
             )
         return record
 
-    async def _map(self, record: Record) -> Record:
+    async def _map(self, record: PluggingRecord) -> PluggingRecord:
         await self.bridges.map(record.provider_network, record.bridge)
         return record
 
-    async def _unmap(self, record: Record) -> Record:
+    async def _unmap(self, record: PluggingRecord) -> PluggingRecord:
         if self.bridges.mapped(record.provider_network) == record.bridge:
             await self.bridges.unmap(record.provider_network)
         return record
 
-    async def _share_back(self, record: Record) -> Record:
-        """From here on the NIC is heard by the node itself again, and has its addresses."""
-        await self.hearing.open(record.nic)
-        nic = await self._renamed(record)
-        addresses = [entry for entry in record.entries if entry.kind == ADDRESS]
+    async def _share_back(self, record: PluggingRecord) -> PluggingRecord:
+        """Let the node receive from the NIC itself again, and give that its addresses."""
+        await self.ingress.unblock(record.nic)
+        nic = await self._nic_of(record)
+        addresses = [item for item in record.objects if item.kind == ADDRESS]
         if nic is not None:
             await self._inside(lambda netlink: configuration.put(netlink, addresses, nic.name))
         return record
 
-    async def _take_nic(self, record: Record) -> Record:
+    async def _take_nic(self, record: PluggingRecord) -> PluggingRecord:
         if self.bridges.owner(record.bridge) == record.provider_network:
             await self.bridges.unplug(record.bridge, record.nic)
+        nic = await self._nic_of(record)
+        if nic is not None and nic.master == kernel_datapath.LINK and not self.bridges.port_of(nic.name):
+            await self._inside(lambda _: kernel_datapath.release(nic.index))
         return record
 
-    async def _move_back(self, record: Record) -> Record:
-        nic = await self._renamed(record)
+    async def _move_back(self, record: PluggingRecord) -> PluggingRecord:
+        nic = await self._nic_of(record)
         if nic is None:
             log.warning("the NIC is gone, and what the node had on it", nic=record.nic)
             return record
 
         def work(netlink: IPRoute) -> None:
-            configuration.move(netlink, record.entries, record.bridge, nic.name)
+            configuration.move(netlink, record.objects, record.bridge, nic.name)
             nics.restore(netlink, nic.name, nic.index, record.settings)
 
         await self._inside(work)
         return record
 
-    async def _remove_bridge(self, record: Record) -> Record:
+    async def _remove_bridge(self, record: PluggingRecord) -> PluggingRecord:
         if self.bridges.owner(record.bridge) == record.provider_network:
             await self.bridges.remove(record.bridge)
         return record
 
-    async def _renamed(self, record: Record) -> Nic | None:
-        """The NIC of a record, also when it has another name by now."""
-
-        def work(netlink: IPRoute) -> Nic | None:
-            found = Nic.find(netlink, record.nic)
-            if found is None:
-                with contextlib.suppress(OSError):
-                    found = Nic.find(netlink, socket.if_indextoname(record.nic_index))
-            return found if found and found.mac == record.mac else None
-
-        return await self._inside(work)
+    async def _nic_of(self, record: PluggingRecord) -> PhysicalNic | None:
+        return await self._inside(lambda netlink: nic_of(netlink, record))
 
     async def _inside(self, work: Callable[[IPRoute], T]) -> T:
-        return await inside(self.hearing.here, work)
+        return await inside(self.ingress.here, work)
 
-    async def hear_once(self, record: Record) -> None:
-        """Also where an earlier process did so: it ended with that one.
+    async def filter_ingress(self, record: PluggingRecord) -> None:
+        """Drop what the NIC's own stack would receive twice: an earlier process' filter ended with that process.
 
-        What somebody has put upon the NIC since, say a VLAN interface, is to hear it all the same.
+        What somebody has put upon the NIC since, say a VLAN interface, must receive all the same.
         """
         nic = await self.find(record.nic)
         if nic is not None and nic.uppers:
-            await self.hearing.open(record.nic)
+            await self.ingress.unblock(record.nic)
         elif self.bridges.userspace:
-            await self.hearing.shut(record.nic)
+            await self.ingress.block(record.nic)

@@ -1,10 +1,10 @@
-"""What is told of a NIC that is plugged in, or should be. Pure."""
+"""The status of a NIC that is plugged in, or should be. Pure."""
 
 from virtnet.api import NodeProviderNetwork
-from virtnet.node.providers.records import Record
+from virtnet.node.providers.records import PluggingRecord
 
 
-def plugged(record: Record) -> NodeProviderNetwork:
+def plugged(record: PluggingRecord) -> NodeProviderNetwork:
     return NodeProviderNetwork(
         nic=record.nic,
         bridge=record.bridge,
@@ -15,13 +15,13 @@ def plugged(record: Record) -> NodeProviderNetwork:
     )
 
 
-def troubled(record: Record, reason: str, message: str) -> NodeProviderNetwork:
-    """Of one that is plugged in, though not as it should be."""
+def troubled(record: PluggingRecord, reason: str, message: str) -> NodeProviderNetwork:
+    """Return the status of a NIC that is plugged in and does not work as it should."""
     return plugged(record).model_copy(update={"ready": False, "reason": reason, "message": message})
 
 
-def failed(record: Record | None, error: Exception, *, stays: bool) -> NodeProviderNetwork:
-    """Of one for which nothing could be done now. ``stays``: whether its record is of the NIC that it is to have."""
+def failed(record: PluggingRecord | None, error: Exception, *, stays: bool) -> NodeProviderNetwork:
+    """Return the status after an error. ``stays``: whether the record's NIC is the one that is wanted."""
     if record is None:
         return NodeProviderNetwork(reason="PlugFailed", message=str(error))
     if stays and record.finished:

@@ -1,12 +1,12 @@
-"""When to look at NICs and bridges: at once when the kernel or the switch tells of a change, else from time to time."""
+"""When to look at NICs and bridges: at once when the kernel or the switch reports a change, else from time to time."""
 
 import asyncio
 
 import structlog
 
 from virtnet.node.monitor import AddressEvent, Event, LinkEvent, RouteEvent, events
-from virtnet.node.providers.networks import RETRY_SECONDS, ProviderNetworks
-from virtnet.node.providers.rescue import rescue
+from virtnet.node.providers.fallback import fall_back
+from virtnet.node.providers.reconciler import RETRY_SECONDS, ProviderNetworkReconciler
 
 log = structlog.get_logger()
 
@@ -17,7 +17,7 @@ SETTLE_SECONDS = 0.5
 class Watch:
     """Used from one event loop."""
 
-    def __init__(self, networks: ProviderNetworks) -> None:
+    def __init__(self, networks: ProviderNetworkReconciler) -> None:
         self._networks = networks
         self._plugging = networks.plugging
         self._settled: asyncio.TimerHandle | None = None
@@ -42,22 +42,24 @@ class Watch:
             look.clear()
             if self._plugging.bridges.database.up:
                 await self._networks.reconcile()
-            elif await rescue(self._plugging.records, self._plugging.hearing):
+            elif await fall_back(self._plugging.records, self._plugging.ingress):
                 await asyncio.sleep(RETRY_SECONDS)
                 look.set()
 
     async def _listen(self) -> None:
-        async for event in events(self._plugging.hearing.here):
+        async for event in events(self._plugging.ingress.here):
             self._note(event)
 
     def _note(self, event: Event) -> None:
         records = list(self._plugging.records)
+        indices = {index for record in records for index in (record.nic_index, record.bridge_index)}
         match event:
-            case LinkEvent(name, upper):
-                if upper or name in self._networks.nics | {record.bridge for record in records}:
+            case LinkEvent(index, name, upper):
+                named = name in self._networks.nics | {record.bridge for record in records}
+                if upper or named or index in indices:  # one of ours that has another name by now, too
                     self._networks.look.set()
             case AddressEvent(index) | RouteEvent(index):
-                if index in {0, *(index for record in records for index in (record.nic_index, record.bridge_index))}:
+                if index in {0, *indices}:
                     self._look_when_settled()
             case _:
                 self._networks.look.set()
