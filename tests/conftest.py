@@ -1,6 +1,7 @@
 """What tests of several concepts share: a real API server, a client of it, and a namespace to write into."""
 
 import asyncio
+import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -17,8 +18,11 @@ from virtnet.kube.kinds import NAMESPACES
 from virtnet.lab import manifests
 from virtnet.lab.binaries import MissingProgram
 from virtnet.lab.control_plane import ControlPlane, Identity
+from virtnet.lab.daemon import ELSEWHERE, NICENESS
 
 LABS, EMULATED = "tests/lab/", ("tests/kernel/", "tests/hardware/")
+BESIDE_LABS = ELSEWHERE
+"""The niceness of all other tests in another process: as that of a lab's API server, which they would keep waiting."""
 REPOSITORY = Path(__file__).parents[1]
 
 # Properties hold or do not; how long an example takes says only how busy the machine is.
@@ -41,6 +45,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.system)
     if hasattr(config, "workerinput"):  # one of several processes: what takes longest is begun with
         items.sort(key=lambda item: (not item.nodeid.startswith(LABS), not item.nodeid.startswith(EMULATED)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """One of several processes has the labs, which hurry as clusters do."""
+    if hasattr(item.config, "workerinput"):
+        niceness = 0 if item.nodeid.startswith(LABS) else BESIDE_LABS
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        os.environ[NICENESS] = str(niceness)
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types

@@ -14,7 +14,7 @@ from virtnet.kube.client import Cluster, Rejected
 from virtnet.kube.kinds import NODES
 from virtnet.lab.binaries import Binaries, MissingProgram
 from virtnet.lab.control_plane import ControlPlane, Identity
-from virtnet.lab.daemon import Daemon, DaemonError
+from virtnet.lab.daemon import NICENESS, Daemon, DaemonError
 
 
 @pytest.fixture
@@ -46,6 +46,13 @@ def test_a_daemon_is_found_and_ended_by_whoever_knows_its_directory(sleeper: Dae
     sleeper.stop()
 
 
+@pytest.fixture
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no other lab to be kept waiting."""
+    monkeypatch.delenv(NICENESS, raising=False)
+
+
+@pytest.mark.usefixtures("in_a_hurry")
 def test_a_daemon_that_gives_way_to_others(sleeper: Daemon) -> None:
     polite = replace(sleeper, nice=7)
     polite.start()
@@ -57,6 +64,7 @@ def test_a_daemon_that_gives_way_to_others(sleeper: Daemon) -> None:
     polite.kill()
 
 
+@pytest.mark.usefixtures("in_a_hurry")
 def test_a_daemon_that_somebody_starts_who_gives_way(tmp_path: Path) -> None:
     """As the stand-in starts guests."""
     start = "import sys, pathlib, virtnet.lab.daemon as d; d.Daemon('x', ('sleep', '600'), pathlib.Path('.')).start()"

@@ -15,6 +15,8 @@ AHEAD = ("chrt", "--rr", "1")
 ELSEWHERE = 10
 """The niceness of what would run on other machines: it keeps no guest waiting."""
 
+NICENESS = "VIRTNET_LAB_NICENESS"
+"""In the environment: how much nicer than usual every daemon is, for what must not keep another lab waiting."""
 
 MARK = "VIRTNET_LAB_DAEMON"
 """In the environment of a daemon and of all that it starts, from their first moment on: the daemon's pid file."""
@@ -73,7 +75,8 @@ class Daemon:
             setsigdef=[signal.SIGINT, signal.SIGPIPE],
         )
         self.pid_file.write_text(f"{pid} {start_of(pid)}\n")
-        _set_niceness(pid, self.nice)  # whatever whoever starts it has
+        # Whatever whoever starts it has: what a lab's daemons start may be less nice than they are.
+        _set_niceness(pid, self.nice + int(os.environ.get(NICENESS, "0")))
 
     def kill(self) -> None:
         """End it at once, as a crash would, and wait until it is gone."""
