@@ -139,6 +139,8 @@ NIC_POLICIES = Section(
         Message("hw-offload that is managed by others, and otherwise", "Differs",
                 "Open vSwitch has hw-offload false, not true; change it where it is managed, or take externallyManaged out of the "
                 "policy"),
+        Message("a CPU that the node has not", "NoSuchCpu",
+                "pmdCpus names CPU 64, and the node has 8, from 0 on; name others, or select other nodes"),
         Message("no Open vSwitch", "OpenVSwitchAway", "Open vSwitch does not answer; is ovsdb-server running?"),
         Message("a NIC that the node itself needs", "CarriesNode",
                 "ens1f0 has a default route of the node, and a change could cut the node off; select other NICs, or set this one up "
@@ -249,6 +251,8 @@ NODES = Section(
     "Nodes, in `kubectl get nodenetwork NODE -o yaml`: the condition `Ready`, and `Tunnel` for the address of its tunnels "
     "(`tests/attach/test_node_network.py`, `test_tunnel.py`):",
     (
+        Message("a CPU that the node has not", "NoSuchCpu",
+                "pmdCpus names CPU 64, and the node has 8, from 0 on; name others, or select other nodes"),
         Message("no Open vSwitch", "OpenVSwitchAway", "Open vSwitch does not answer; is ovsdb-server running?"),
         Message("no integration bridge", "NoBridge", "there is no bridge br-int; is ovn-controller running?"),
         Message("an Open vSwitch that OVN has no name for", "NoChassis",

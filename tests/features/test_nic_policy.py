@@ -120,6 +120,12 @@ def test_how_a_policy_is_doing(
     assert (found.nodes, found.nics, found.ready) == counts  # type: ignore[attr-defined]
 
 
+def test_a_policy_of_switches_alone_needs_no_nic() -> None:
+    of_switches = NicPolicy.parse({"metadata": {"name": "fast", "generation": 3}, "spec": {"dpdk": {}}})
+    (state,) = summary(of_switches, {"a": told()}).conditions
+    assert (state.holds, state.reason) == (True, "Configured")
+
+
 def test_its_status_is_small_on_many_nodes_and_told_once() -> None:
     said: dict[str, NicPolicyOnNode | None] = {f"node{number:04}": told(*[BUSY] * 8) for number in range(1000)}
     first = summary(policy(), said)

@@ -37,8 +37,9 @@ TOLD: dict[str, NicObstacle | None] = {
         says(vfs=8, mtu=9000, eswitchMode="switchdev"), NOW
     ),
     "a NIC that an elder policy has": obstacles.overlap(NOW, "elder"),
-    "hw-offload that an elder policy says otherwise": obstacles.offload_overlap("elder"),
-    "hw-offload that is managed by others, and otherwise": obstacles.offload_differs(on=False),
+    "hw-offload that an elder policy says otherwise": obstacles.setting_overlap("hw-offload", "elder"),
+    "hw-offload that is managed by others, and otherwise": obstacles.setting_differs("hw-offload", "false", "true"),
+    "a CPU that the node has not": obstacles.no_such_cpu(64, 8),
     "no Open vSwitch": obstacles.switch_away(),
     "a NIC that the node itself needs": obstacles.carries(NOW, "has a default route of the node"),
     "a virtual function that a pod has": obstacles.in_use(NOW, [(2, VF, "demo/db")]),

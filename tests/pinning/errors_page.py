@@ -22,6 +22,7 @@ from tests.pinning.refused_addresses import ADDRESSING
 from tests.pinning.refused_groups import SECURITY
 from tests.pinning.refused_macs import MACS
 from tests.pinning.refused_networks import NETWORKS
+from tests.pinning.refused_nic_policies import NIC_POLICIES as REFUSED_NIC_POLICIES
 from tests.pinning.refused_policies import POLICIES
 from tests.pinning.refused_sites import SITES
 from tests.pinning.refused_workloads import WORKLOADS
@@ -29,7 +30,7 @@ from tests.pinning.refused_workloads import WORKLOADS
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 BEGIN = "<!-- What follows is generated: python -m tests.pinning.errors_page -->"
 COLUMNS = 160
-TABLE = {**ADDRESSING, **MACS, **SITES, **WORKLOADS, **POLICIES, **SECURITY, **NETWORKS}
+TABLE = {**ADDRESSING, **MACS, **SITES, **WORKLOADS, **POLICIES, **SECURITY, **NETWORKS, **REFUSED_NIC_POLICIES}
 
 
 def page() -> str:

@@ -170,8 +170,8 @@ def network(name: str = "NS", nic: str = "NSnic", **spec: Any) -> Body:
     return {**kind, "metadata": {"name": name}, "spec": {"defaultNic": nic, **spec}}
 
 
-def nic_policy(nics: Body | None = None, vfs: int | None = 4) -> Body:
-    spec = {"nics": {"names": ["ens1f0"]} if nics is None else nics, **({} if vfs is None else {"vfs": vfs})}
+def nic_policy(nics: Body | None = None, vfs: int | None = 4, **more: Any) -> Body:
+    spec = {"nics": {"names": ["ens1f0"]} if nics is None else nics, **({} if vfs is None else {"vfs": vfs}), **more}
     return {"apiVersion": API_VERSION, "kind": "NicPolicy", "metadata": {"name": "NS"}, "spec": spec}
 
 

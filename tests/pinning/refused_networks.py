@@ -16,7 +16,6 @@ from tests.pinning.inputs import (
     lan,
     nad,
     network,
-    nic_policy,
     node,
     node_network,
     pod,
@@ -256,18 +255,6 @@ NETWORKS: dict[str, tuple[Row, ...]] = {
             "ProviderNetwork NS-2: NSnic of node NS is ProviderNetwork NS's; use one network with several VLANs, or "
             "another NIC", code=409,
             after=(node(), network(nodeSelector={"site": "NS"}), network("NS-2", "other", nodeSelector={"site": "NS"}))),
-    ),
-    "NicPolicies": (
-        Row("that select no NIC", nic_policy({}), SCHEMA,
-            "spec.nics: Invalid value: select NICs by names, addresses, vendors or drivers"),
-        Row("that say nothing", nic_policy(vfs=None), SCHEMA, "spec: Invalid value: say one of vfs, mtu, eswitchMode and hwOffload, or several"),
-        Row("an address that is none", nic_policy({"addresses": ["3b:00"]}), SCHEMA,
-            'spec.nics.addresses[0]: Invalid value: "3b:00": must be a device\'s address such as 0000:3b:00.0, as virtnet node '
-            "devices prints it"),
-        Row("a vendor's name", nic_policy({"vendors": ["Intel"]}), SCHEMA,
-            "[spec.nics.vendors[0]: Too long: may not be more than 4 bytes, <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]"),
-        Row("a driver's file", nic_policy({"drivers": ["ice.ko"]}), SCHEMA,
-            'spec.nics.drivers[0]: Invalid value: "ice.ko": must be a driver\'s name such as ice'),
     ),
     "NetworkAttachmentDefinitions": (
         Row("that does not exist", vm(networks=(("blue", "nowhere"),)), PIN_VM,

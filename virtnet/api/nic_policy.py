@@ -1,8 +1,8 @@
-"""NicPolicy: how many virtual functions NICs of nodes are to have, and with which MTU."""
+"""NicPolicy: how many virtual functions NICs of nodes are to have, with which MTU, and how nodes' switches use NICs."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from virtnet.api.grammar import DeviceAddress, DriverName, Label, ObjectName, VendorId
 from virtnet.api.meta import DELETING_COLUMN, Condition, Crd, PrinterColumn, Resource, Spec
@@ -14,18 +14,25 @@ MOST_POLICIES = 64
 _SELECTORS = ("names", "addresses", "vendors", "drivers")
 
 
-def _one_of(fields: tuple[str, ...], present: str, message: str) -> ConfigDict:
-    rule = " || ".join(present.format(field) for field in fields)
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": [{"rule": rule, "message": message}]})
+def _one_of(fields: tuple[str, ...], present: str, message: str) -> tuple[str, str]:
+    return " || ".join(present.format(field) for field in fields), message
+
+
+def _rules(*rules: tuple[str, str]) -> ConfigDict:
+    """In CEL, each with what is said where it does not hold."""
+    validations: list[JsonValue] = [{"rule": rule, "message": message} for rule, message in rules]
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
 
 
 class NicSelector(Spec):
     """NICs of a node: those of which each list that is given has one property."""
 
-    model_config = _one_of(
-        _SELECTORS,
-        "(has(self.{0}) && size(self.{0}) > 0)",
-        "select NICs by names, addresses, vendors or drivers",
+    model_config = _rules(
+        _one_of(
+            _SELECTORS,
+            "(has(self.{0}) && size(self.{0}) > 0)",
+            "select NICs by names, addresses, vendors or drivers",
+        )
     )
 
     names: tuple[NicName, ...] = Field(
@@ -38,10 +45,37 @@ class NicSelector(Spec):
     drivers: tuple[DriverName, ...] = Field(default=(), max_length=32, description="Their drivers, such as ice.")
 
 
-class NicSettings(Spec):
-    """What a policy says of each NIC that it selects. What is left out stays as the node has it."""
+CpuNumber = Annotated[int, Field(ge=0, le=1023)]
+Mebibytes = Annotated[int, Field(ge=0, le=1_048_576)]
 
-    nics: NicSelector = Field(description="The NICs: physical functions. What is given must all hold.")
+
+class DpdkSettings(Spec):
+    """How Open vSwitch uses DPDK (ovs-vswitchd.conf.db(5)). What is left out stays as the node has it."""
+
+    pmd_cpus: tuple[CpuNumber, ...] = Field(
+        default=(), max_length=256, description="CPUs whose threads poll ports (pmd-cpu-mask)."
+    )
+    socket_memory: tuple[Mebibytes, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Huge pages for each NUMA node, in MiB (dpdk-socket-mem). Open vSwitch reads that when it starts.",
+    )
+    pmd_sleep_max: int | None = Field(
+        default=None,
+        ge=0,
+        le=10_000,
+        description="How long a thread that polls may sleep, in microseconds (pmd-sleep-max); 0: never.",
+    )
+
+
+class NicSettings(Spec):
+    """What a policy says of each NIC that it selects, and of the switch. What is left out stays as the node has it."""
+
+    nics: NicSelector | None = Field(
+        default=None,
+        description="The NICs: physical functions. What is given must all hold. With them, only nodes that have one "
+        "are concerned.",
+    )
     vfs: int | None = Field(default=None, ge=0, le=4096, description="How many virtual functions each has; 0 for none.")
     mtu: int | None = Field(default=None, ge=576, le=65535, description="The MTU of its interface.")
     eswitch_mode: EswitchMode | None = Field(
@@ -52,6 +86,11 @@ class NicSettings(Spec):
         description="Whether the nodes' Open vSwitch gives its flows to NICs (other_config:hw-offload). "
         "It reads that when it starts.",
     )
+    dpdk: DpdkSettings | None = Field(
+        default=None,
+        description="Have the nodes' Open vSwitch use DPDK (other_config:dpdk-init), and how; {} will do. "
+        "It reads that when it starts.",
+    )
     externally_managed: bool = Field(
         default=False, description="Whether somebody else sets all of that up: it is only compared with this."
     )
@@ -60,10 +99,16 @@ class NicSettings(Spec):
 class NicPolicySpec(NicSettings):
     """How NICs are to be set up, and of which nodes."""
 
-    model_config = _one_of(
-        ("vfs", "mtu", "eswitchMode", "hwOffload"),
-        "has(self.{0})",
-        "say one of vfs, mtu, eswitchMode and hwOffload, or several",
+    model_config = _rules(
+        _one_of(
+            ("vfs", "mtu", "eswitchMode", "hwOffload", "dpdk"),
+            "has(self.{0})",
+            "say one of vfs, mtu, eswitchMode, hwOffload and dpdk, or several",
+        ),
+        (
+            "has(self.nics) || !(has(self.vfs) || has(self.mtu) || has(self.eswitchMode))",
+            "vfs, mtu and eswitchMode are of NICs: say in nics of which",
+        ),
     )
 
     node_selector: dict[Label, Label] = Field(

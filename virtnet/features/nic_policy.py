@@ -49,6 +49,7 @@ def _placed(policy: NicPolicy) -> PlacedNicPolicy:
         mtu=spec.mtu,
         eswitch_mode=spec.eswitch_mode,
         hw_offload=spec.hw_offload,
+        dpdk=spec.dpdk,
         externally_managed=spec.externally_managed,
     )
 
@@ -82,7 +83,7 @@ def summary(policy: NicPolicy, nodes: Mapping[str, NicPolicyOnNode | None]) -> R
     before = {(one.node, one.nic, one.reason) for one in policy.status.failures}
     news = [one for one in kept if one.reason != WAITING and (one.node, one.nic, one.reason) not in before]
     return Report(
-        (_state(nodes, len(nics), failures),),
+        (_state(nodes, len(nics), failures, selects=policy.spec.nics is not None),),
         {
             "nodes": len(nodes),
             "nics": len(nics),
@@ -93,13 +94,16 @@ def summary(policy: NicPolicy, nodes: Mapping[str, NicPolicyOnNode | None]) -> R
     )
 
 
-def _state(nodes: Mapping[str, NicPolicyOnNode | None], nics: int, failures: list[NicFailure]) -> ConditionState:
+def _state(
+    nodes: Mapping[str, NicPolicyOnNode | None], nics: int, failures: list[NicFailure], *, selects: bool
+) -> ConditionState:
+    """``selects``: whether it is about NICs at all."""
     if failures:
         more = f"; and {len(failures) - 1} more" if len(failures) > 1 else ""
         return not_ready(failures[0].reason, f"{failures[0].node}: {failures[0].message}{more}")
     if not nodes:
         return not_ready("NoNodes", "no node has the labels of nodeSelector")
-    if not nics:
+    if selects and not nics:
         return not_ready("NoNics", "no NIC of its nodes is selected; virtnet node devices prints what a node has")
     return ready("Configured")
 

@@ -185,6 +185,7 @@ async def _serve(
             Allocations(settings.kubelet_dir / POD_RESOURCES),
             bridges=plugging.bridges,
             tunnel=tunnel,
+            dpdk=lambda: switch_dpdk(vswitch),
             server=cluster.server,
         )
         group.create_task(policies.run(), name="NIC policies")

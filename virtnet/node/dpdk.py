@@ -3,6 +3,8 @@
 from virtnet.api.node_devices import SwitchDpdk
 from virtnet.ovn.vswitch import Dpdk
 
+KERNEL_DATAPATH = "KernelDatapath"
+
 
 def judged(dpdk: Dpdk, datapath: str, *, huge_pages: bool) -> SwitchDpdk:
     """``datapath``: of the integration bridge; ``huge_pages``: whether the node has any."""
@@ -40,7 +42,7 @@ def _obstacle(dpdk: Dpdk, datapath: str, *, huge_pages: bool) -> tuple[str, str]
         return ("NoVhostUser", f"Open vSwitch has no interfaces of type dpdkvhostuserclient in its DPDK {dpdk.version}")
     if datapath != "netdev":
         return (
-            "KernelDatapath",
+            KERNEL_DATAPATH,
             "the integration bridge forwards in the kernel, which has no vhost-user NICs; ovs-vsctl set Open_vSwitch . "
             "external_ids:ovn-bridge-datapath-type=netdev, which interrupts all of this node's NICs",
         )

@@ -80,21 +80,31 @@ def overlap(now: PfNow, elder: str) -> NicObstacle:
     )
 
 
-def offload_overlap(elder: str) -> NicObstacle:
+def setting_overlap(key: str, elder: str) -> NicObstacle:
+    """``key``: of the settings of Open vSwitch."""
     return NicObstacle(
-        "Overlap",
-        f"hw-offload of Open vSwitch is NicPolicy {elder}'s, which is older; take it out of one of the two",
+        "Overlap", f"{key} of Open vSwitch is NicPolicy {elder}'s, which is older; take it out of one of the two"
     )
 
 
-def offload_differs(*, on: bool) -> NicObstacle:
-    """``on``: whether it is."""
-    there, wanted = ("true", "false") if on else ("false", "true")
+def setting_differs(key: str, there: str, wanted: str) -> NicObstacle:
+    """``there``: what it is; empty for nothing."""
     return NicObstacle(
         "Differs",
-        f"Open vSwitch has hw-offload {there}, not {wanted}; change it where it is managed, or take externallyManaged "
-        "out of the policy",
+        f"Open vSwitch has {key} {there or 'unset'}, not {wanted}; change it where it is managed, or take "
+        "externallyManaged out of the policy",
     )
+
+
+def no_such_cpu(cpu: int, cpus: int) -> NicObstacle:
+    """``cpus``: how many the node has."""
+    return NicObstacle(
+        "NoSuchCpu", f"pmdCpus names CPU {cpu}, and the node has {cpus}, from 0 on; name others, or select other nodes"
+    )
+
+
+def dpdk_unseen(error: OSError) -> NicObstacle:
+    return NicObstacle("Failed", f"whether Open vSwitch uses DPDK cannot be seen: {error}; it is tried again")
 
 
 def switch_away() -> NicObstacle:

@@ -39,7 +39,7 @@ class Surroundings:
     journal: Journal
     allocations: Allocations
     connectivity: Connectivity
-    follow_offload: Callable[[Sequence[PlacedNicPolicy]], Awaitable[Mapping[str, NicObstacle]]]
+    follow_switch: Callable[[Sequence[PlacedNicPolicy]], Awaitable[Mapping[str, NicObstacle]]]
     """Has Open vSwitch do what policies say; returns what is in the way, by policy."""
 
 
@@ -117,14 +117,14 @@ class NicPolicyReconciler:
                 nics[record.policy].append(_told(now, obstacle))
             for other in has[1:]:
                 nics[other.name].append(_told(now, obstacles.overlap(now, has[0].name)))
-        offload = await self.around.follow_offload([policy for policy in wanted if nics[policy.name]])
+        switch = await self.around.follow_switch([one for one in wanted if one.nics is None or nics[one.name]])
         generations = {policy.name: policy.generation for policy in wanted}
         statuses = {
             name: NicPolicyOnNode(
                 generation=generations.get(name, 0),
                 nics=tuple(told),
-                reason=offload[name].reason if name in offload else "",
-                message=offload[name].message if name in offload else "",
+                reason=switch[name].reason if name in switch else "",
+                message=switch[name].message if name in switch else "",
             )
             for name, told in nics.items()
         }

@@ -11,8 +11,10 @@ def selecting(policies: Iterable[PlacedNicPolicy], nic: Nic) -> Sequence[PlacedN
     return [policy for policy in policies if selects(policy.nics, nic)]
 
 
-def selects(selector: NicSelector, nic: Nic) -> bool:
+def selects(selector: NicSelector | None, nic: Nic) -> bool:
     """Whether each list that is given has one property of the NIC; without any list, nothing is selected."""
+    if selector is None:
+        return False
     physical = nic.physical
     properties = (
         (selector.names, [interface.name for interface in physical.interfaces]),
