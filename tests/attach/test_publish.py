@@ -17,6 +17,7 @@ from virtnet.kube.backoff import LONGEST_PAUSE, Backoff
 from virtnet.kube.client import Cluster
 from virtnet.node import daemon
 from virtnet.node.attach import Attacher
+from virtnet.node.devices.switch import FastSwitch
 from virtnet.node.devices.watch import Devices
 from virtnet.node.guest_addresses import GuestAddresses
 from virtnet.node.handoff.announcements import Announcer
@@ -131,6 +132,7 @@ async def own_of(server: ApiServer, directory: Path, gates: Gates | None = None)
             underlays=parts.underlays,
             guest_addresses=GuestAddresses(HERE, journal, attacher.hook),
             devices=Devices(HERE),
+            dpdk=FastSwitch(vswitch).dpdk,
             ovn_run_dir=directory,
         )
     journal.close()

@@ -22,6 +22,7 @@ from virtnet.api import NodeNetwork
 from virtnet.api.vhostuser import POD_VOLUME
 from virtnet.lab.dpdk import LONGEST_SLEEP_US
 from virtnet.lab.ovn_central import OvnCentral
+from virtnet.node.devices.switch import has_mempools
 
 SWAPS = """
 import os, sys, time
@@ -191,6 +192,12 @@ def alone(node: Node) -> DpdkNode:
 def whole(node: Node) -> tuple[int, int, int]:
     """Ports, directories that are shown, records: of one NIC, or of none."""
     return len(node.interfaces()), len(node.shown()), len(node.journal())
+
+
+def test_the_drivers_of_a_switch_are_seen(alone: DpdkNode) -> None:
+    maps = Path(f"/proc/{alone.daemons['vswitchd'].pid}/maps").read_text()
+    assert "/librte_eal." in maps
+    assert has_mempools(maps)
 
 
 @pytest.mark.parametrize("at", ["do:0", "do:3", "do:4", "do:5"])

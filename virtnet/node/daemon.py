@@ -15,7 +15,7 @@ from virtnet.kube.client import Cluster
 from virtnet.node.allocations import POD_RESOURCES, Allocations
 from virtnet.node.attach import Attacher, Parts
 from virtnet.node.devices.reading import SYSFS
-from virtnet.node.devices.switch import switch_dpdk
+from virtnet.node.devices.switch import FastSwitch
 from virtnet.node.devices.tree import Tree
 from virtnet.node.devices.watch import Devices
 from virtnet.node.egress import Egress
@@ -36,7 +36,7 @@ from virtnet.node.nics.sriov import Sriov
 from virtnet.node.nics.switchdev import Switchdev
 from virtnet.node.nics.veth import Veth
 from virtnet.node.nics.vhostuser import VhostUser
-from virtnet.node.openflow import process_of, socket_of
+from virtnet.node.openflow import socket_of
 from virtnet.node.orphans import Orphans
 from virtnet.node.pods import ClusterPods, Pods
 from virtnet.node.providers.fallback import fall_back
@@ -172,7 +172,7 @@ async def _serve(
         guest_addresses = GuestAddresses(settings.here, journal, attacher.hook)
         group.create_task(guest_addresses.run(), name="guests' addresses")
         group.create_task(GuestRings(vswitch).run(), name="guests' rings")
-        devices = Devices(settings.here)
+        devices, switch = Devices(settings.here), FastSwitch(vswitch, settings.switch_sockets)
         group.create_task(devices.run(), name="devices")
         networks = ProviderNetworkReconciler(plugging, lambda: guarded(*guard))
         group.create_task(Watch(networks).run(), name="provider networks")
@@ -185,7 +185,7 @@ async def _serve(
             Allocations(settings.kubelet_dir / POD_RESOURCES),
             bridges=plugging.bridges,
             tunnel=tunnel,
-            dpdk=lambda: switch_dpdk(vswitch),
+            dpdk=switch.dpdk,
             server=cluster.server,
         )
         group.create_task(policies.run(), name="NIC policies")
@@ -201,6 +201,7 @@ async def _serve(
             underlays=parts.underlays,
             guest_addresses=guest_addresses,
             devices=devices,
+            dpdk=switch.dpdk,
             policies=policies,
             networks=networks,
             ovn_run_dir=settings.ovn_run_dir,
@@ -219,6 +220,7 @@ async def _serve(
 def drivers_of(settings: NodeSettings, vswitch: VSwitch, gates: Gates) -> Drivers:
     """The driver of each kind in SERVED_NICS."""
     physical_functions = PhysicalFunctions(settings.here, Tree(SYSFS))
+    switch = FastSwitch(vswitch, settings.switch_sockets)
     return Drivers(
         {
             VETH: Veth(
@@ -230,20 +232,10 @@ def drivers_of(settings: NodeSettings, vswitch: VSwitch, gates: Gates) -> Driver
             SRIOV: Sriov(physical_functions),
             SWITCHDEV: Switchdev(physical_functions),
             VHOSTUSER: VhostUser(
-                lambda: switch_dpdk(vswitch),
-                lambda: _switch_process(settings, vswitch.bridge),
-                settings.vhost_user_sockets,
-                settings.kubelet_dir / "pods",
+                switch.dpdk, switch.process, settings.vhost_user_sockets, settings.kubelet_dir / "pods"
             ),
         }
     )
-
-
-def _switch_process(settings: NodeSettings, bridge: str) -> int:
-    """Raises OSError."""
-    if settings.switch_sockets is None:
-        raise FileNotFoundError(f"it is not on this machine: {settings.ovsdb}")
-    return process_of(socket_of(settings.switch_sockets, bridge))
 
 
 def _parts(settings: NodeSettings, vswitch: VSwitch, journal: Journal, pods: Pods, gates: Gates) -> Parts:

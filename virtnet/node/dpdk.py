@@ -6,15 +6,15 @@ from virtnet.ovn.vswitch import Dpdk
 KERNEL_DATAPATH = "KernelDatapath"
 
 
-def judged(dpdk: Dpdk, datapath: str, *, huge_pages: bool) -> SwitchDpdk:
-    """``datapath``: of the integration bridge; ``huge_pages``: whether the node has any."""
-    reason, message = _obstacle(dpdk, datapath, huge_pages=huge_pages)
+def judged(dpdk: Dpdk, datapath: str, *, huge_pages: bool, mempools: bool = True) -> SwitchDpdk:
+    """``datapath``: of the integration bridge. Whether the node has huge pages, and the switch's DPDK mempools."""
+    reason, message = _obstacle(dpdk, datapath, huge_pages=huge_pages, mempools=mempools)
     return SwitchDpdk(
         healthy=not reason, reason=reason, message=message, version=dpdk.version, initialized=dpdk.initialized
     )
 
 
-def _obstacle(dpdk: Dpdk, datapath: str, *, huge_pages: bool) -> tuple[str, str]:
+def _obstacle(dpdk: Dpdk, datapath: str, *, huge_pages: bool, mempools: bool) -> tuple[str, str]:
     """The first that is to go, as reason and message; empty for none."""
     if not dpdk.version:
         return (
@@ -37,6 +37,12 @@ def _obstacle(dpdk: Dpdk, datapath: str, *, huge_pages: bool) -> tuple[str, str]
             "DpdkNotInitialized",
             "Open vSwitch has not started DPDK; restart ovs-vswitchd if it has run for longer than dpdk-init is set, "
             "else its log says why",
+        )
+    if not mempools:
+        return (
+            "NoMempools",
+            "DPDK has no buffers for NICs without its driver mempool_ring; install that (Debian 12: "
+            "librte-mempool-ring23, 13: librte-mempool-ring25), and restart ovs-vswitchd",
         )
     if not dpdk.serves_vhost_user:
         return ("NoVhostUser", f"Open vSwitch has no interfaces of type dpdkvhostuserclient in its DPDK {dpdk.version}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from virtnet.api import (
     set_condition,
 )
 from virtnet.api.meta import Condition, Metadata
+from virtnet.api.node_devices import SwitchDpdk
 from virtnet.api.node_network import CHASSIS_MISSING, MOST_FORMER_CHASSIS
 from virtnet.api.strings import check
 from virtnet.kube import kinds
@@ -26,7 +27,6 @@ from virtnet.kube.client import Cluster
 from virtnet.kube.errors import AlreadyExists, ApiError, NotFound
 from virtnet.kube.informer import Informer
 from virtnet.node.attach import Attacher
-from virtnet.node.devices.switch import switch_dpdk
 from virtnet.node.devices.watch import Devices
 from virtnet.node.guest_addresses import GuestAddresses
 from virtnet.node.handoff.assignments import Assignments
@@ -67,6 +67,7 @@ class OwnNodeNetwork:
         underlays: Underlays,
         guest_addresses: GuestAddresses,
         devices: Devices,
+        dpdk: Callable[[], SwitchDpdk],
         policies: NicPolicyReconciler | None = None,
         networks: ProviderNetworkReconciler | None = None,
         ovn_run_dir: Path,
@@ -100,6 +101,7 @@ class OwnNodeNetwork:
         self._guest_addresses = guest_addresses
         guest_addresses.on_change(self._look_later)
         self._devices = devices
+        self._dpdk = dpdk
         devices.on_change(self._look.set)
         self._policies = policies
         if policies is not None:
@@ -226,7 +228,7 @@ class OwnNodeNetwork:
             for missing in known.status.conditions:
                 if missing.type == CHASSIS_MISSING and missing.status == "True":
                     reason, message = missing.reason, missing.message
-        dpdk = switch_dpdk(vswitch) if up else known.status.devices.dpdk
+        dpdk = self._dpdk() if up else known.status.devices.dpdk
         return NodeNetworkStatus(
             chassis=vswitch.system_id if up else known.status.chassis,
             former_chassis=former_chassis(known.status, vswitch.system_id if up else ""),
