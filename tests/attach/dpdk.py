@@ -83,6 +83,13 @@ class DpdkNode(Node):
         super().start_vswitchd()
         eventually(partial(listens, self.state / "br-int.mgmt"), "the switch has its bridge")
 
+    def clean(self) -> None:
+        """No guest either: another's would not be started beside it."""
+        guest = self.daemons.pop("guest", None)
+        if guest is not None:
+            guest.stop()
+        super().clean()
+
     def configure(self, wanted: Mapping[str, str]) -> None:
         self.vsctl(
             "set", "Open_vSwitch", ".", *(f"other_config:{key}={json.dumps(text)}" for key, text in wanted.items())
