@@ -1,6 +1,6 @@
 """TCP flows that only a stateful rule lets through, over a live migration: those a guest has opened, and a server's.
 
-The rules are written into OVN by hand: virtnet has no security groups yet. One side alone sends (see peer.py), so that
+So are copies of what a guest says: a collector has each packet once, whatever node it is on. The rules are written into OVN by hand: virtnet has no security groups yet. One side alone sends (see peer.py), so that
 nothing but what it sends, and its acknowledgement, can tell the target's connection tracker of the flow.
 """
 
@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import collector
+from tests.lab.collector import Collector, answered
 from tests.lab.labs import running
+from virtnet.api.meta import API_VERSION
+from virtnet.api.port_mirror import ClusterPortMirror
+from virtnet.kube import kinds
 from virtnet.lab import migrate, netns
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
@@ -22,6 +27,7 @@ from virtnet.lab.lab import Lab
 
 pytestmark = pytest.mark.lab
 
+MIRRORS = kinds.of(ClusterPortMirror)
 PROBE = f"{NAMESPACE}/probe"
 PORT = f"{NAMESPACE}/app.blue"
 STALLED = 6.0
@@ -90,11 +96,14 @@ class Rig:
             assert flow.stdin is not None
             assert flow.stdout is not None
             assert flow.stdout.readline() == "flowing\n"
-            to = "node1" if self.demo.node_of("app") != "node1" else "node2"
-            self.lab.ask(lambda cluster: migrate.migrate(cluster, "app", NAMESPACE, to=to))
+            self.migrate()
             flow.stdin.write("\n")
             flow.stdin.flush()
             return float(json.loads(flow.stdout.readline())["gap"])
+
+    def migrate(self) -> None:
+        to = "node1" if self.demo.node_of("app") != "node1" else "node2"
+        self.lab.ask(lambda cluster: migrate.migrate(cluster, "app", NAMESPACE, to=to))
 
     def lets_in(self) -> bool:
         """Whether a new connection to the guest is let in."""
@@ -142,3 +151,27 @@ def test_a_server_that_is_called_goes_on_though_the_tracker_knows_nothing(rig: R
     rig.rules(*SERVER)
     assert rig.migrated("listen") < STALLED
     assert not rig.lets_in()
+
+
+def test_a_collector_has_each_packet_of_a_guest_once_wherever_it_is(rig: Rig) -> None:
+    rig.rules()
+    mirror = {
+        "selector": {"matchLabels": {}},
+        "networks": ["blue"],
+        "collector": {"address": collector.ADDRESS, "key": 7},
+    }
+    rig.demo.apply(
+        {"apiVersion": API_VERSION, "kind": ClusterPortMirror.__name__, "metadata": {"name": "ids"}, "spec": mirror}
+    )
+    with Collector.listening(rig.lab) as copies:
+
+        def copied() -> int:
+            """Of a ping and its answer, once those of a later ping would have come."""
+            pattern, _ = (answered(rig.lab, PROBE, rig.guest) for _ in range(2))
+            return copies.of(pattern)
+
+        for _ in range(2):
+            until(lambda: copied() == 2, "each packet is copied once")
+            rig.migrate()
+        rig.lab.ask(lambda cluster: cluster.delete(MIRRORS, "ids"))
+        until(lambda: copied() == 0, "nothing is copied any more")

@@ -21,6 +21,7 @@ from tests.pinning.inputs import Row
 from tests.pinning.refused_addresses import ADDRESSING
 from tests.pinning.refused_groups import SECURITY
 from tests.pinning.refused_macs import MACS
+from tests.pinning.refused_mirrors import MIRRORS
 from tests.pinning.refused_networks import NETWORKS
 from tests.pinning.refused_nic_policies import NIC_POLICIES as REFUSED_NIC_POLICIES
 from tests.pinning.refused_policies import POLICIES
@@ -30,7 +31,17 @@ from tests.pinning.refused_workloads import WORKLOADS
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 BEGIN = "<!-- What follows is generated: python -m tests.pinning.errors_page -->"
 COLUMNS = 160
-TABLE = {**ADDRESSING, **MACS, **SITES, **WORKLOADS, **POLICIES, **SECURITY, **NETWORKS, **REFUSED_NIC_POLICIES}
+TABLE = {
+    **ADDRESSING,
+    **MACS,
+    **SITES,
+    **WORKLOADS,
+    **POLICIES,
+    **SECURITY,
+    **NETWORKS,
+    **REFUSED_NIC_POLICIES,
+    **MIRRORS,
+}
 
 
 def page() -> str:

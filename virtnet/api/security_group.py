@@ -185,10 +185,8 @@ class ClusterSecurityGroup(Resource):
 
 def mistake(spec: SecurityGroupSpec, *, may_deny: bool) -> str:
     """What is wrong with a group, where, and what to do; empty for nothing."""
-    selectors = spec.selector.match_expressions if spec.selector else ()
-    for number, one in enumerate(selectors):
-        if (one.operator in ("In", "NotIn")) != bool(one.values):
-            return f"selector.matchExpressions[{number}]: In and NotIn need values, Exists and DoesNotExist have none"
+    if spec.selector and (problem := selector_mistake(spec.selector)):
+        return problem
     for where, rule in spec.rules:
         if rule.action == "Deny" and not may_deny:
             return f"{where}: Deny is for a ClusterSecurityGroup: leave out what allows it, or ask an administrator"
@@ -198,6 +196,14 @@ def mistake(spec: SecurityGroupSpec, *, may_deny: bool) -> str:
         for number, port in enumerate(rule.ports):
             if problem := _mistake_in_port(port):
                 return f"{where}.ports[{number}]: {problem}"
+    return ""
+
+
+def selector_mistake(selector: LabelSelector) -> str:
+    """What is wrong with the selector of an object, and where; empty for nothing."""
+    for number, one in enumerate(selector.match_expressions):
+        if (one.operator in ("In", "NotIn")) != bool(one.values):
+            return f"selector.matchExpressions[{number}]: In and NotIn need values, Exists and DoesNotExist have none"
     return ""
 
 

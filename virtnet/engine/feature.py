@@ -1,6 +1,6 @@
 """A kind, registered: everything that the processes need to know of it to serve it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from virtnet.engine.collection import Collection
 from virtnet.engine.graph import Reader
 from virtnet.engine.keys import ObjectKey
 from virtnet.engine.outcome import ConditionState, Outcome, Report
-from virtnet.topology.rows import Parent, Row
+from virtnet.topology.rows import Parent, Row, Value
 from virtnet.topology.tables import TABLES
 
 
@@ -33,6 +33,8 @@ class Extension:
     """They are written and go with the object's own, which come first; their keys are ``topology.names.added``."""
     groups: Callable[[Any, Reader], Iterable[Parent]] | None = None
     """The groups that the object's own row is in."""
+    columns: Callable[[Any, Reader], Mapping[str, Value]] | None = None
+    """What it says in columns of the object's own row that nobody else sets."""
     check: Callable[[Any, Any | None, Reader], Sequence[str]] | None = None
     """As a Feature's, after the object's own, for a kind that has one."""
     check_reads: tuple[Collection[Any], ...] = ()
@@ -117,14 +119,17 @@ def _compile(
     if not outcome.rows or value is None:
         return outcome
     groups = frozenset(group for one in added if one.groups for group in one.groups(value, reader))
-    rows = tuple(_joined(row, groups) if row.key.id == str(key) else row for row in outcome.rows)
+    columns = {name: said for one in added if one.columns for name, said in one.columns(value, reader).items()}
+    rows = tuple(_with(row, columns, groups) if row.key.id == str(key) else row for row in outcome.rows)
     return replace(outcome, rows=(*rows, *(row for one in added for row in one.rows(value, reader))))
 
 
-def _joined(row: Row, groups: frozenset[Parent]) -> Row:
-    """The row in those of the groups that rows of its table may be in."""
-    of_table = {group for group in groups if TABLES[group.key.table].members[group.column] == row.key.table}
-    return replace(row, groups=row.groups | of_table) if of_table else row
+def _with(row: Row, columns: Mapping[str, Value], groups: frozenset[Parent]) -> Row:
+    """The row with those of the columns that its table has, in those of the groups that rows of its table may be in."""
+    table = row.key.table
+    of_table = frozenset(group for group in groups if TABLES[group.key.table].members[group.column] == table)
+    more = {name: said for name, said in columns.items() if name in TABLES[table].columns}
+    return replace(row, columns={**row.columns, **more}, groups=row.groups | of_table) if of_table or more else row
 
 
 def _report(

@@ -6,6 +6,7 @@ from virtnet.features.network_policies import MULTI_NETWORK_POLICY, NETWORK_POLI
 from virtnet.features.nic_policy import NIC_POLICY
 from virtnet.features.node_network import NODE_NETWORK
 from virtnet.features.port import PORT
+from virtnet.features.port_mirrors import CLUSTER_PORT_MIRROR
 from virtnet.features.provider_network import PROVIDER_NETWORK
 from virtnet.features.qos import CLUSTER_QOS_POLICY, QOS_POLICY
 from virtnet.features.security_groups import CLUSTER_SECURITY_GROUP, SECURITY_GROUP
@@ -22,6 +23,7 @@ FEATURES: tuple[Feature, ...] = extended(
     NIC_POLICY,
     CLUSTER_SECURITY_GROUP,
     SECURITY_GROUP,
+    CLUSTER_PORT_MIRROR,
     SUBNET,
     CLUSTER_SUBNET,
     NODE_NETWORK,

@@ -65,10 +65,12 @@ def localnet_name(ref: SubnetRef) -> str:
 def row_name(key: Key) -> str:
     """A row's name. Of those that matches name it is a hash: OVN takes a match with another for one that never holds.
 
+    So is a mirror's, of which ovn-controller makes an interface's name.
+
     >>> row_name(Key("Port_Group", "SecurityGroup/demo/web"))
     'virtnet_08e23853de565058'
     """
-    if key.table in ("Port_Group", "Address_Set"):
+    if key.table in ("Port_Group", "Address_Set", "Mirror"):
         return f"virtnet_{hashlib.sha256(key.id.encode()).hexdigest()[:16]}"
     return f"{NAME}{key.id}"
 

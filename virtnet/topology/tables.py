@@ -161,6 +161,17 @@ TABLES: Mapping[str, Table] = {
     ),
     "HA_Chassis_Group": Table({"name": ColumnType.TEXT, **_IDS}, root=True, children={"ha_chassis": "HA_Chassis"}),
     "HA_Chassis": Table({"chassis_name": ColumnType.TEXT, "priority": ColumnType.OPTIONAL, **_IDS}, root=False),
+    "Mirror": Table(
+        {
+            "name": ColumnType.TEXT,
+            "type": ColumnType.TEXT,
+            "filter": ColumnType.TEXT,
+            "sink": ColumnType.TEXT,
+            "index": ColumnType.OPTIONAL,
+            **_IDS,
+        },
+        root=True,
+    ),
     "Logical_Switch_Port": Table(
         {
             "name": ColumnType.TEXT,
@@ -170,6 +181,7 @@ TABLES: Mapping[str, Table] = {
             "dhcpv4_options": ColumnType.REF,
             "dhcpv6_options": ColumnType.REF,
             "ha_chassis_group": ColumnType.REF,
+            "mirror_rules": ColumnType.REFS,
             "tag": ColumnType.OPTIONAL,
             "options": ColumnType.MAP,
             **_IDS,
