@@ -13,7 +13,7 @@ import structlog
 import typer
 
 from virtnet import __version__
-from virtnet.cli import certificates, devices, flows, lab, migrations, ovn, show
+from virtnet.cli import certificates, devices, flows, lab, migrations, ovn, show, trace
 from virtnet.cli.certificates import CaOption, CertificateOption, PrivateKeyOption
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A network for KubeVirt VMs that moves with them.")
@@ -25,6 +25,7 @@ MetricsAddress = Annotated[
 app.command()(show.status)
 app.command()(show.ports)
 app.command()(migrations.migrations)
+app.command()(trace.trace)
 app.add_typer(lab.app, name="lab")
 app.add_typer(ovn.app, name="ovn")
 node_app = typer.Typer()

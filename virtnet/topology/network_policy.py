@@ -65,9 +65,10 @@ def _incoming(key: Key, rules: Rules, nodes: tuple[str, ...]) -> Iterator[Row]:
     yield group_acl(key, "to-lport", SERVICES_PRIORITY, both(port, Term(SERVICES["to-lport"])), "allow-stateless")
     if nodes:
         yield group_acl(key, "to-lport", _ALLOW, both(port, networks(nodes, "src")), "allow-related")
-    for rule in rules:
+    for number, rule in enumerate(rules):
         if rule.peers != ():
-            yield group_acl(key, "to-lport", _ALLOW, both(port, Term("ip"), let_in(key, rule)), "allow-related")
+            of, said = both(port, Term("ip"), let_in(key, rule)), f"ingress[{number}]"
+            yield group_acl(key, "to-lport", _ALLOW, of, "allow-related", rule=said)
     yield group_acl(key, "to-lport", _DROP, both(port, Term("ip")), "drop")
 
 
@@ -77,10 +78,10 @@ def _outgoing(key: Key, rules: Rules) -> Iterator[Row]:
     port = in_port(key)
     services = both(port, Term(SERVICES["from-lport"]))
     yield group_acl(key, "from-lport", SERVICES_PRIORITY, services, "allow-stateless", after_lb=True)
-    for rule in rules:
+    for number, rule in enumerate(rules):
         if rule.peers != ():
-            of = both(port, Term("ip"), _let_out(rule))
-            yield group_acl(key, "from-lport", _ALLOW, of, "allow-related", after_lb=True)
+            of, said = both(port, Term("ip"), _let_out(rule)), f"egress[{number}]"
+            yield group_acl(key, "from-lport", _ALLOW, of, "allow-related", after_lb=True, rule=said)
     yield group_acl(key, "from-lport", _DROP, both(port, Term("ip")), "drop", after_lb=True)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from virtnet.api.security_group import GroupPort
-from virtnet.topology.acls import Action, Direction, acl, group_acl, with_tracking
+from virtnet.topology.acls import Action, Direction, acl, distinct, group_acl, with_tracking
 from virtnet.topology.match import (
     EVERYTHING,
     Match,
@@ -86,7 +86,7 @@ def isolates(rules: Sequence[ResolvedRule] | None) -> bool:
 def group_rows(key: Key, group: ResolvedGroup) -> list[Row]:
     """The Port_Group and its ACLs. Two rules that say the same are one row."""
     rows = [Row(key, {"name": row_name(key), "external_ids": own(key)})]
-    acls = {row.key: row for row in (*_directed(key, group, "to-lport"), *_directed(key, group, "from-lport"))}
+    acls = distinct((*_directed(key, group, "to-lport"), *_directed(key, group, "from-lport")))
     tracked = group.stateful and (isolates(group.ingress) or isolates(group.egress))
     return [*rows, *(with_tracking(key, acls.values()) if tracked else acls.values())]
 
@@ -103,17 +103,18 @@ def _directed(key: Key, group: ResolvedGroup, direction: Direction) -> Iterator[
         return
     allow: Action = "allow-related" if group.stateful else "allow-stateless"
     yield group_acl(key, direction, SERVICES_PRIORITY, both(port, Term(SERVICES[direction])), "allow-stateless")
-    for rule in rules:
+    for number, rule in enumerate(rules):
         if rule.peers == ():
             continue  # of none that is there
+        said = f"{'ingress' if incoming else 'egress'}[{number}]"
         of = both(port, Term("ip"), *concerned(rule, side))
         if rule.deny:
-            yield group_acl(key, direction, _CLUSTER_DENY, of, "drop")
+            yield group_acl(key, direction, _CLUSTER_DENY, of, "drop", rule=said)
             continue
         priority = _CLUSTER_ALLOW if group.cluster else _ALLOW
-        yield group_acl(key, direction, priority, of, allow)
+        yield group_acl(key, direction, priority, of, allow, rule=said)
         if group.cluster and not incoming:  # also before what policies drop in their own round
-            yield group_acl(key, direction, priority, of, allow, after_lb=True)
+            yield group_acl(key, direction, priority, of, allow, after_lb=True, rule=said)
     if not isolates(rules):
         return
     if group.established_by_flags:
