@@ -28,7 +28,11 @@ class OnRack(World):
 
     async def subnet(self, **spec: object) -> None:
         api = {"apiVersion": "virtnet.dev/v1alpha1", "metadata": {"name": self.namespace}}
-        network = {**api, "kind": "ProviderNetwork", "spec": {"defaultNic": "vfs0"}}
+        network = {
+            **api,
+            "kind": "ProviderNetwork",
+            "spec": {"defaultNic": "vfs0", "nodeSelector": {"site": self.namespace}},
+        }
         await self.cluster.create(PROVIDER_NETWORKS, network)
         given = {"cidrs": ["10.0.0.0/24"], "providerNetwork": self.namespace, **spec}
         await self.cluster.create(CLUSTER_SUBNETS, {**api, "kind": "ClusterSubnet", "spec": given})

@@ -46,7 +46,12 @@ def test_no_guest_says_more_than_is_kept() -> None:
 @pytest.mark.system
 async def test_what_the_guest_has_is_told_on_the_port(world: World) -> None:
     name, ref = world.namespace, SubnetRef(kind="ClusterSubnet", name=world.namespace)
-    rack = {"apiVersion": API, "kind": "ProviderNetwork", "metadata": {"name": name}, "spec": {"defaultNic": "seen0"}}
+    rack = {
+        "apiVersion": API,
+        "kind": "ProviderNetwork",
+        "metadata": {"name": name},
+        "spec": {"defaultNic": "eth1", "nodeSelector": {"site": name}},
+    }
     await world.cluster.create(kinds.of(ProviderNetwork), rack)
     spec = {"providerNetwork": name, "vlan": 200, "dhcp": {"enabled": False}}
     site = {"apiVersion": API, "kind": "ClusterSubnet", "metadata": {"name": name}, "spec": spec}

@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -61,6 +62,10 @@ class Scene:
         """Key -> Port."""
         items, _ = await self.admin.list(kinds.of(Port), namespace)
         return {one.key: one for one in map(Port.parse, items)}
+
+    async def port_of(self, pod: str) -> str:
+        """The key of a Port of one of the victim's pods; empty while it has none."""
+        return next((key for key in await self.ports(VICTIM) if key.startswith(f"{VICTIM}/{pod}.")), "")
 
     async def leases(self) -> dict[str, str]:
         """``address of Subnet`` -> the Port that holds it."""
@@ -201,7 +206,6 @@ async def scene(servers: Servers) -> AsyncIterator[Scene]:
     ):
         found = Scene(admin, attacker, servers.ovn)
         for port in ("secret1", "secret2", "shop", "client"):
-            name = next(key for key in await until(found.ports, "Ports") if key.startswith(f"{VICTIM}/{port}."))
-            await found.in_ovn(name)
+            await found.in_ovn(await until(partial(found.port_of, port), f"a Port of {port}"))
         await found.in_ovn(f"{VICTIM}/victim.shared")
         yield found

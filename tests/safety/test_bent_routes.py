@@ -45,7 +45,7 @@ async def lan(scene: Scene) -> AsyncIterator[Scene]:
         "apiVersion": API,
         "kind": "ProviderNetwork",
         "metadata": {"name": "rack"},
-        "spec": {"defaultNic": "p1"},
+        "spec": {"defaultNic": "p1", "nodeSelector": {"site": "rack"}},
     }
     subnet: Body = {
         "apiVersion": API,

@@ -52,7 +52,7 @@ async def vlan(scene: Scene) -> AsyncIterator[Scene]:
         "apiVersion": API,
         "kind": "ProviderNetwork",
         "metadata": {"name": "macs"},
-        "spec": {"defaultNic": "eth1"},
+        "spec": {"defaultNic": "eth1", "nodeSelector": {"site": "macs"}},
     }
     await scene.admin.create(NETWORKS, network)
     for name, cidr, number in (

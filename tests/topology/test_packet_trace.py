@@ -43,6 +43,7 @@ def test_a_packet_that_comes_out() -> None:
         ("egress", "ls_out_acl", "be055d77"),
     ]
     acls = {"be055d77": Acl("SecurityGroup/demo/db:f00", "allow-related", "ingress[0]")}
+    acls["e971020c"] = Acl("Subnet/demo/blue:SecurityGroup/free:f00", "allow-stateless")
     assert told(found, acls) == ["arriving: passes by SecurityGroup demo/db, ingress[0]", "comes out of demo/db.blue"]
 
 

@@ -123,7 +123,7 @@ def told(found: PacketTrace, acls: Mapping[str, Acl]) -> list[str]:
     lines = [
         f"{'leaving' if step.pipeline == 'ingress' else 'arriving'}: {acls[step.flow]}"
         for step in found.acls
-        if step.flow in acls
+        if step.flow in acls and acls[step.flow].decides
     ]
     if found.passed:
         ports = ", ".join(f"{port} ({type_})" if type_ else port for port, type_ in found.outputs.items())

@@ -116,6 +116,11 @@ class Acl:
     rule: str = ""
     """Which rules of its object say this; empty where it says what none of them does."""
 
+    @property
+    def decides(self) -> bool:
+        """Not that of NICs without stateful rules, which keeps their packets from the connection tracker."""
+        return ":SecurityGroup/free:" not in self.id
+
     def __str__(self) -> str:
         what = "dropped" if self.action in ("drop", "reject") else "passes"
         return f"{what} by {self._whose()}{self._why()}"
