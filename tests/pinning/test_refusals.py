@@ -11,44 +11,15 @@ from tests.controllers.conftest import until
 from tests.pinning.conftest import Admission, Tenant, macs, pinned
 from tests.pinning.errors_page import PAGE, TABLE, page
 from tests.pinning.inputs import SCHEMA, WARNINGS, Body, Change, Row, vm
-from virtnet.api import (
-    AddressLease,
-    ClusterSubnet,
-    ClusterVpc,
-    NicPolicy,
-    NodeNetwork,
-    Port,
-    ProviderNetwork,
-    Subnet,
-    Vpc,
-)
 from virtnet.api.names import ADDRESSES
-from virtnet.api.qos_policy import ClusterQosPolicy, QosPolicy
-from virtnet.api.security_group import ClusterSecurityGroup, SecurityGroup
+from virtnet.features import MODELS
 from virtnet.kube import kinds
 from virtnet.kube.errors import ApiError, Rejected
 from virtnet.kube.kinds import NADS, NODES, PODS, VMIS, VMS, Kind
 from webhooks.admission import cut
 
 KINDS: dict[str, Kind] = {
-    **{
-        model.__name__: kinds.of(model)
-        for model in (
-            AddressLease,
-            Port,
-            Subnet,
-            ClusterSubnet,
-            ProviderNetwork,
-            NicPolicy,
-            Vpc,
-            ClusterVpc,
-            NodeNetwork,
-            QosPolicy,
-            ClusterQosPolicy,
-            SecurityGroup,
-            ClusterSecurityGroup,
-        )
-    },
+    **{model.__name__: kinds.of(model) for model in MODELS},
     "VirtualMachine": VMS,
     "VirtualMachineInstance": VMIS,
     "Pod": PODS,
