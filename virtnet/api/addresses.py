@@ -1,13 +1,13 @@
 """Addresses of both families: how manifests write them, and the one form that everything else knows them by."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated
 
 from pydantic import Field
 
 from virtnet.api.grammar import CIDR, HOST_ADDRESS, IP_RANGE, UNICAST_CIDR, UNICAST_IP
+from virtnet.api.remembered import remembered
 
 MOST_ADDRESSES = 16
 """That may be asked for one NIC. It has one of each family; who asks for one twice, or in two forms, is understood."""
@@ -77,7 +77,7 @@ def canonical(text: str) -> str:
         return text
 
 
-@lru_cache(maxsize=4096)  # every address is asked for many times over, one after the other
+@remembered(4096)  # every address is asked for many times over, one after the other
 def exploded(address: str) -> str:
     """An IPv6 address at full length; all else as it is.
 

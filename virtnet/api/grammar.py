@@ -9,12 +9,13 @@ rows from one calls ``strings.check``.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Annotated, Any
 
 from pydantic import Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
+
+from virtnet.api.remembered import remembered
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}([.]{_LABEL})*"
@@ -83,7 +84,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
-@lru_cache(maxsize=4096)  # the same one is checked by all who compile a part of a Port
+@remembered(4096)  # the same one is checked by all who compile a part of a Port
 def _host_address(text: str) -> bool:
     """One host's address in canonical form: no network, which port security would take for all of its addresses."""
     address = _parsed(text)

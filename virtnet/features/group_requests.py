@@ -1,8 +1,8 @@
 """What workloads say that the rows of their NICs go by: names of groups, labels, and allowed addresses."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 from virtnet.api.allowed_addresses import ALLOWED_ADDRESSES, allowed_in
 from virtnet.api.meta import annotations_of
@@ -12,6 +12,15 @@ NO_LABELS: Mapping[str, str] = {}
 NO_GROUPS: Mapping[str, tuple[str, ...]] = {}
 NO_ADDRESSES: Mapping[str, tuple[str, ...]] = {}
 """One object for all who have none."""
+
+
+class _Labels(dict[str, str]):
+    """Labels, for as long as anybody has them."""
+
+    __slots__ = ("__weakref__",)
+
+
+_LABELS: WeakValueDictionary[frozenset[tuple[str, str]], _Labels] = WeakValueDictionary()
 
 
 def groups_named(body: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
@@ -32,9 +41,4 @@ def addresses_allowed(body: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
 
 def same_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
     """Labels as one object for all who have the same."""
-    return _same(frozenset(labels.items())) if labels else NO_LABELS
-
-
-@lru_cache(maxsize=65536)
-def _same(items: frozenset[tuple[str, str]]) -> Mapping[str, str]:
-    return dict(items)
+    return _LABELS.setdefault(frozenset(labels.items()), _Labels(labels)) if labels else NO_LABELS

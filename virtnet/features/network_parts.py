@@ -1,11 +1,11 @@
 """What network policies read of workloads beside their labels: a collection of its own, for it changes seldom."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from virtnet.api.multus import POD_INTERFACE
 from virtnet.api.named_ports import NamedPort, PortNumbers, instance_networks, pod_ports
+from virtnet.api.remembered import remembered
 from virtnet.api.workloads import template_spec
 from virtnet.engine.collection import Collection, Projection
 from virtnet.engine.graph import Reader
@@ -49,7 +49,7 @@ class NetworkPart(NamedTuple):
 NOTHING, OF_POD = NetworkPart(), NetworkPart(POD_INTERFACE)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _bare(primary: str) -> NetworkPart:
     """One object for all who have the same."""
     return NetworkPart(primary)
