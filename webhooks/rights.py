@@ -3,13 +3,16 @@
 from itertools import groupby
 from typing import Any
 
-from virtnet.api import AddressLease
+from virtnet.api import AddressLease, NodeNetwork
 from virtnet.kube import kinds
-from virtnet.kube.kinds import CRDS, EVENTS, IPAM_CLAIMS, NADS, NAMESPACES, PODS, VMIS, VMS, Kind
+from virtnet.kube.kinds import CRDS, EVENTS, IPAM_CLAIMS, NADS, NAMESPACES, NODES, PODS, SERVICE_CIDRS, VMIS, VMS, Kind
 from virtnet.kube.watched import BY_WEBHOOK
 
 ACCOUNT = {"name": "virtnet-webhook", "namespace": "virtnet"}
-_READ = ("get", "list", "watch")
+_WATCH = ("list", "watch")
+_READ = ("get", *_WATCH)
+_NEVER_BY_NAME = (NODES, SERVICE_CIDRS, kinds.of(NodeNetwork))
+"""What checks look for among all of these."""
 _FURTHER = (
     (CRDS, ("get",)),  # whether an object was deleted, or went with the definition of its kind
     (NADS, _READ),
@@ -26,7 +29,8 @@ _FURTHER = (
 def rights() -> list[dict[str, Any]]:
     """The account, its role and their binding."""
     api, name = "rbac.authorization.k8s.io", {"name": ACCOUNT["name"]}
-    granted = sorted({*((one.kind, _READ) for one in BY_WEBHOOK), *_FURTHER}, key=_order)
+    watched = ((one.kind, _WATCH if one.kind in _NEVER_BY_NAME else _READ) for one in BY_WEBHOOK)
+    granted = sorted({*watched, *_FURTHER}, key=_order)
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": ACCOUNT},
         {

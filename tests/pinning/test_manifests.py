@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.granted import granted
+from virtnet.features import FEATURES
+from virtnet.kube import kinds
+from virtnet.kube.kinds import Kind
 from virtnet.kube.watched import BY_WEBHOOK
 from webhooks import manifests, paths
 
@@ -26,13 +30,19 @@ def test_what_is_generated_is_up_to_date(path: str) -> None:
     assert (DIRECTORY.parent / path).read_text() == manifests.files()[path], "run: make generate"
 
 
+def verbs(account: str, kind: Kind) -> set[str]:
+    return {right.verb for right in granted() if (right.account, right.resource) == (account, str(kind))}
+
+
 def test_the_webhook_may_watch_what_its_checks_read() -> None:
-    rules = yaml.safe_load_all((DIRECTORY.parent / "rbac" / "webhook.yaml").read_text())
-    (role,) = (one for one in rules if one["kind"] == "ClusterRole")
     for one in BY_WEBHOOK:
-        granted = (rule for rule in role["rules"] if one.kind.group in rule["apiGroups"])
-        verbs = {verb for rule in granted if one.kind.plural in rule["resources"] for verb in rule["verbs"]}
-        assert verbs >= {"get", "list", "watch"}, one.kind
+        assert verbs("virtnet-webhook", one.kind) >= {"list", "watch"}, one.kind
+
+
+def test_the_controller_may_keep_what_has_users() -> None:
+    for feature in FEATURES:
+        if feature.in_use is not None:
+            assert "patch" in verbs("virtnet-controller", kinds.of(feature.model)), feature.kind
 
 
 def test_the_pod_network_overlay_asks_about_what_the_code_means() -> None:

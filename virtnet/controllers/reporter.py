@@ -3,6 +3,7 @@
 Nothing here decides anything about OVN, so it may be late: a slow API server holds up no handoff.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -104,13 +105,10 @@ class Reporter:
         await self._patch(kinds.of(type(resource)), resource, patch)
 
     async def _make(self, missing: Resource) -> None:
-        """Make an object that is missing."""
+        """Make an object that is missing. Of one that has just come the watch will tell."""
         kind = kinds.of(type(missing))
-        try:
-            body = await self._cluster.create(kind, missing.manifest(), missing.namespace)
-        except AlreadyExists:
-            body = await self._cluster.get(kind, missing.name, missing.namespace)
-        self._state.put(kind, body)
+        with contextlib.suppress(AlreadyExists):
+            self._state.put(kind, await self._cluster.create(kind, missing.manifest(), missing.namespace))
 
     async def _write(self, resource: Resource, report: Report) -> None:
         kind = kinds.of(type(resource))

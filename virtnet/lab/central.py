@@ -50,6 +50,7 @@ class Central:
             port=API_PORT,
             prefix=self.prefix,
             identities=(STANDIN,),
+            audited=True,
             nice=ELSEWHERE,
         )
 

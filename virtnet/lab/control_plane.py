@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from virtnet.lab import readiness
+from virtnet.lab import audit, readiness
 from virtnet.lab.binaries import Binaries
 from virtnet.lab.certificates import Authority, Pair
 from virtnet.lab.daemon import Daemon, DaemonError
@@ -70,6 +70,8 @@ class ControlPlane:
     prefix: tuple[str, ...] = ()
     """What runs a command in the right place: ``("ip", "netns", "exec", NAMESPACE)``."""
     identities: tuple[Identity, ...] = ()
+    audited: bool = False
+    """Whether it writes down what virtnet's processes ask of it."""
     flags: tuple[str, ...] = ()
     """Further flags of kube-apiserver."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -153,6 +155,7 @@ class ControlPlane:
             # NamespaceLifecycle and both kinds of webhooks are on by default; ServiceAccount needs a controller.
             "--disable-admission-plugins=ServiceAccount",
             f"--admission-control-config-file={self._admission}",
+            *(audit.flags(self.state) if self.audited else ()),
             *self.flags,
         )
 
@@ -160,6 +163,8 @@ class ControlPlane:
         """Start what does not run, and wait until the API server is ready. Raises Missing, DaemonError."""
         self._write_identities()
         self._write_admission()
+        if self.audited:
+            audit.write_policy(self.state)
         self.etcd.start()
         self.apiserver.start()
         self.wait_until_ready()
