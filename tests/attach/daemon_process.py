@@ -2,7 +2,7 @@
 
 ``CRASH_AT=do:2`` or ``undo:1``: the process dies as by kill -9 before that step of a NIC, counted from 0.
 ``drain:3``: so before it takes that frame from a guest's queue; ``claim:0``: before OVN is to bind the NIC's port;
-``attached:0``: before it is written down that a NIC is whole.
+``attached:0``: before it is written down that a NIC is whole. A path: so before the step that the file names by then.
 ``OVN=works``: interfaces that claim a port are marked as installed, as ovn-controller does; ``sleeps``: they are not;
 ``absent``: nobody waits for it. ``PATIENCE``: seconds that ADD waits.
 ``COVERING_ONLY``: not empty: router messages are dropped by what attaching does, and by nothing that goes on beside it.
@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -43,7 +43,7 @@ from virtnet.node.router_messages import RouterMessages
 from virtnet.node.switch import SwitchPorts
 from virtnet.ovn.vswitch import IFACE_ID, VSwitch
 
-AT, _, NUMBER = os.environ.get("CRASH_AT", "").partition(":")
+CRASH_AT = os.environ.get("CRASH_AT", "")
 PATIENCE = float(os.environ.get("PATIENCE", "10"))
 OVN = os.environ.get("OVN", "works")
 PODS = os.environ.get("PODS", "")
@@ -54,7 +54,8 @@ STEPS_OF_VETH = 3
 
 
 def die_at(what: str, number: int) -> None:
-    if what == AT and number == int(NUMBER):
+    point = Path(CRASH_AT).read_text() if CRASH_AT.startswith("/") else CRASH_AT
+    if point == f"{what}:{number}":
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -245,7 +246,7 @@ def crashing(parts: Parts) -> Parts:
     )
 
 
-async def main(namespace: str, state: Path) -> None:
+async def main(namespace: str, state: Path, parts: Callable[[Parts], Parts] = crashing) -> None:
     settings = NodeSettings(
         node=namespace,
         here=f"/run/netns/{namespace}",
@@ -258,7 +259,7 @@ async def main(namespace: str, state: Path) -> None:
         metrics_port=0,
     )
     async with asyncio.TaskGroup() as group:
-        group.create_task(run(settings, Seam(journal=journal, parts=crashing)))
+        group.create_task(run(settings, Seam(journal=journal, parts=parts)))
         if OVN == "works":
             group.create_task(play_ovn(await VSwitch.connect(settings.ovsdb, settings.bridge)))
 

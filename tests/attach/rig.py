@@ -56,6 +56,15 @@ def inside(netns: str, *command: str) -> list[dict[str, Any]]:
     return found
 
 
+def pinged(netns: str, address: str) -> bool:
+    """Whether an address answers the namespace now."""
+    try:
+        run("ip", "netns", "exec", Path(netns).name, "ping", "-c", "1", "-W", "2", address)
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
 @dataclass
 class Node:
     """One node: its namespace, its switch, its daemon, and the pods that the API server would know."""

@@ -5,19 +5,11 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from tests.attach.rig import Node, eventually, run
+from tests.attach.rig import Node, eventually, pinged
 from virtnet.cli.main import app
 from virtnet.node.offload import PortFlows, counted, flows, port_flows
 
 ADDRESSES = {"a": "10.0.0.5", "b": "10.0.0.6"}
-
-
-def pinged(netns: str, address: str) -> bool:
-    try:
-        run("ip", "netns", "exec", Path(netns).name, "ping", "-c", "1", "-W", "1", address)
-    except Exception:  # noqa: BLE001 - not yet
-        return False
-    return True
 
 
 FROM_NIC = (

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-from typing import Any
 
 from tests.devices.watching import Watched, watching
-from tests.hardware.netdevsim import DEVICE, netdevsim, set_mode
+from tests.hardware.netdevsim import DEVICE, devlink_ports, netdevsim, set_mode
 from tests.ovn.waiting import until
 from virtnet.api.node_devices import NodeNicDevice
 from virtnet.lab.netns import run
@@ -18,12 +17,6 @@ def simulated(watched: Watched) -> NodeNicDevice | None:
     return next((one for one in watched.nics if one.address == DEVICE), None)
 
 
-def shown() -> dict[str, dict[str, Any]]:
-    """The device's ports by their interfaces, as devlink shows them."""
-    told = json.loads(run("devlink", "--json", "port", "show"))["port"]
-    return {port["netdev"]: port for name, port in told.items() if name.startswith(f"{DEVICE}/")}
-
-
 async def test_representors_come_and_go_with_the_mode_of_the_eswitch() -> None:
     async with watching() as watched:
         with netdevsim(VFS):
@@ -33,7 +26,7 @@ async def test_representors_come_and_go_with_the_mode_of_the_eswitch() -> None:
             assert (nic.driver, nic.eswitch_mode, nic.representors) == ("netdevsim", "legacy", ())
             set_mode("switchdev")
             await until(lambda: (nic := simulated(watched)) and nic.representors)
-            nic, witness = simulated(watched), shown()
+            nic, witness = simulated(watched), devlink_ports()
             assert nic
             assert (nic.eswitch_mode, nic.representors) == ("switchdev", (f"pf0vf0-{VFS - 1}",))
             physical = [name for name, port in witness.items() if port["flavour"] == "physical"]
@@ -53,7 +46,7 @@ async def test_representors_come_and_go_with_the_mode_of_the_eswitch() -> None:
 async def test_forwarding_that_is_left_to_the_cpu_is_told_of() -> None:
     with netdevsim(1):
         set_mode("switchdev")
-        wire = next(name for name, port in shown().items() if port["flavour"] == "physical")
+        wire = next(name for name, port in devlink_ports().items() if port["flavour"] == "physical")
         run("ip", "link", "set", wire, "up")
         async with watching() as watched:
             await until(lambda: (nic := simulated(watched)) and nic.reason == "OffloadOff")

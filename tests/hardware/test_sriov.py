@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.attach.rig import eventually, run
+from tests.attach.rig import eventually, pinged, run
 from tests.attach.samples import MAC
 from tests.hardware import igb
 from tests.hardware.igb import Igb
-from tests.hardware.testbed import WIRE_MAC
-from tests.hardware.vf_node import VfNode, knobs, links, states
+from tests.hardware.vf_node import ALL, NUMBER, VfNode, knobs, links, states
 from tests.messages import VIRTUAL_FUNCTIONS, as_told
 from tests.virtual_functions import test_knobs as model
 from virtnet.node.devices.reading import SYSFS
@@ -20,51 +19,11 @@ from virtnet.node.devices.tree import Tree
 from virtnet.node.virtual_functions.knobs import changed, wanted
 from virtnet.node.virtual_functions.physical import PhysicalFunctions
 
-VFS = 7
-NUMBER = 2
-ALL = {"spoof_check": False, "trust": True, "vlan_qos": 3, "max_tx_rate_mbps": 50}
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VfNode]:
-    with VfNode.of_the_machine(tmp_path_factory.mktemp("node")) as node:
-        node.start_daemon()
-        yield node
-
-
-@pytest.fixture(scope="module")
-def nic() -> Iterator[Igb]:
-    """The igb with its virtual functions, one of which has a name, an alternative one, and an MTU of its own."""
-    pf = igb.find()
-    pf.up()
-    pf.set_vfs(VFS)
-    eventually(lambda: {pf.vf(number) for number in range(VFS)} <= links().keys(), "each has its interface")
-    link = links().get(pf.vf(NUMBER))
-    assert link
-    run("ip", "link", "set", link["ifname"], "down")
-    run("ip", "link", "set", link["ifname"], "name", "mine", "mtu", "1300")
-    run("ip", "link", "property", "add", "dev", "mine", "altname", "pod1")
-    yield pf
-    pf.set_vfs(0)
-
-
-@pytest.fixture
-def node(machine: VfNode, nic: Igb) -> Iterator[VfNode]:
-    before = states(nic)
-    if not machine.forks["virtnet"].alive:
-        machine.start_daemon()
-    yield machine
-    if not machine.forks["virtnet"].alive:
-        machine.start_daemon()
-    machine.clean()
-    assert machine.journal() == []
-    assert states(nic) == before
-
 
 @pytest.fixture
 def wire(nic: Igb) -> Iterator[str]:
     """The other end of the wire, in VLAN 100."""
-    name = next(path.name for path in igb.NET.iterdir() if (path / "address").read_text().strip() == WIRE_MAC)
+    name = igb.wire()
     run("ip", "link", "set", name, "up")
     run("ip", "link", "add", "tagged", "link", name, "type", "vlan", "id", "100")
     run("ip", "address", "add", "10.0.0.1/24", "dev", "tagged")
@@ -91,21 +50,13 @@ def test_a_pod_with_a_virtual_function(node: VfNode, nic: Igb, wire: str) -> Non
     assert (set_["address"], set_["spoofchk"], set_["trust"]) == (MAC, False, True)
     assert set_["vlan_list"] == [{"vlan": 100, "qos": 3}]
     assert set_["rate"] == {"max_tx": 50, "min_tx": 0}
-    eventually(lambda: pings(netns, wire), "the wire answers within the VLAN")
+    eventually(lambda: pinged(netns, wire), "the wire answers within the VLAN")
     assert node.vf("CHECK", "a", device, netns=netns) == (0, None)
     assert node.add_vf("a", device, netns, CNIDeviceInfoFile=info) == result
     assert node.vf("DEL", "a", device, netns=netns) == (0, None)
     assert not Path(info).exists()
     assert states(nic)[NUMBER] == before
     assert node.vf("DEL", "a", device, netns=netns) == (0, None)
-
-
-def pings(netns: str, address: str) -> bool:
-    try:
-        run("ip", "netns", "exec", Path(netns).name, "ping", "-c", "1", "-W", "2", address)
-    except Exception:  # noqa: BLE001 - not yet
-        return False
-    return True
 
 
 @pytest.fixture

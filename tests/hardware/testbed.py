@@ -57,6 +57,7 @@ def run_tests(state: Path, words: Sequence[str]) -> Ended:
         directory=REPOSITORY,
         seconds=SECONDS,
         HARDWARE="emulated",
+        DATAPATH="system",
     )
 
 

@@ -7,16 +7,27 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tests.attach import away, daemon_process, kubelet
 from tests.attach.rig import Answer, Node, eventually, run
+from tests.hardware import netdevsim
 from tests.hardware.igb import PCI, Igb
+from virtnet.api.nic_kinds import SRIOV
 from virtnet.node.allocations import POD_RESOURCES
+from virtnet.node.attach import Parts
+from virtnet.node.nics import Drivers
+from virtnet.node.nics.sriov import Sriov
 
 NETWORK = "physnet"
+VFS = 7
+NUMBER = 2
+"""Of the virtual function with a name, an alternative one, and an MTU of its own."""
+ALL = {"spoof_check": False, "trust": True, "vlan_qos": 3, "max_tx_rate_mbps": 50}
+"""What the igb lets a virtual function be set to."""
+DEAD = "the daemon is dead"
 
 
 @dataclass
@@ -65,7 +76,9 @@ class VfNode(Node):
         with cls.running(state, whole_machine=True) as node:
             node.vsctl("add-br", "br-phys", "--", "set", "Bridge", "br-phys", "datapath_type=netdev")
             node.vsctl("set", "Open_vSwitch", ".", f"external_ids:ovn-bridge-mappings={NETWORK}:br-phys")
+            node.vsctl("set", "Open_vSwitch", ".", "other_config:hw-offload=true")
             node.allot()
+            node.dies_at("")
             served = (state / "kubelet" / POD_RESOURCES, state / "allotted.json")
             served[0].parent.mkdir(parents=True)
             node.forks["kubelet"] = forked(lambda: kubelet.serve(*served), state / "kubelet.log")
@@ -82,21 +95,42 @@ class VfNode(Node):
         fresh.write_text(json.dumps(self.allotted))
         fresh.rename(self.state / "allotted.json")
 
+    @property
+    def death(self) -> Path:
+        """The file that names the step before which the daemon dies."""
+        return self.state / "death"
+
+    def dies_at(self, step: str) -> None:
+        """Let the daemon be killed before this step; empty: before none."""
+        self.death.write_text(step)
+
     def start_daemon(self, **environment: str) -> None:
         self.socket.unlink(missing_ok=True)
 
         async def main() -> None:
+            daemon_process.CRASH_AT = str(self.death)
             daemon_process.PODS = str(self.state / "pods.json")
             daemon_process.OVN = "absent"
             os.environ["KUBECONFIG"] = away.kubeconfig(self.state)
-            await daemon_process.main(self.name, self.state)
+            await daemon_process.main(self.name, self.state, behind_netdevsim)
 
         self.forks["virtnet"] = forked(main, self.state / "virtnet.log")
         eventually(self.socket.exists, "the daemon serves")
 
-    def restart_daemon(self, **environment: str) -> None:
+    def stop_daemon(self) -> None:
         self.forks["virtnet"].end()
+
+    def restart_daemon(self, **environment: str) -> None:
+        self.stop_daemon()
         self.start_daemon(**environment)
+
+    def killed_at(self, step: str, command: str, pod: str, device: str, netns: str) -> None:
+        """A request in which the daemon dies before a step; the next daemon serves."""
+        self.dies_at(step)
+        assert self.vf(command, pod, device, netns=netns) == (1, DEAD), step
+        eventually(lambda: not self.forks["virtnet"].alive, "the daemon is dead")
+        self.dies_at("")
+        self.start_daemon()
 
     def call(self, environment: dict[str, str], config: str) -> Answer:
         """As the plugin does: a process of its own takes ten times as long."""
@@ -109,7 +143,7 @@ class VfNode(Node):
             except ConnectionError:
                 reply = b""
         if not reply:
-            return 1, "the daemon is dead"
+            return 1, DEAD
         return reply[0], json.loads(reply[1:]) if reply[1:] else None
 
     def vf_pod(self, name: str, device: str, *, port: str = "", **changes: Any) -> None:
@@ -129,6 +163,14 @@ class VfNode(Node):
         code, answer = self.vf("ADD", pod, device, netns=netns or self.sandbox(), **given)
         assert code == 0, (answer, (self.state / "virtnet.log").read_text()[-3000:])
         return dict(answer)
+
+
+def behind_netdevsim(parts: Parts) -> Parts:
+    """A daemon's parts, for which the igb has the eswitch that is simulated, while there is one."""
+    sriov = parts.drivers.by_kind[SRIOV]
+    assert isinstance(sriov, Sriov)
+    behind = Sriov(replace(sriov.node, eswitch_of=netdevsim.eswitch_of))
+    return daemon_process.crashing(replace(parts, drivers=Drivers({**parts.drivers.by_kind, SRIOV: behind})))
 
 
 def links(netns: str = "") -> dict[str, dict[str, Any]]:
