@@ -6,9 +6,8 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from tests.lab.handoffs import ended
 from tests.lab.labs import running
-from virtnet.api import HandoffRecord, Port
-from virtnet.kube import kinds
 from virtnet.kube.kinds import VMIS
 from virtnet.lab import migrate
 from virtnet.lab.demo import manifests
@@ -90,7 +89,7 @@ def test_no_family_loses_anything_once_the_guest_is_there(demo: Demo, vm: str) -
     to = "node1" if demo.node_of(vm) != "node1" else "node2"
     probes = [Probe.start(demo.lab, peer(vm), "icmp", address, "--interval-ms", "5") for address in demo.addresses(vm)]
     demo.lab.ask(lambda cluster: migrate.migrate(cluster, vm, NAMESPACE, to=to))
-    record = until(lambda: ended(demo, vm), "the handoff over")
+    record = until(lambda: ended(demo, vm, NETWORKS[vm]), "the handoff over")
     answered = [answers(demo.lab, peer(vm), address) for address in demo.addresses(vm)]
     seen = [probe.stop() for probe in probes]
     assert all(answered)
@@ -99,11 +98,3 @@ def test_no_family_loses_anything_once_the_guest_is_there(demo: Demo, vm: str) -
     for one in seen:
         assert one["sent"] > one["lost"]
         assert all(moment <= record.answered_at.timestamp() for moment in one["lost_at"]), (one, record)
-
-
-def ended(demo: Demo, vm: str) -> HandoffRecord | None:
-    """The last handoff's record, once it has ended."""
-    network = NETWORKS[vm]
-    port = Port.parse(demo.lab.ask(lambda cluster: cluster.get(kinds.of(Port), f"{vm}.{network}", NAMESPACE)))
-    record = next(iter(port.status.handoffs), None)
-    return record if record is not None and record.finished_at is not None else None

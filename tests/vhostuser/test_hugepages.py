@@ -72,3 +72,12 @@ def test_more_than_the_machine_has_is_not_even_tried(total: Path) -> None:
     with pytest.raises(NoHugePages, match="MiB are available"):
         hold("lab", 1 << 30)
     assert int(total.read_text()) == BEFORE
+
+
+def test_what_nobody_holds_is_what_was_there_before(total: Path) -> None:
+    assert hugepages.unheld() == BEFORE
+    with huge_pages(3), another() as process:
+        assert hugepages.unheld() == BEFORE
+        process.communicate(b"")
+    total.write_text(f"{BEFORE + 1}\n")
+    assert hugepages.unheld() == BEFORE + 1

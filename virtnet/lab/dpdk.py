@@ -40,6 +40,11 @@ def release_pages(lab: str) -> None:
         hugepages.release(_holder(lab))
 
 
+def holds_pages(lab: str) -> bool:
+    """Whether a lab has any still."""
+    return (hugepages.RECORD / _holder(lab)).exists()
+
+
 def _holder(lab: str) -> str:
     return f"lab-{lab}"
 

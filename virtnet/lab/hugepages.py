@@ -66,6 +66,14 @@ def release(holder: str) -> None:
         (RECORD / holder).unlink(missing_ok=True)
 
 
+def unheld() -> int:
+    """How many the machine has that nobody holds: as many as before the first holder, and after the last."""
+    if not RECORD.exists():
+        return _total()
+    with _locked():
+        return _total() - _held()
+
+
 @contextmanager
 def _locked() -> Iterator[None]:
     """Alone, and with no holder that has ended; at the end, as many pages as are held and were there before."""
@@ -99,7 +107,11 @@ def _holders() -> list[Path]:
 
 
 def _wanted() -> int:
-    return int((RECORD / BEFORE).read_text()) + sum(int(path.read_text()) for path in _holders())
+    return int((RECORD / BEFORE).read_text()) + _held()
+
+
+def _held() -> int:
+    return sum(int(path.read_text()) for path in _holders())
 
 
 def _settle() -> None:

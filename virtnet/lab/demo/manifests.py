@@ -3,6 +3,10 @@
 import json
 from typing import Any
 
+from virtnet.api.names import NIC
+from virtnet.api.nic_kinds import VHOSTUSER
+from virtnet.lab.dpdk import LABEL
+
 NAMESPACE = "demo"
 Body = dict[str, Any]
 
@@ -57,10 +61,18 @@ def lan() -> Body:
     }
 
 
-def vm(name: str, *, node: str = "", address: str = "", network: str = "blue") -> Body:
-    """A VM without addresses, or with one that it asks for; on one node, or wherever there is room."""
+def vm(name: str, *, node: str = "", address: str = "", network: str = "blue", vhost_user: bool = False) -> Body:
+    """A VM without addresses, or with one that it asks for; on one node, or wherever there is room.
+
+    One with a vhost-user NIC is on nodes that can have it, and admission chooses the binding of its interface.
+    """
     where = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
     ask = {"annotations": {"network.kubevirt.io/addresses": f'{{"blue": ["{address}"]}}'}} if address else {}
+    binding: Body = {"bridge": {}}
+    if vhost_user:
+        where = {"nodeSelector": {LABEL: "true"}}
+        ask = {"annotations": {NIC: json.dumps({network: VHOSTUSER})}}
+        binding = {}
     return {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
@@ -72,7 +84,7 @@ def vm(name: str, *, node: str = "", address: str = "", network: str = "blue") -
                 "spec": {
                     **where,
                     "domain": {
-                        "devices": {"interfaces": [{"name": network, "bridge": {}}]},
+                        "devices": {"interfaces": [{"name": network, **binding}]},
                         "memory": {"guest": "128Mi"},
                     },
                     "networks": [{"name": network, "multus": {"networkName": f"{network}-net"}}],
