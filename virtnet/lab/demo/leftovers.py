@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from virtnet.lab import dpdk, hugepages
 from virtnet.lab.names import LabNames
-
-HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 
 
 @dataclass(frozen=True)
@@ -16,14 +15,15 @@ class Machine:
     """The machine as one run may change it."""
 
     links: frozenset[str]
-    hugepages: str
+    huge_pages: int
+    """Those that nobody holds: other labs come and go meanwhile."""
 
     @classmethod
     def now(cls) -> Self:
         listed = subprocess.run(["ip", "-json", "link"], capture_output=True, text=True, check=True)
         return cls(
             links=frozenset(link["ifname"] for link in json.loads(listed.stdout)),
-            hugepages=HUGEPAGES.read_text().strip(),
+            huge_pages=hugepages.unheld(),
         )
 
     def left(self, names: LabNames) -> list[str]:
@@ -34,8 +34,10 @@ class Machine:
         found += [f"process {line}" for line in _processes(str(names.state))]
         if names.state.exists():
             found.append(f"files in {names.state}")
-        if after.hugepages != self.hugepages:
-            found.append(f"nr_hugepages {after.hugepages}, was {self.hugepages}")
+        if dpdk.holds_pages(names.name):
+            found.append("huge pages of its switches")
+        if after.huge_pages != self.huge_pages:
+            found.append(f"vm.nr_hugepages, without those of others: {after.huge_pages}, was {self.huge_pages}")
         return found
 
 

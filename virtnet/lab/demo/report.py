@@ -32,10 +32,11 @@ class MigrationRow:
 
     vm: str
     network: str
-    """``overlay`` or ``underlay``."""
+    """``overlay`` or ``underlay``, or ``vhost-user`` on the overlay."""
     pause_ms: float
     gap_ms: float
-    first_frame_ms: float
+    first_frame_ms: float | None
+    """None where its frames pass no link at which they could be seen."""
     sent: int
     lost: int
     duplicates: int
@@ -48,6 +49,8 @@ class DemoReport:
 
     vms: list[VmRow] = field(default_factory=list)
     migrations: list[MigrationRow] = field(default_factory=list)
+    no_vhost_user: str = ""
+    """Why no vhost-user NIC was shown; empty if one was to be."""
     refused: str = ""
     leases_left: int = -1
     leftovers: list[str] = field(default_factory=list)
@@ -69,7 +72,8 @@ class DemoReport:
                 found.append(f"the TCP stream into {migration.vm} did not survive its migration")
             if not 0 < migration.gap_ms < LONGEST_GAP_MS:
                 found.append(f"{migration.vm} was silent for {migration.gap_ms:.0f} ms while it moved")
-        if not self.vms or {one.network for one in self.migrations} != {"overlay", "underlay"}:
+        shown = {"overlay", "underlay"} | (set() if self.no_vhost_user else {"vhost-user"})
+        if not self.vms or {one.network for one in self.migrations} != shown:
             found.append("it did not get as far as the migration")
         if "is held by" not in self.refused:
             found.append(f"a conflicting manifest was not refused with its holder: {self.refused!r}")
@@ -91,8 +95,9 @@ class DemoReport:
         columns = ("VM", "NETWORK", "PAUSE", "GAP", "FIRST FRAME", "SENT", "LOST", "TWICE", "TCP")
         rows = Table(*columns, title=title, title_justify="left")
         for one in self.migrations:
+            first = "-" if one.first_frame_ms is None else f"{one.first_frame_ms:.1f} ms"
             rows.add_row(
-                one.vm, one.network, f"{one.pause_ms:.1f} ms", f"{one.gap_ms:.1f} ms", f"{one.first_frame_ms:.1f} ms",
+                one.vm, one.network.replace("-", " "), f"{one.pause_ms:.1f} ms", f"{one.gap_ms:.1f} ms", first,
                 str(one.sent), str(one.lost), str(one.duplicates), "lives" if one.tcp_survived else "broke",
             )  # fmt: skip
         console.print(rows)

@@ -19,15 +19,17 @@ from virtnet.lab.demo.leftovers import Machine
 from virtnet.lab.demo.manifests import NAMESPACE
 from virtnet.lab.demo.probes import Probe, answers, neighbour, ping_from_guest, tap_of
 from virtnet.lab.demo.report import DemoReport, MigrationRow, VmRow
+from virtnet.lab.dpdk import NoDpdk
+from virtnet.lab.hugepages import NoHugePages
 from virtnet.lab.lab import Lab
 from virtnet.lab.physical import VLAN
 
 LAB = "demo"
 PROBE = f"{NAMESPACE}/probe"
 SETTLE_SECONDS = 1.0
+"""How long is probed before and after a migration."""
 LOOKS = 5
 """Pings that a VM may leave unanswered before it is said to be silent."""
-"""How long is probed before and after a migration."""
 
 
 @dataclass
@@ -50,12 +52,14 @@ class Show:
         try:
             with self.step("A cluster in a box: 3 nodes"):
                 self.lab.down()
-                self.lab.up(nodes=3)
+                self.up()
             self.pin()
             self.boot()
             self.restart_elsewhere()
             self.migrate("app", "overlay", self.target, "probe")
             self.underlay()
+            if not self.report.no_vhost_user:
+                self.vhost_user()
             self.delete()
         finally:
             with self.step("Tear down"):
@@ -77,6 +81,15 @@ class Show:
 
     def say(self, line: str) -> None:
         self.console.print(f"  {line}")
+
+    def up(self) -> None:
+        """With DPDK in the switches of two nodes, if the machine can have that."""
+        try:
+            self.lab.up(nodes=3, dpdk=2)
+        except (NoDpdk, NoHugePages) as problem:
+            self.report.no_vhost_user = str(problem)
+            self.say(f"without vhost-user NICs: {problem}")
+            self.lab.up(nodes=3)
 
     def pin(self) -> None:
         with self.step("VM manifests go in without addresses, and come out pinned"):
@@ -146,6 +159,24 @@ class Show:
         self.migrate("edge", "underlay", target, "watch")
         self.say(f"the switch outside has it on {self.lab.physical.where(mac, VLAN)} now")
 
+    def vhost_user(self) -> None:
+        """A VM on the same Subnet as the others, whose NIC is served by DPDK in its node's switch."""
+        with self.step("Open vSwitch has DPDK on two nodes: a VM with a vhost-user NIC boots beside the others"):
+            self.demo.apply(manifests.vm("fast", vhost_user=True))
+            ip, mac = self.demo.pinned("fast")
+            self.report.vms.append(VmRow("fast", ip, mac, addresses=self.demo.addresses("fast")))
+            home = until(lambda: self.demo.node_of("fast"), "fast running")
+            target, peer = sorted(
+                (node for node in self.lab.nodes if node != home), key=lambda node: not self.lab.nodes[node].dpdk
+            )
+            self.demo.apply(manifests.probe(peer, name="far"))
+            until(lambda: self.demo.pod_runs("far"), "the probe pod running")
+            until(lambda: answers(self.lab, f"{NAMESPACE}/far", ip), f"fast answering at {ip}")
+            self.say(f"fast on {home} answers at {ip}, {peer} reaches it from a switch without DPDK")
+            app = next(vm for vm in self.report.vms if vm.name == "app")
+            self.say(f"app pings fast: {ping_from_guest(self.lab, PROBE, app.ip_before, ip)}")
+        self.migrate("fast", "vhost-user", target, "far")
+
     def migrate(self, name: str, network: str, target: str, probe: str) -> None:
         with self.step(f"{name} is live-migrated while a pod on a third node probes it every millisecond"):
             vm = next(vm for vm in self.report.vms if vm.name == name)
@@ -153,9 +184,9 @@ class Show:
             icmp = Probe.start(self.lab, pod, "icmp", ip, "--interval-ms", "1")
             tcp = Probe.start(self.lab, pod, "tcp", ip, "--port", "7")
             time.sleep(SETTLE_SECONDS)
-            uid, frames = self._migrate(name, to=target, probe=probe)
+            uid, frames = self._migrate(name, to=target, probe=probe, tapped=network != "vhost-user")
             time.sleep(SETTLE_SECONDS)
-            seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
+            seen, stream, first = icmp.stop(), tcp.stop(), frames.stop() if frames else {"times": ()}
             pause = json.loads((self.lab.names.state / "migrations" / f"{uid}.json").read_text())
             after = [moment for moment in first["times"] if moment >= pause["resume"]]
             self.report.migrations.append(
@@ -164,7 +195,7 @@ class Show:
                     network=network,
                     pause_ms=pause["pause_ms"],
                     gap_ms=seen["gap_ms"],
-                    first_frame_ms=(after[0] - pause["resume"]) * 1000 if after else -1,
+                    first_frame_ms=(after[0] - pause["resume"]) * 1000 if after else -1 if frames else None,
                     sent=seen["sent"],
                     lost=seen["lost"],
                     duplicates=seen["duplicates"],
@@ -174,23 +205,27 @@ class Show:
             self.say(f"{source} -> {self.demo.node_of(name)}; the stream carried {stream['lines']} lines")
             self.look_again(vm, pod)
 
-    def _migrate(self, vm: str, *, to: str, probe: str) -> tuple[str, Probe]:
-        """Migrate, and watch the tap of the target from before the guest runs there."""
+    def _migrate(self, vm: str, *, to: str, probe: str, tapped: bool) -> tuple[str, Probe | None]:
+        """Migrate, and watch the tap of the target, if there is to be one, from before the guest runs there."""
         with ThreadPoolExecutor(1) as pool:
             moving = pool.submit(
                 self.lab.ask, lambda cluster: migrate.migrate(cluster, vm, NAMESPACE, to=to, say=self.say)
             )
             uid, pod = until(self.demo.target, "a target pod")
-            tap = until(lambda: tap_of(self.lab, pod), "the target's tap")
-            peer = self.demo.address_of_pod(probe)
-            frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", peer)
+            frames = self._frames(pod, probe) if tapped else None
             moving.result()
         return uid, frames
 
+    def _frames(self, pod: str, probe: str) -> Probe:
+        """What the tap of a pod is given by a peer."""
+        tap = until(lambda: tap_of(self.lab, pod), "the target's tap")
+        peer = self.demo.address_of_pod(probe)
+        return Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", peer)
+
     def delete(self) -> None:
         with self.step("The VMs are deleted, and their leases go"):
-            self.demo.delete_vms("db", "web", "app", "edge")
-            for pod in ("probe", "watch"):
+            self.demo.delete_vms(*(vm.name for vm in self.report.vms))
+            for pod in ("probe", "watch", *(() if self.report.no_vhost_user else ("far",))):
                 self.demo.delete_pod(pod)
             until(lambda: self.demo.leases() == 0, "no lease left", seconds=30)
             self.report.leases_left = self.demo.leases()
