@@ -12,6 +12,8 @@ stream that the guest sends back. Parts:
 - rate: 1,000 and 5,000 datagrams a second, which the guest only counts, and as many as it can read at most.
 - ports: 2,000 more Ports in OVN.
 - crowd: 20 VMs at the same moment.
+- vhostuser: a VM with a vhost-user NIC between two nodes whose switches have DPDK, on an overlay and on an underlay; in
+  a lab of its own, 10 rounds at most. Its first two moves stand by themselves, too: the first one to either node.
 
 Before them, how many frames a source's queue keeps and how fast they are carried over, without any guest.
 
@@ -21,6 +23,7 @@ JSON goes to $BENCH_JSON, and all figures of each round beside it. Run it alone 
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -34,11 +37,13 @@ from tests.bench.handoff.drain import drain
 from tests.bench.handoff.flood import flood, line_rate
 from tests.bench.handoff.near import near
 from tests.bench.handoff.rounds import Round, summary
-from tests.bench.handoff.ways import WAYS
+from tests.bench.handoff.ways import WAYS, Way
 from virtnet.api import Port
 from virtnet.kube import kinds
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
+from virtnet.lab.dpdk import NoDpdk
+from virtnet.lab.hugepages import NoHugePages
 from virtnet.lab.lab import Lab
 
 ROUNDS = 50
@@ -48,6 +53,8 @@ RATES = (1000, 5000)
 CROWD = 20
 PORTS = 2000
 WRITERS = 8
+VHOST_USER_ROUNDS = 10
+DPDK_NODES = 2
 
 Found = dict[str, list[Round]]
 
@@ -92,10 +99,20 @@ class Run:
     def crowd(self) -> Found:
         return {"crowd": crowd(self._lab, CROWD)}
 
-    def _arena(self, network: str) -> Arena:
+    def vhostuser(self) -> Found:
+        count = min(self._rounds, VHOST_USER_ROUNDS)
+        networks = {"overlay": "blue", "underlay": "lan"}
+        found = {
+            f"vhostuser.{name}": self._arena(network, vhost_user=True).run(f"vhost-user, {name}", Way(), count)
+            for name, network in networks.items()
+        }
+        moves = ("vhostuser.first_move", "vhostuser.second_move")
+        return found | {name: [one] for name, one in zip(moves, found["vhostuser.overlay"], strict=False)}
+
+    def _arena(self, network: str, *, vhost_user: bool = False) -> Arena:
         self._lab.daemon("controller").start()
         if network not in self._arenas:
-            self._arenas[network] = Arena.prepared(self._lab, network)
+            self._arenas[network] = Arena.prepared(self._lab, network, vhost_user=vhost_user)
         return self._arenas[network]
 
     def _halted(self, number: int) -> None:
@@ -112,13 +129,15 @@ PARTS: dict[str, Callable[[Run], Found]] = {
     "crowd": Run.crowd,
     "ports": Run.ports,
 }
+DPDK_PARTS: dict[str, Callable[[Run], Found]] = {"vhostuser": Run.vhostuser}
+"""Those in a lab with DPDK, which the switches of the others do without."""
 
 
-def prepare(lab: Lab) -> None:
-    """The networks of all parts."""
+def prepare(lab: Lab, dpdk: int) -> None:
+    """The networks of all parts. ``dpdk``: how many nodes have it in their switches."""
     demo = Demo(lab)
     lab.down()
-    lab.up(nodes=3)
+    lab.up(nodes=3, dpdk=dpdk)
     wide = manifests.subnet()
     wide["metadata"]["name"], wide["spec"] = "wide", {"cidrs": ["10.20.0.0/20"]}
     bodies = [
@@ -131,6 +150,14 @@ def prepare(lab: Lab) -> None:
     for body in (*bodies, manifests.provider_network(), manifests.lan(), manifests.nad("lan-net", clusterSubnet="lan")):
         demo.apply(body)
     until(lambda: len(demo.plugged("rack")) == len(lab.nodes), "NICs plugged in")
+
+
+def measure(lab: Lab, parts: Sequence[Callable[[Run], Found]], rounds: int, found: Found, *, dpdk: int = 0) -> None:
+    """Parts that share a lab. What is found before one fails is kept."""
+    prepare(lab, dpdk)
+    run = Run(lab, rounds)
+    for part in parts:
+        found |= part(run)
 
 
 def publish(found: Found) -> None:
@@ -160,17 +187,20 @@ def main(words: Sequence[str] | None = None) -> None:
         default=int(os.environ.get("BENCH_ROUNDS", ROUNDS)),
         help="on an overlay and on an underlay; the rest takes a fifth",
     )
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    everything = [*PARTS, *DPDK_PARTS]
+    parser.add_argument("--only", nargs="+", choices=everything, default=everything, metavar="PART")
     parser.add_argument("--lab", default="benchhandoff")
     chosen = parser.parse_args(words)
-    figures.publish("What a drain can carry", drain())
     lab = Lab(chosen.lab)
     found: Found = {}
     try:
-        prepare(lab)
-        run = Run(lab, chosen.rounds)
-        for part in chosen.only:
-            found |= PARTS[part](run)
+        if parts := [part for name, part in PARTS.items() if name in chosen.only]:
+            figures.publish("What a drain can carry", drain())
+            measure(lab, parts, chosen.rounds, found)
+        if parts := [part for name, part in DPDK_PARTS.items() if name in chosen.only]:
+            measure(lab, parts, chosen.rounds, found, dpdk=DPDK_NODES)
+    except (NoDpdk, NoHugePages) as problem:
+        print(f"vhost-user: not measured: {problem}", file=sys.stderr)
     finally:
         publish(found)
         if not os.environ.get("BENCH_KEEP"):

@@ -30,15 +30,17 @@ class Arena:
     lab: Lab
     network: str
     """``blue`` is an overlay, ``lan`` a VLAN of the lab's physical network."""
+    vhost_user: bool = False
+    """Whether the VM's NIC is served by DPDK in the switch, and so has no tap."""
 
     @classmethod
-    def prepared(cls, lab: Lab, network: str) -> "Arena":
+    def prepared(cls, lab: Lab, network: str, *, vhost_user: bool = False) -> "Arena":
         """In a lab that runs, and has the network."""
-        arena, demo = cls(lab, network), Demo(lab)
+        arena, demo = cls(lab, network, vhost_user), Demo(lab)
         # The VM is not bound to a node: it is to move. So the peer goes where neither it nor its target is.
-        demo.apply(manifests.vm(arena.vm, network=network))
+        demo.apply(manifests.vm(arena.vm, network=network, vhost_user=vhost_user))
         home = until(lambda: demo.node_of(arena.vm), f"{arena.vm} running")
-        peer = next(node for node in lab.nodes if node != home)
+        peer = next(name for name, node in lab.nodes.items() if name != home and not (vhost_user and node.dpdk))
         demo.apply(manifests.probe(peer, name=arena.peer, network=network))
         until(lambda: demo.pod_runs(arena.peer), "the probe pod running")
         until(lambda: answers(lab, arena.pod, arena.address), f"{arena.vm} answering")
@@ -95,14 +97,18 @@ class Arena:
             moving = pool.submit(self.lab.ask, lambda cluster: migrate.migrate(cluster, self.vm, NAMESPACE, to=target))
             uid, pod = until(demo.target, "a target pod")
             way.armed(self, source, target, uid)
-            tap = until(lambda: tap_of(self.lab, pod), "the target's tap")
-            near = demo.address_of_pod(self.peer)
-            frames = Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", near)
+            frames = None if self.vhost_user else self._frames(pod)
             moving.result()
         way.done(self, target)
         time.sleep(SETTLE_SECONDS)
-        seen, stream, first = icmp.stop(), tcp.stop(), frames.stop()
+        seen, stream, first = icmp.stop(), tcp.stop(), frames.stop() if frames else None
         return Round.of(moved(self.lab, uid), seen, frames=first, stream=stream, dropped=queues.stop())
+
+    def _frames(self, pod: str) -> Probe:
+        """What the tap of a pod is given by the peer, and what its guest sends."""
+        tap = until(lambda: tap_of(self.lab, pod), "the target's tap")
+        near = Demo(self.lab).address_of_pod(self.peer)
+        return Probe.start(self.lab, pod, "frames", "--interface", tap, "--source-ip", near)
 
 
 def migrated(lab: Lab, vm: str, *, to: str = "", seconds: float = 180) -> str:
