@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 LEASES = kinds.of(AddressLease)
 MAC_ATTEMPTS = 64
+CREATED_AT_ONCE = 16
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Claims:
     """What leases that are claimed again are marked with, and the manifest of whoever claims them."""
     marked: set[str] = field(default_factory=set)
     """The networks of the NICs that have such leases."""
+    creating: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CREATED_AT_ONCE))
+    """Each create takes a connection, and more of them at once make the API server no quicker."""
     is_stopped: Callable[[], Awaitable[bool]] | None = None
     """Whether no guest uses them any more. To be asked only where that matters."""
 
@@ -88,15 +91,9 @@ class Claims:
             log.warning("claim not undone, it will expire", lease=lease.name, error=str(error))
 
     async def _nic(self, nic: NicRequest, pools: Sequence[Pool]) -> PinnedNic:
-        mac, *addresses = await together(
-            (
-                self._choose(nic, nic.mac, lambda: self._macs(nic), "MAC"),
-                *(
-                    self._choose(nic, request, partial(self._free, nic, pool), pool.family)
-                    for request, pool in zip(nic.addresses, pools, strict=True)
-                ),
-            )
-        )
+        wanted = zip(nic.addresses, pools, strict=True)
+        chosen = (self._choose(nic, one, partial(self._free, nic, pool), pool.family) for one, pool in wanted)
+        mac, *addresses = await together((self._choose(nic, nic.mac, partial(self._macs, nic), "MAC"), *chosen))
         for address, pool in zip(addresses, pools, strict=True):
             if not address:
                 raise Refused(
@@ -231,7 +228,8 @@ class Claims:
         )
         with self.cache.pending_claims.claim(name, nic.subnet):
             try:
-                body = await self.cluster.create(LEASES, lease.manifest(), dry_run=self.dry_run)
+                async with self.creating:
+                    body = await self.cluster.create(LEASES, lease.manifest(), dry_run=self.dry_run)
             except AlreadyExists:
                 return await self._other(nic, name)
             made = AddressLease.parse(body)

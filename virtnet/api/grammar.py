@@ -74,6 +74,7 @@ def _ip(text: str) -> bool:
     return _parsed(text) is not None
 
 
+@remembered(4096)
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text)
@@ -102,6 +103,7 @@ def _nic_mac(text: str) -> bool:
     return bool(re.fullmatch(_NIC_MAC, text)) and text != _NO_MAC
 
 
+@remembered(4096)
 def _cidr(text: str) -> bool:
     address, _, prefix = text.partition("/")
     if not _ip(address) or not re.fullmatch("[0-9]{1,3}", prefix):
