@@ -66,9 +66,14 @@ BOTH = {"ClusterPortMirror/ids:egress", "ClusterPortMirror/ids:ingress"}
         pytest.param(graph_of(mirror(deleting="2026-01-01T00:00:00Z")), set(), id="one that goes"),
         pytest.param(graph_of(mirror(**BROKEN)), set(), id="one that selects nothing that can be said"),
         pytest.param(
-            graph_of(mirror("a", direction="Egress"), mirror("b", direction="Egress")),
-            {"ClusterPortMirror/a:egress", "ClusterPortMirror/b:egress"},
+            graph_of(mirror("a", direction="Egress"), mirror("b", direction="Ingress")),
+            {"ClusterPortMirror/a:egress", "ClusterPortMirror/b:ingress"},
             id="two",
+        ),
+        pytest.param(
+            graph_of(mirror("a"), mirror("b", direction="Egress")),
+            {"ClusterPortMirror/a:egress", "ClusterPortMirror/a:ingress"},
+            id="two of one key: the elder",
         ),
     ],
 )
@@ -83,9 +88,24 @@ def rows_of(one: ClusterPortMirror) -> tuple[Row, ...]:
 def test_a_row_for_each_direction() -> None:
     rows = rows_of(mirror(collector={"address": "fd00::7", "protocol": "ERSPAN", "key": 9}))
     told = [{name: said for name, said in row.columns.items() if name not in ("name", "external_ids")} for row in rows]
-    common = {"type": "erspan", "sink": "fd00::7", "index": 9}
-    assert told == [{"filter": "from-lport", **common}, {"filter": "to-lport", **common}]
+    common = {"type": "erspan", "sink": "fd00::7"}
+    assert told == [{"filter": "from-lport", "index": 9, **common}, {"filter": "to-lport", "index": 10, **common}]
     assert len({row.columns["name"] for row in rows}) == len(rows)
+
+
+def test_two_of_one_key() -> None:
+    """Both were written at once: the elder has it, and goes on when the other changes."""
+    elder, later = mirror("a", direction="Ingress"), mirror("b", collector={"address": "192.0.2.10", "key": 8})
+    graph = graph_of(elder, later)
+    said = "key 8 of collector 192.0.2.10 is ClusterPortMirror a's; choose others"
+    report = report_mirror(ObjectKey.of(later), Reader(graph))
+    assert report
+    assert (report.conditions[0].reason, report.conditions[0].message) == ("Conflict", said)
+    assert compile_mirror(ObjectKey.of(later), Reader(graph)).rows == ()
+    assert compile_mirror(ObjectKey.of(elder), Reader(graph)).rows
+    with pytest.raises(Invalid, match=said):
+        check_mirror(later, None, Reader(graph))
+    assert check_mirror(elder, elder, Reader(graph)) == ()
 
 
 def test_one_that_was_stored_before_a_rule() -> None:

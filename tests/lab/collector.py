@@ -1,4 +1,4 @@
-"""A machine on the nodes' own network that is sent copies of packets by GRE."""
+"""A machine on the network of the nodes' tunnels that is sent copies of packets by GRE."""
 
 import secrets
 import socket
@@ -11,9 +11,9 @@ from typing import Self
 from virtnet.lab import netns
 from virtnet.lab.demo.cluster import until
 from virtnet.lab.lab import Lab
-from virtnet.lab.names import CENTRAL_ADDRESS
+from virtnet.lab.nodes import PHYSICAL_BRIDGE
 
-ADDRESS = CENTRAL_ADDRESS
+ADDRESS = "172.31.1.1"
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Collector:
         def work() -> socket.socket:
             return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_GRE)
 
+        netns.ip(lab.names.central, f"address replace {ADDRESS}/24 dev {PHYSICAL_BRIDGE}")
         with netns.inside(lab.names.central, work) as link:
             link.setblocking(False)  # noqa: FBT003 - Python's own name for it is this
             yield cls(link)

@@ -156,13 +156,12 @@ def test_a_server_that_is_called_goes_on_though_the_tracker_knows_nothing(rig: R
 def test_a_collector_has_each_packet_of_a_guest_once_wherever_it_is(rig: Rig) -> None:
     rig.rules()
     mirror = {
-        "selector": {"matchLabels": {}},
-        "networks": ["blue"],
-        "collector": {"address": collector.ADDRESS, "key": 7},
+        "apiVersion": API_VERSION,
+        "kind": ClusterPortMirror.__name__,
+        "metadata": {"name": "ids"},
+        "spec": {"networks": ["blue"], "collector": {"address": collector.ADDRESS, "key": 7}},
     }
-    rig.demo.apply(
-        {"apiVersion": API_VERSION, "kind": ClusterPortMirror.__name__, "metadata": {"name": "ids"}, "spec": mirror}
-    )
+    rig.lab.ask(lambda cluster: cluster.create(MIRRORS, mirror))
     with Collector.listening(rig.lab) as copies:
 
         def copied() -> int:

@@ -20,5 +20,8 @@ MIRRORS = {
             f'[spec.collector.protocol: Unsupported value: "VXLAN": supported values: "GRE", "ERSPAN", {UNCHECKED}]'),
         Row("a selector without its values", _mirror(selector={"matchExpressions": [{"key": "app", "operator": "In"}]}), CHECK,
             "ClusterPortMirror NS: spec.selector.matchExpressions[0]: In and NotIn need values, Exists and DoesNotExist have none"),
+        Row("a key that another mirror has", {**_mirror(), "metadata": {"name": "NS-2"}}, CHECK,
+            "ClusterPortMirror NS-2: key 0 of collector 192.0.2.10 is ClusterPortMirror NS's; choose others", code=409,
+            after=(_mirror(),)),
     ),
 }  # fmt: skip

@@ -17,7 +17,12 @@ class MirrorCollector(Spec):
 
     address: HostAddress = Field(description="Its address. Nodes send to it by themselves, as to each other.")
     protocol: Literal["GRE", "ERSPAN"] = Field(default="GRE", description="What copies are wrapped in: GRE or ERSPAN.")
-    key: int = Field(default=0, ge=0, le=0xFFFFF, description="The key of GRE, or the index of ERSPAN.")
+    key: int = Field(
+        default=0,
+        ge=0,
+        le=0xFFFFE,
+        description="The key of GRE, or the index of ERSPAN, of what guests send; what they receive has the next one.",
+    )
 
 
 class ClusterPortMirrorSpec(Spec):

@@ -25,6 +25,9 @@ from virtnet.topology.rows import Key, Ref, Row, Value
 FILTERS = {"Egress": "from-lport", "Ingress": "to-lport"}
 """What a guest sends, OVN gets from its port."""
 
+Tunnel = tuple[str, str, int]
+"""A collector, a protocol and a key: Open vSwitch has one interface of them, which serves one mirror."""
+
 
 @dataclass(frozen=True)
 class MirrorSelection:
@@ -60,27 +63,52 @@ def _selection(key: ObjectKey, mirror: ClusterPortMirror) -> dict[ObjectKey, Mir
 MIRRORS: Collection[ClusterPortMirror] = Collection(
     ClusterPortMirror.__name__,
     relevant=lambda mirror: (mirror.spec, mirror.deleting),
+    indexes={"tunnel": lambda mirror: [] if _unfit(mirror) else tunnels_of(mirror)},
     projections=[Projection(SELECTIONS, _selection)],
 )
 
 
+def tunnels_of(mirror: ClusterPortMirror) -> list[Tunnel]:
+    """One for each direction that it copies: two mirrors of one port need two."""
+    collector = mirror.spec.collector
+    numbers = {direction: collector.key + number for number, direction in enumerate(FILTERS)}
+    return [(collector.address, collector.protocol, numbers[direction]) for direction in _directions(mirror)]
+
+
+def conflict_of(key: ObjectKey, reader: Reader) -> str:
+    """Which mirror has a key of its collector, and is older; empty for none. To be derived."""
+    mirror = reader.get(MIRRORS, key)
+    if mirror is None or _unfit(mirror):
+        return ""
+    for tunnel in tunnels_of(mirror):
+        eldest = min(reader.by(MIRRORS, "tunnel", tunnel), key=_age)
+        if eldest.key != mirror.key:
+            return f"key {tunnel[2]} of collector {tunnel[0]} is ClusterPortMirror {eldest.key}'s; choose others"
+    return ""
+
+
+def _age(mirror: ClusterPortMirror) -> tuple[str, str]:
+    return str(mirror.metadata.creation_timestamp or "~"), mirror.key
+
+
 def compile_mirror(key: ObjectKey, reader: Reader) -> Outcome:
     mirror = reader.get(MIRRORS, key)
-    return Outcome(tuple(_rows(mirror)) if mirror is not None and not _unfit(mirror) else ())
+    if mirror is None or _unfit(mirror) or reader.derive(conflict_of, key):
+        return Outcome(())
+    return Outcome(tuple(_rows(mirror)))
 
 
 def _rows(mirror: ClusterPortMirror) -> Iterator[Row]:
-    collector = mirror.spec.collector
-    for direction in _directions(mirror):
+    for direction, (address, protocol, number) in zip(_directions(mirror), tunnels_of(mirror), strict=True):
         key = _row_key(ObjectKey.of(mirror), direction)
         yield Row(
             key,
             {
                 "name": row_name(key),
-                "type": collector.protocol.lower(),
+                "type": protocol.lower(),
                 "filter": FILTERS[direction],
-                "sink": collector.address,
-                "index": collector.key,
+                "sink": address,
+                "index": number,
                 "external_ids": own(key),
             },
         )
@@ -100,7 +128,8 @@ def _unfit(mirror: ClusterPortMirror) -> str:
 
 def selections_of_namespace(namespace: str, reader: Reader) -> tuple[MirrorSelection, ...]:
     """The mirrors that may be for NICs of a namespace; to be derived: there are few, and many NICs."""
-    return tuple(one for one in reader.every(SELECTIONS) if not one.namespaces or namespace in one.namespaces)
+    near = (one for one in reader.every(SELECTIONS) if not one.namespaces or namespace in one.namespaces)
+    return tuple(one for one in near if not reader.derive(conflict_of, one.key))
 
 
 def mirrors_of_port(port: Port, reader: Reader) -> Mapping[str, Value]:
@@ -119,13 +148,20 @@ def report_mirror(key: ObjectKey, reader: Reader) -> Report | None:
         return None
     if problem := _unfit(mirror):
         return Report((not_ready("Invalid", f"spec.{problem}"),))
+    if conflict := reader.derive(conflict_of, key):
+        return Report((not_ready("Conflict", conflict),))
     return Report((readiness(mirror, None, reader),))
 
 
-def check_mirror(new: ClusterPortMirror, _: ClusterPortMirror | None, __: Reader) -> tuple[str, ...]:
+def check_mirror(new: ClusterPortMirror, old: ClusterPortMirror | None, reader: Reader) -> tuple[str, ...]:
     """Raises Invalid."""
     if problem := _unfit(new):
         raise Invalid(f"ClusterPortMirror {new.key}: spec.{problem}")
+    for tunnel in tunnels_of(new) if old is None or old.spec != new.spec else ():
+        other = next((one.key for one in reader.by(MIRRORS, "tunnel", tunnel) if one.key != new.key), "")
+        if other:
+            said = f"key {tunnel[2]} of collector {tunnel[0]} is ClusterPortMirror {other}'s; choose others"
+            raise Invalid(f"ClusterPortMirror {new.key}: {said}", code=409)
     return ()
 
 
@@ -135,5 +171,6 @@ CLUSTER_PORT_MIRROR = Feature(
     compile=compile_mirror,
     report=report_mirror,
     check=check_mirror,
+    check_reads=(MIRRORS,),
     extensions=(Extension(Port, conditions=lambda *_: (), columns=mirrors_of_port),),
 )
