@@ -17,7 +17,11 @@ STEPS = 5
 
 @pytest.fixture
 def netns(scene: Scene) -> str:
-    """Of a pod whose NIC needs all of them."""
+    return needing_all(scene)
+
+
+def needing_all(scene: Scene) -> str:
+    """A pod whose NIC, of kind sriov, needs all of them; its network namespace."""
     mapped = "external_ids:ovn-bridge-mappings=physnet:br-phys"
     scene.node.vsctl("set", "Open_vSwitch", ".", mapped)
     scene.vf.mode.write_text("legacy")

@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ from virtnet.topology.compile import port_rows, subnet_rows, vpc_rows
 
 BLUE = subnet("switched")
 INFO = "/run/k8s.cni.cncf.io/devinfo/cni/blue-net-c1_pod1"
+CONFIG = json.dumps(
+    {
+        "cniVersion": "1.1.0", "name": "blue-net", "type": "virtnet-cni", "deviceID": VF,
+        "runtimeConfig": {"CNIDeviceInfoFile": INFO},
+    }
+)  # fmt: skip
 KUBELET = "import asyncio, pathlib, sys; from tests.attach import kubelet; asyncio.run(kubelet.serve(*map(pathlib.Path, sys.argv[1:])))"
 STEPS = 2
 """Of its own: the MAC, and the representor."""
@@ -46,9 +53,7 @@ class Scene:
         self.node.restart_daemon(MODELLED_VF=str(self.vf.state), **environment)
 
     def cni(self, command: str, netns: str, **given: Any) -> tuple[int, Any]:
-        config: dict[str, Any] = {"cniVersion": "1.1.0", "name": "blue-net", "type": "virtnet-cni", "deviceID": VF}
-        config |= {"runtimeConfig": {"CNIDeviceInfoFile": INFO}}
-        return self.node.cni(command, netns=netns, config=json.dumps(config), **given)
+        return self.node.cni(command, netns=netns, config=CONFIG, **given)
 
     def add(self, netns: str) -> dict[str, Any]:
         code, answer = self.cni("ADD", netns)
@@ -69,12 +74,13 @@ class Scene:
         return self.knobs, self.representor, self.node.interfaces(), self.node.journal()
 
 
-@pytest.fixture
-def scene(node: Node, tmp_path: Path) -> Iterator[Scene]:
+@contextmanager
+def staged(node: Node, state: Path) -> Iterator[Scene]:
+    """A node with a modelled virtual function, which its kubelet has given to the launcher."""
     guest = node.sandbox().rpartition("/")[2]
-    made = Scene(node, ModelledVf(tmp_path), guest)
+    made = Scene(node, ModelledVf(state), guest)
     made.vf.make(node.name, guest)
-    served, allotted = node.state / "kubelet" / POD_RESOURCES, tmp_path / "allotted.json"
+    served, allotted = node.state / "kubelet" / POD_RESOURCES, state / "allotted.json"
     served.parent.mkdir(parents=True, exist_ok=True)
     served.unlink(missing_ok=True)
     allotted.write_text(json.dumps({"demo/launcher": [VF]}))
@@ -82,16 +88,23 @@ def scene(node: Node, tmp_path: Path) -> Iterator[Scene]:
         "kubelet", sys.executable, "-c", KUBELET, str(served), str(allotted), PYTHONPATH=str(REPOSITORY)
     )
     eventually(served.exists, "the kubelet tells of devices")
-    before = made.state
-    made.daemon()
     yield made
-    made.daemon()
-    node.clean()
-    assert made.state == before
     kubelet.stop()
-    node.restart_daemon()
     run("ip", "-n", node.name, "link", "del", UPLINK)
     run("ip", "-n", node.name, "link", "del", REPRESENTOR)
+
+
+@pytest.fixture
+def scene(node: Node, tmp_path: Path) -> Iterator[Scene]:
+    with staged(node, tmp_path) as made:
+        before = made.state
+        made.daemon()
+        yield made
+        made.daemon()
+        node.clean()
+        assert made.state == before
+        node.daemon.stop()
+    node.start_daemon()
 
 
 def launcher(node: Node, **given: Any) -> str:

@@ -109,10 +109,7 @@ def daemon(node: Node, runs: int) -> dict[str, float]:
     node.start_daemon(OVN="absent")
     netns = node.sandbox()
     node.pod()
-    adds, dels = [], []
-    for n in range(runs):
-        adds.append(timed(lambda n=n: ask(node, "ADD", f"c{n}", netns)))  # type: ignore[misc]
-        dels.append(timed(lambda n=n: ask(node, "DEL", f"c{n}", netns)))  # type: ignore[misc]
+    adds, dels = in_turns(node, runs, netns)
     found = report("daemon", adds) | report("daemon_del", dels)
     adds = []
     for n in range(runs):
@@ -121,13 +118,22 @@ def daemon(node: Node, runs: int) -> dict[str, float]:
     return found | report("whole", adds)
 
 
-def ask(node: Node, command: str, container: str, netns: str) -> None:
+def in_turns(node: Node, runs: int, netns: str, config: str = CONFIG) -> tuple[list[float], list[float]]:
+    """Seconds of ADDs and of DELs of one NIC."""
+    adds, dels = [], []
+    for _ in range(runs):
+        adds.append(timed(lambda: ask(node, "ADD", "c1", netns, config)))
+        dels.append(timed(lambda: ask(node, "DEL", "c1", netns, config)))
+    return adds, dels
+
+
+def ask(node: Node, command: str, container: str, netns: str, config: str = CONFIG) -> None:
     uid = node.pods["demo/launcher"]["metadata"]["uid"]
     env = {
         "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": "pod1", "CNI_NETNS": netns,
         "CNI_ARGS": f"K8S_POD_NAMESPACE=demo;K8S_POD_NAME=launcher;K8S_POD_UID={uid}",
     }  # fmt: skip
-    body = json.dumps({"env": env, "config": CONFIG}).encode()
+    body = json.dumps({"env": env, "config": config}).encode()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(node.socket))
         client.sendall(len(body).to_bytes(4) + body)
