@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.devices.watching import Watched, watching
 from tests.hardware import igb
 from tests.hardware.igb import Igb
@@ -9,6 +11,7 @@ from tests.hardware.testbed import WIRE_MAC
 from tests.ovn.waiting import until
 from virtnet.api.node_devices import NodeNicDevice, VirtualFunctions
 from virtnet.lab.netns import run
+from virtnet.node.devices import links
 
 
 def nic(watched: Watched, address: str) -> NodeNicDevice:
@@ -66,7 +69,8 @@ async def test_a_virtual_function_changes_its_driver(pf: Igb) -> None:
         await until(lambda: watched.drivers() == {"0-6": "igbvf"})
 
 
-async def test_a_link_that_is_set_down_and_up(pf: Igb) -> None:
+async def test_a_link_that_is_set_down_and_up(pf: Igb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "STEADY_SECONDS", 1.0)
     async with watching() as watched:
         run("ip", "link", "set", pf.interface, "down")
         await until(lambda: nic(watched, pf.address).reason == "LinkDisabled")
