@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from virtnet.controllers.definitions import Definitions
+from virtnet.controllers.garbage import collect_in_pauses
 from virtnet.controllers.lost_objects import COMPILED, note_lost, record
 from virtnet.controllers.metrics import Metrics
 from virtnet.controllers.owners import Owners
@@ -25,7 +26,7 @@ from virtnet.engine.keys import ObjectKey
 from virtnet.features import FEATURES
 from virtnet.features.effects import Evict, HandoffWait, RemoveChassis
 from virtnet.features.node_parts import NODE_NETWORKS, OUTSIDE_CONFLICTS
-from virtnet.features.ovn_state import BINDINGS, CHASSIS, PENDING_HANDOFFS, ROWS, Chassis, PortBinding
+from virtnet.features.ovn_state import ASSIGNMENTS, BINDINGS, CHASSIS, PENDING_HANDOFFS, ROWS, Chassis, PortBinding
 from virtnet.features.sources import LEASES, MIGRATIONS, PORTS, VM_KIND, VMS
 from virtnet.handoff.machine import Ending
 from virtnet.kube import kinds
@@ -135,14 +136,13 @@ class Controller:
         group.create_task(self.writer.run(), name="rows")
         for pool in (self._owners, self._definitions, self._reports, self._requests, self._evictions, self._removals):
             group.create_task(pool.run(), name=pool.queue.name)
-        group.create_task(self._freeze(), name="freeze")
+        group.create_task(collect_in_pauses(self._is_busy), name="garbage")
         group.create_task(self._audits(), name="audits")
 
-    async def _freeze(self) -> None:
-        """Spare what is noted at the first look, too, from full collections, until that is over."""
-        while self._rows or self._owners or self._reports:
-            await asyncio.sleep(1)
-            gc.freeze()
+    def _is_busy(self) -> bool:
+        """Whether a migration is under way, or anything is due."""
+        moving = len(self.state.objects(ASSIGNMENTS)) > 0
+        return moving or bool(self._rows or self._owners or self._reports)
 
     @property
     def _crds(self) -> dict[str, str]:
