@@ -4,6 +4,7 @@ from itertools import groupby
 from typing import Any
 
 from virtnet.api import AddressLease, NodeNetwork
+from virtnet.api.port_mirror import ClusterPortMirror
 from virtnet.kube import kinds
 from virtnet.kube.kinds import CRDS, EVENTS, IPAM_CLAIMS, NADS, NAMESPACES, NODES, PODS, SERVICE_CIDRS, VMIS, VMS, Kind
 from virtnet.kube.watched import BY_WEBHOOK
@@ -11,7 +12,7 @@ from virtnet.kube.watched import BY_WEBHOOK
 ACCOUNT = {"name": "virtnet-webhook", "namespace": "virtnet"}
 _WATCH = ("list", "watch")
 _READ = ("get", *_WATCH)
-_NEVER_BY_NAME = (NODES, SERVICE_CIDRS, kinds.of(NodeNetwork))
+_NEVER_BY_NAME = (NODES, SERVICE_CIDRS, kinds.of(NodeNetwork), kinds.of(ClusterPortMirror))
 """What checks look for among all of these."""
 _FURTHER = (
     (CRDS, ("get",)),  # whether an object was deleted, or went with the definition of its kind

@@ -34,7 +34,7 @@ UNSEEN = {
 
 BY_CHANCE = {
     "virtnet-controller get addressleases.virtnet.dev": "where the news of a VM comes before that of its leases",
-    "virtnet-node get nodenetworks.virtnet.dev": "where a guest has moved before the watch has told of its handoff",
+    "virtnet-node get nodenetworks.virtnet.dev": "while it is to let go of a port",
     "virtnet-controller patch nodenetworks.virtnet.dev/status": "where a chassis is missing (tests/lab/test_nodes.py)",
 }
 """What a lab shows or does not: which of two watches tells first."""
