@@ -18,6 +18,7 @@ from tests.attach.datapath import DATAPATH, KERNEL
 from tests.attach.samples import pod_body
 from virtnet.lab.daemon import Daemon
 from virtnet.node.daemon import install_plugin
+from virtnet.node.request import CniError
 
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 120.0 if KERNEL else 60.0
@@ -249,10 +250,15 @@ class Node:
         return done.returncode, json.loads(done.stdout) if done.stdout else None
 
     def add(self, container: str = "c1", *, netns: str = "", **given: Any) -> dict[str, Any]:
-        """ADD, which must succeed; its result."""
-        code, answer = self.cni("ADD", container=container, netns=netns or self.sandbox(), **given)
-        assert code == 0, answer
-        return dict(answer)
+        """ADD, which must succeed; its result. As a runtime does, it asks again where the daemon is to learn first."""
+        netns = netns or self.sandbox()
+        end = time.monotonic() + SECONDS
+        while True:
+            code, answer = self.cni("ADD", container=container, netns=netns, **given)
+            if code == 0:
+                return dict(answer)
+            assert dict(answer).get("code") == CniError.TRY_AGAIN, answer
+            assert time.monotonic() < end, answer
 
     def refused(self, command: str = "ADD", **given: Any) -> dict[str, Any]:
         """A request that must fail; its error."""

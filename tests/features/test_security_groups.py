@@ -1,63 +1,17 @@
 """Which groups a NIC is in, and what a group's rules become."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.topology.samples import port, subnet
-from virtnet.api import ClusterSubnet, Subnet
-from virtnet.api.meta import Metadata
-from virtnet.api.security_group import ClusterSecurityGroup, SecurityGroup, SecurityGroupSpec, mistake
+from tests.features.groups import NOT_DB, PORT, WEB, cluster_group, graph_of, group, matches
+from tests.topology.samples import subnet
+from virtnet.api.security_group import mistake
 from virtnet.engine.feature import Invalid
 from virtnet.engine.graph import Graph
-from virtnet.engine.keys import ObjectKey
-from virtnet.features.group_membership import CLUSTER_GROUPS, GROUPS, membership_of
-from virtnet.features.security_groups import check_group, compile_group, group_in_use, groups_of_port, rows_of_port
-from virtnet.features.sources import CLUSTER_SUBNETS, INSTANCES, SUBNETS, VMS
-from virtnet.features.workloads import Vm, VmInstance
-from virtnet.topology.rows import Row
-
-PORT = port(subnet(), 10)
-VM = ObjectKey("VirtualMachine", "demo", "vm10")
-VMI = VM._replace(kind="VirtualMachineInstance")
-WEB = {"matchLabels": {"app": "web"}}
-NOT_DB = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]}
-
-
-def group(name: str, namespace: str = "demo", **spec: Any) -> SecurityGroup:
-    return SecurityGroup(metadata=Metadata(name=name, namespace=namespace), spec=SecurityGroupSpec.model_validate(spec))
-
-
-def cluster_group(name: str, **spec: Any) -> ClusterSecurityGroup:
-    return ClusterSecurityGroup(metadata=Metadata(name=name), spec=SecurityGroupSpec.model_validate(spec))
-
-
-def graph_of(
-    *objects: SecurityGroup | ClusterSecurityGroup | Subnet | ClusterSubnet,
-    names: tuple[str, ...] | None = None,
-    template: Mapping[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> Graph:
-    """What there is; ``names``: the groups that the VM names for its NIC; ``labels``: of its instance, if it runs."""
-    graph = Graph()
-    collections = {
-        SecurityGroup: GROUPS,
-        ClusterSecurityGroup: CLUSTER_GROUPS,
-        Subnet: SUBNETS,
-        ClusterSubnet: CLUSTER_SUBNETS,
-    }
-    for one in (subnet(), *objects):
-        graph.put(collections[type(one)], ObjectKey.of(one), one)
-    graph.put(
-        VMS,
-        VM,
-        Vm("demo/vm10", "u", security_groups={"net": names} if names is not None else {}, labels=template or {}),
-    )
-    if labels is not None:
-        graph.put(INSTANCES, VMI, VmInstance(uid="i", labels=labels))
-    return graph
+from virtnet.features.group_membership import membership_of
+from virtnet.features.security_groups import check_group, group_in_use, groups_of_port, rows_of_port
 
 
 @pytest.mark.parametrize(
@@ -122,131 +76,6 @@ def graph_of(
 def test_the_groups_of_a_nic(graph: Graph, groups: list[str], missing: tuple[str, ...]) -> None:
     found = graph.peek(partial(membership_of, PORT))
     assert ([str(one.key) for one in found.groups], found.missing) == (groups, missing)
-
-
-def matches(graph: Graph, of: SecurityGroup | ClusterSecurityGroup) -> list[tuple[str, int, str, str]]:
-    """Its ACLs: direction, priority, action, and the match without the port's group."""
-    rows = graph.peek(partial(compile_group, ObjectKey.of(of))).rows
-    assert rows is not None
-    return sorted(
-        (
-            text(row, "direction"),
-            number(row),
-            text(row, "action"),
-            text(row, "match").replace(text(rows[0], "name"), "G"),
-        )
-        for row in rows[1:]
-    )
-
-
-def text(row: Row, column: str) -> str:
-    return str(row.columns[column])
-
-
-def number(row: Row) -> int:
-    value = row.columns["priority"]
-    assert isinstance(value, int)
-    return value
-
-
-IN_SERVICES = (
-    "to-lport",
-    2400,
-    "allow-stateless",
-    "((outport == @G) && ((udp.src == 67 && udp.dst == 68) || (udp.src == 547 && udp.dst == 546)"
-    " || (ip4 && ip.proto == 2)))",
-)
-IN_DROP = ("to-lport", 1000, "drop", "((outport == @G) && (ip))")
-NOTHING = (1, "allow-related", "((outport == @G) && (0))")
-"""Without an ACL of this action answers to what the NIC sends would not pass."""
-HTTP = {"protocol": "TCP", "port": 80}
-
-
-@pytest.mark.parametrize(
-    ("rules", "acls"),
-    [
-        pytest.param([], [NOTHING], id="nothing passes"),
-        pytest.param([{}], [(2000, "allow-related", "((outport == @G) && (ip))")], id="everything"),
-        pytest.param(
-            [{"ports": [HTTP, {"protocol": "UDP", "port": 53, "endPort": 54}, {"protocol": "ICMP", "icmpType": 8}]}],
-            [
-                (
-                    2000,
-                    "allow-related",
-                    "((outport == @G) && (ip) && ((tcp.dst == 80) || ((udp.dst >= 53) && (udp.dst <= 54))"
-                    " || (icmp4.type == 8)))",
-                )
-            ],
-            id="ports",
-        ),
-        pytest.param(
-            [{"peers": [{"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}, {"cidr": "fd00::/64"}]}],
-            [
-                (
-                    2000,
-                    "allow-related",
-                    "((outport == @G) && (ip) && (((ip4.src == {10.0.0.0/8}) && (!(ip4.src == {10.1.0.0/16})))"
-                    " || (ip6.src == {fd00::/64})))",
-                )
-            ],
-            id="what is left out of one network is let in by another",
-        ),
-        pytest.param(
-            [{"peers": [{"securityGroup": "web"}]}],
-            [(2000, "allow-related", "((outport == @G) && (ip) && ((ip4.src == $G_ip4) || (ip6.src == $G_ip6)))")],
-            id="its own members",
-        ),
-        pytest.param([{"peers": [{"securityGroup": "gone"}, {"subnet": "gone"}]}], [NOTHING], id="not there"),
-        pytest.param(
-            [{"peers": [{"subnet": "blue"}]}],
-            [(2000, "allow-related", "((outport == @G) && (ip) && (ip4.src == {10.10.0.0/24}))")],
-            id="a Subnet",
-        ),
-        pytest.param(
-            [{"ports": [HTTP]}, {"ports": [HTTP]}],
-            [(2000, "allow-related", "((outport == @G) && (ip) && (tcp.dst == 80))")],
-            id="twice",
-        ),
-    ],
-)
-def test_the_rules_of_a_group(rules: list[Any], acls: list[tuple[int, str, str]]) -> None:
-    web = group("web", ingress=rules)
-    wanted = [IN_SERVICES, IN_DROP, *(("to-lport", *one) for one in acls)]
-    assert matches(graph_of(web), web) == sorted(wanted)
-
-
-def test_a_direction_of_which_a_group_says_nothing_is_free() -> None:
-    web = group("web", egress=[], stateful=False)
-    assert [one[:3] for one in matches(graph_of(web), web)] == [
-        ("from-lport", 1000, "drop"),
-        ("from-lport", 2400, "allow-stateless"),
-    ]
-
-
-def test_an_administrators_rules_come_before_those_of_tenants() -> None:
-    guard = cluster_group("guard", ingress=[{"action": "Deny", "ports": [HTTP]}, {}])
-    found = {(one[1], one[2]) for one in matches(graph_of(guard), guard)}
-    assert found == {(2400, "allow-stateless"), (2300, "drop"), (2200, "allow-related"), (1000, "drop")}
-
-
-def test_denials_alone_leave_the_rest_to_others() -> None:
-    guard = cluster_group("guard", egress=[{"action": "Deny", "ports": [HTTP]}])
-    assert {one[:3] for one in matches(graph_of(guard), guard)} == {
-        ("from-lport", 2400, "allow-stateless"),
-        ("from-lport", 2300, "drop"),
-    }
-    graph = graph_of(cluster_group("guard", selector={}, egress=[{"action": "Deny", "ports": [HTTP]}]))
-    assert not graph.peek(partial(membership_of, PORT)).tracked
-
-
-def test_what_opens_no_connection_may_pass_untracked() -> None:
-    web = group("web", ingress=[], establishedByFlags=True)
-    assert (
-        "to-lport",
-        2000,
-        "allow-stateless",
-        "((outport == @G) && (tcp) && (!(tcp.flags == 0x002/0x012)))",
-    ) in matches(graph_of(web), web)
 
 
 def test_a_nic_whose_group_is_not_there_is_shut() -> None:
