@@ -13,7 +13,7 @@ import pytest
 
 from tests.attach.kubelet import Kubelet
 from tests.attach.samples import journaled
-from tests.hardware.igb import Igb
+from tests.hardware.igb import PCI, Igb
 from tests.hardware.netdevsim import DEVICE, netdevsim, set_mode
 from tests.nic_policies.rig import no_switch
 from virtnet.api import ConfiguredNic, PlacedNicPolicy
@@ -85,6 +85,28 @@ async def test_a_nic_becomes_what_its_policy_says_and_what_it_was(pf: Igb, tmp_p
     async with daemon(tmp_path) as policies:
         assert await told(policies) == {}
         assert has(pf) == (0, 1500, False)
+
+
+def vf_drivers(pf: Igb) -> list[str]:
+    """Of each virtual function."""
+    return [(PCI / "devices" / pf.vf(number) / "driver").resolve().name for number in range(pf.vfs)]
+
+
+async def test_virtual_functions_have_the_driver_that_is_said(pf: Igb, tmp_path: Path) -> None:
+    async with daemon(tmp_path) as policies:
+        nic = (await told(policies, policy(pf, vfs=2, vf_driver="vfio-pci")))[pf.address]
+        assert (nic.ready, nic.vf_driver, vf_drivers(pf)) == (True, "vfio-pci", ["vfio-pci"] * 2)
+        assert await told(policies) == {}
+        assert pf.vfs == 0
+        pf.set_vfs(2)
+        assert (await told(policies, policy(pf, vf_driver="vfio-pci")))[pf.address].ready
+        assert vf_drivers(pf) == ["vfio-pci"] * 2
+        assert await told(policies) == {}
+        assert vf_drivers(pf) == ["igbvf"] * 2
+        nic = (await told(policies, policy(pf, vf_driver="nosuch")))[pf.address]
+        assert (nic.reason, "the kernel has no driver nosuch: load its module" in nic.message) == ("Refused", True)
+        assert vf_drivers(pf) == ["igbvf"] * 2
+    pf.set_vfs(0)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ TOLD: dict[str, NicObstacle | None] = {
     "hw-offload that is managed by others, and otherwise": obstacles.setting_differs("hw-offload", "false", "true"),
     "a CPU that the node has not": obstacles.no_such_cpu(64, 8),
     "no Open vSwitch": obstacles.switch_away(),
-    "a NIC that the node itself needs": obstacles.carries(NOW, "has a default route of the node"),
+    "a NIC that the node itself needs": obstacles.carries(NOW.name, "has a default route of the node"),
     "a virtual function that a pod has": obstacles.in_use(NOW, [(2, VF, "demo/db")]),
     "a kubelet that does not answer": obstacles.unseen(NOW, "the kubelet at SOCKET does not tell: ERROR"),
     "an error of the kernel's": obstacles.failed(NOW, OSError(errno.EIO, os.strerror(errno.EIO))),

@@ -23,7 +23,10 @@ POLICY = st.builds(
 )
 
 
-def policy(**says: int) -> NicSettings:
+UP = PfSettings(up=True, mtu=1500, vfs=0)
+
+
+def policy(**says: Any) -> NicSettings:
     return NicSettings.model_validate({**ANY, **says})
 
 
@@ -58,9 +61,23 @@ def carried_out(planned: Sequence[PfStep], now: PfSettings) -> PfSettings:
         pytest.param(PfSettings(up=False, mtu=1500, vfs=4), {"vfs": 0}, ["0 VFs"], id="none"),
         pytest.param(PfSettings(up=False, mtu=1500, vfs=4), {"mtu": 9000}, ["MTU 9000"], id="what is not said stays"),
         pytest.param(PfSettings(up=True, mtu=9000, vfs=4), {"vfs": 4, "mtu": 9000}, [], id="as it is"),
+        pytest.param(UP, {"vfs": 4, "vfDriver": "vfio-pci"}, ["4 VFs"], id="what comes has a driver of its own first"),
+        pytest.param(
+            UP.model_copy(update={"vfs": 4, "vf_driver": "iavf"}),
+            {"vfs": 4, "vfDriver": "vfio-pci"},
+            ["VF driver vfio-pci"],
+            id="then the one that is said",
+        ),
+        pytest.param(
+            UP.model_copy(update={"vfs": 4, "vf_driver": ""}),
+            {"vfDriver": "vfio-pci"},
+            ["VF driver vfio-pci"],
+            id="those without, or with several",
+        ),
+        pytest.param(UP, {"vfDriver": "vfio-pci"}, [], id="there are none to have it"),
     ],
 )
-def test_the_steps(now: PfSettings, says: dict[str, int], planned: list[str]) -> None:
+def test_the_steps(now: PfSettings, says: dict[str, Any], planned: list[str]) -> None:
     assert [str(step) for step in steps(now, target(policy(**says), PfSettings()))] == planned
 
 
@@ -98,6 +115,18 @@ def test_the_mode_of_an_eswitch_changes_when_its_driver_takes_that(
 ) -> None:
     now, wanted = (PfSettings(up=True, mtu=1500, eswitch_mode=mode, vfs=vfs) for mode, vfs in (before, after))
     assert [str(step) for step in steps(now, wanted, driver)] == planned
+
+
+def test_drivers_of_virtual_functions_come_back_with_them() -> None:
+    """Those that were there had another than they take by themselves."""
+    there = PfSettings(up=True, mtu=1500, vfs=4, vf_driver="vfio-pci")
+    found = found_before(PfSettings(), there, steps(there, target(policy(vfs=8), PfSettings())))
+    assert found == PfSettings(vfs=4, vf_driver="vfio-pci")
+    made = PfSettings(up=True, mtu=1500, vfs=8, vf_driver="iavf")
+    assert [str(step) for step in steps(made, target(policy(vfs=8), found))] == ["VF driver vfio-pci"]
+    assert [str(step) for step in steps(made, target(None, found))] == ["0 VFs", "4 VFs"]
+    back = PfSettings(up=True, mtu=1500, vfs=4, vf_driver="iavf")
+    assert [str(step) for step in steps(back, target(None, found))] == ["VF driver vfio-pci"]
 
 
 def test_only_setting_a_nic_up_leaves_its_virtual_functions_alone() -> None:

@@ -14,7 +14,7 @@ NIC_POLICIES = {
             "that say nothing",
             nic_policy(vfs=None),
             SCHEMA,
-            "spec: Invalid value: say one of vfs, mtu, eswitchMode, hwOffload and dpdk, or several",
+            "spec: Invalid value: say one of vfs, mtu, vfDriver, eswitchMode, hwOffload and dpdk, or several",
         ),
         Row(
             "an address that is none",
@@ -39,7 +39,7 @@ NIC_POLICIES = {
             "virtual functions of no NICs",
             {**nic_policy(), "spec": {"vfs": 4}},
             SCHEMA,
-            "spec: Invalid value: vfs, mtu and eswitchMode are of NICs: say in nics of which",
+            "spec: Invalid value: vfs, mtu, vfDriver and eswitchMode are of NICs: say in nics of which",
         ),
         Row(
             "a CPU that is none",

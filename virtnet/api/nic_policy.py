@@ -78,6 +78,10 @@ class NicSettings(Spec):
     )
     vfs: int | None = Field(default=None, ge=0, le=4096, description="How many virtual functions each has; 0 for none.")
     mtu: int | None = Field(default=None, ge=576, le=65535, description="The MTU of its interface.")
+    vf_driver: DriverName | None = Field(
+        default=None,
+        description="The driver of all its virtual functions, such as vfio-pci for VMs; without, they keep theirs.",
+    )
     eswitch_mode: EswitchMode | None = Field(
         default=None, description="The mode of its eswitch: in switchdev, virtual functions have representors."
     )
@@ -101,13 +105,13 @@ class NicPolicySpec(NicSettings):
 
     model_config = _rules(
         _one_of(
-            ("vfs", "mtu", "eswitchMode", "hwOffload", "dpdk"),
+            ("vfs", "mtu", "vfDriver", "eswitchMode", "hwOffload", "dpdk"),
             "has(self.{0})",
-            "say one of vfs, mtu, eswitchMode, hwOffload and dpdk, or several",
+            "say one of vfs, mtu, vfDriver, eswitchMode, hwOffload and dpdk, or several",
         ),
         (
-            "has(self.nics) || !(has(self.vfs) || has(self.mtu) || has(self.eswitchMode))",
-            "vfs, mtu and eswitchMode are of NICs: say in nics of which",
+            "has(self.nics) || !(has(self.vfs) || has(self.mtu) || has(self.vfDriver) || has(self.eswitchMode))",
+            "vfs, mtu, vfDriver and eswitchMode are of NICs: say in nics of which",
         ),
     )
 
@@ -130,6 +134,7 @@ class ConfiguredNic(Spec):
     interface: str = Field(default="", description="Its network interface.")
     vfs: int = Field(default=0, description="How many virtual functions it has.")
     mtu: int = Field(default=0, description="The MTU of its interface.")
+    vf_driver: str = Field(default="", description="The driver of all its virtual functions; empty where they differ.")
     eswitch_mode: str = Field(default="", description="The mode of its eswitch; empty where it has none.")
     ready: bool = Field(default=False, description="Whether it is as the policy says.")
     reason: str = Field(default="", description="One CamelCase word for programs.")

@@ -47,6 +47,7 @@ def _placed(policy: NicPolicy) -> PlacedNicPolicy:
         nics=spec.nics,
         vfs=spec.vfs,
         mtu=spec.mtu,
+        vf_driver=spec.vf_driver,
         eswitch_mode=spec.eswitch_mode,
         hw_offload=spec.hw_offload,
         dpdk=spec.dpdk,

@@ -57,19 +57,26 @@ class NicKernel:
         uplink = nic.uplink.name if nic.uplink else ""
         message = _link(netlink, uplink) if uplink else None
         up, mtu, mtus = _told(message) if message is not None else (None, None, (0, 0))
+        virtual = {
+            tree.target(f"{path}/{link}", PCI_ADDRESS): int(link.removeprefix("virtfn"))
+            for link in tree.entries(path, _VF_LINK)
+        }
+        drivers = {tree.target(f"{_directory(address)}/driver") for address in virtual}
         return PfNow(
             address=nic.physical.address,
             interface=uplink if message is not None else "",
             driver=nic.physical.driver,
             settings=PfSettings(
-                up=up, mtu=mtu, vfs=None if vfs == _NOT_TOLD else vfs, eswitch_mode=_eswitch_mode(nic.physical.address)
+                up=up,
+                mtu=mtu,
+                vfs=None if vfs == _NOT_TOLD else vfs,
+                vf_driver=(drivers.pop() if len(drivers) == 1 else "") if virtual else None,
+                eswitch_mode=_eswitch_mode(nic.physical.address),
             ),
             mtus=mtus,
             total_vfs=tree.number(f"{path}/sriov_totalvfs", _NOT_TOLD),
-            virtual={
-                tree.target(f"{path}/{link}", PCI_ADDRESS): int(link.removeprefix("virtfn"))
-                for link in tree.entries(path, _VF_LINK)
-            },
+            virtual=virtual,
+            virtual_interfaces=tuple(one.name for function in nic.virtual.values() for one in function.interfaces),
         )
 
     def _carry_out(self, netlink: IPRoute, now: PfNow, planned: Sequence[PfStep]) -> None:
@@ -91,12 +98,11 @@ class NicKernel:
                 devlink.set_eswitch_mode(_bus_and_name(now.address), str(step.value))
             return
         if step.setting == "vfs":
-            path = self.sysfs / _directory(now.address) / "sriov_numvfs"
-            descriptor = os.open(path, os.O_WRONLY)
-            try:
-                os.write(descriptor, str(step.value).encode())
-            finally:
-                os.close(descriptor)
+            self._write(f"{_directory(now.address)}/sriov_numvfs", str(step.value))
+            return
+        if step.setting == "vf_driver":
+            for address in now.virtual or ():
+                self._bind(address, str(step.value))
             return
         message = _link(netlink, now.interface)
         if message is None:
@@ -107,6 +113,31 @@ class NicKernel:
         else:
             change: Callable[[IPRoute, int], None] = links.set_up if step.value else links.set_down
             change(netlink, index)
+
+    def _bind(self, address: str, driver: str) -> None:
+        """Give a PCI function a driver; empty: the one that takes it by itself. Raises OSError."""
+        tree, directory = Tree(self.sysfs), _directory(address)
+        if tree.target(f"{directory}/driver") == driver != "":
+            return
+        if driver and not (self.sysfs / "bus/pci/drivers" / driver).is_dir():
+            raise OSError(errno.ENODEV, f"the kernel has no driver {driver}: load its module, as by modprobe")
+        if tree.link(f"{directory}/driver"):
+            self._write(f"{directory}/driver/unbind", address)
+        self._write(f"{directory}/driver_override", driver or "\n")
+        try:
+            self._write("bus/pci/drivers_probe", address)
+        finally:
+            self._write(f"{directory}/driver_override", "\n")
+        if driver and tree.target(f"{directory}/driver") != driver:
+            raise OSError(errno.EIO, f"{address} does not get it; see the kernel's log (dmesg)")
+
+    def _write(self, path: str, text: str) -> None:
+        """One write(2) to a file below sysfs. Raises OSError."""
+        descriptor = os.open(self.sysfs / path, os.O_WRONLY)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
 
 
 def _bus_and_name(address: str) -> str:

@@ -69,6 +69,8 @@ def _differences(policy: NicSettings, now: PfNow) -> Iterator[str]:
         yield f"{now.settings.vfs or 0} VFs, not {policy.vfs}"
     if policy.mtu is not None and policy.mtu != now.settings.mtu:
         yield f"MTU {now.settings.mtu}, not {policy.mtu}"
+    if policy.vf_driver is not None and policy.vf_driver != now.settings.vf_driver and now.settings.vfs:
+        yield f"VF driver {now.settings.vf_driver or 'unset'}, not {policy.vf_driver}"
     mode = now.settings.eswitch_mode or LEGACY
     if policy.eswitch_mode is not None and policy.eswitch_mode != mode:
         yield f"eswitch mode {mode}, not {policy.eswitch_mode}"
@@ -111,11 +113,11 @@ def switch_away() -> NicObstacle:
     return NicObstacle("OpenVSwitchAway", "Open vSwitch does not answer; is ovsdb-server running?")
 
 
-def carries(now: PfNow, what: str) -> NicObstacle:
-    """``what`` the node has on the NIC."""
+def carries(name: str, what: str) -> NicObstacle:
+    """``what`` the node has on the NIC, or on a virtual function of it."""
     return NicObstacle(
         "CarriesNode",
-        f"{now.name} {what}, and a change could cut the node off; select other NICs, or set this one up at boot and "
+        f"{name} {what}, and a change could cut the node off; select other NICs, or set this one up at boot and "
         "say externallyManaged in a policy for it",
     )
 

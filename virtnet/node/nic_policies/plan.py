@@ -8,7 +8,7 @@ from virtnet.api import NicSettings
 from virtnet.api.meta import Spec
 from virtnet.api.nic_policy import EswitchMode
 
-Setting = Literal["up", "mtu", "vfs", "eswitch_mode"]
+Setting = Literal["up", "mtu", "vfs", "vf_driver", "eswitch_mode"]
 
 MODE_AFTER_VFS = frozenset({"bnxt_en"})
 """Drivers that change the mode of their eswitch only while there are virtual functions; others while there are none."""
@@ -20,6 +20,8 @@ class PfSettings(Spec):
     up: bool | None = None
     mtu: int | None = None
     vfs: int | None = None
+    vf_driver: str | None = None
+    """Of all virtual functions; empty where they differ or have none, which is not put back."""
     eswitch_mode: EswitchMode | None = None
 
 
@@ -38,6 +40,8 @@ class PfNow:
     """-1 where it does not tell."""
     virtual: Mapping[str, int] | None = None
     """The numbers of its virtual functions, by their addresses."""
+    virtual_interfaces: tuple[str, ...] = ()
+    """The network interfaces of these, in the node's namespace."""
 
     @property
     def name(self) -> str:
@@ -67,6 +71,8 @@ class PfStep:
                 return f"{self.value} VFs"
             case "mtu":
                 return f"MTU {self.value}"
+            case "vf_driver":
+                return f"VF driver {self.value}" if self.value else "VFs' own driver"
             case "eswitch_mode":
                 return f"eswitch mode {self.value}"
             case "up":
@@ -80,7 +86,13 @@ def target(policy: NicSettings | None, found: PfSettings) -> PfSettings:
     """
     if policy is None:
         return found
-    says = PfSettings(up=True if policy.vfs else None, mtu=policy.mtu, vfs=policy.vfs, eswitch_mode=policy.eswitch_mode)
+    says = PfSettings(
+        up=True if policy.vfs else None,
+        mtu=policy.mtu,
+        vfs=policy.vfs,
+        vf_driver=policy.vf_driver,
+        eswitch_mode=policy.eswitch_mode,
+    )
     return _either(says, found)
 
 
@@ -109,6 +121,8 @@ def _steps(now: PfSettings, wanted: PfSettings, *, after_vfs: bool) -> Iterator[
         yield PfStep("vfs", vfs, 0)
     if after_vfs and vfs:
         yield from mode
+    if not anew and wanted.vf_driver:  # those that are made anew take one by themselves: that is seen next
+        yield from _changes(now, wanted, "vf_driver")
     if not wanted.up:
         yield from _changes(now, wanted, "up")
 
@@ -122,10 +136,10 @@ def _changes(now: PfSettings, wanted: PfSettings, setting: Setting) -> Iterator[
 def found_before(found: PfSettings, now: PfSettings, planned: Iterable[PfStep]) -> PfSettings:
     """What was found, with the settings that these steps are the first to change.
 
-    With the virtual functions, drivers may change the mode of the eswitch (netdevsim does).
+    With the virtual functions go their drivers, and some drivers change the mode of the eswitch (netdevsim does).
     """
     changed = {step.setting for step in planned}
-    changed |= {"eswitch_mode"} if "vfs" in changed else set()
+    changed |= {"eswitch_mode", "vf_driver"} if "vfs" in changed else set()
     return _either(found, PfSettings(**{name: getattr(now, name) for name in changed}))
 
 
@@ -134,5 +148,6 @@ def _either(first: PfSettings, second: PfSettings) -> PfSettings:
         up=second.up if first.up is None else first.up,
         mtu=second.mtu if first.mtu is None else first.mtu,
         vfs=second.vfs if first.vfs is None else first.vfs,
+        vf_driver=second.vf_driver if first.vf_driver is None else first.vf_driver,
         eswitch_mode=second.eswitch_mode if first.eswitch_mode is None else first.eswitch_mode,
     )

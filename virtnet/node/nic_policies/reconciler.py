@@ -197,8 +197,9 @@ class NicPolicyReconciler:
         """What forbids a change just now."""
         if not any(step.resets for step in planned):
             return None
-        if carried := await self.around.connectivity.on(now.interface):
-            return obstacles.carries(now, carried)
+        for name in (now.interface, *now.virtual_interfaces):
+            if carried := await self.around.connectivity.on(name):
+                return obstacles.carries(name, carried)
         if not now.virtual:
             return None
         if obstacle := self._attached(now, planned):
@@ -235,6 +236,7 @@ def _told(now: PfNow, obstacle: NicObstacle | None) -> ConfiguredNic:
         interface=now.interface,
         vfs=now.settings.vfs or 0,
         mtu=now.settings.mtu or 0,
+        vf_driver=now.settings.vf_driver or "",
         eswitch_mode=now.settings.eswitch_mode or "",
         ready=obstacle is None,
         reason=obstacle.reason if obstacle else "Configured",
