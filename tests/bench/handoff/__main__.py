@@ -8,6 +8,7 @@ stream that the guest sends back. Parts:
 - ways: what virtnet does, beside OVN's rarp strategy as Kube-OVN and Neutron use it, and beside one chassis that is
   switched when the migration is reported done. In these two virtnet's controller is stopped: this program writes.
 - underlay: a VM on a VLAN of the physical network.
+- guarded: all NICs in a stateful security group that lets TCP and ICMP in, and established TCP by its flags.
 - near: peers on the node that the guest leaves, on the one that it goes to, and on a third, on both networks.
 - rate: 1,000 and 5,000 datagrams a second, which the guest only counts, and as many as it can read at most.
 - ports: 2,000 more Ports in OVN.
@@ -23,6 +24,7 @@ JSON goes to $BENCH_JSON, and all figures of each round beside it. Run it alone 
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +40,9 @@ from tests.bench.handoff.flood import flood, line_rate
 from tests.bench.handoff.near import near
 from tests.bench.handoff.rounds import Round, summary
 from tests.bench.handoff.ways import WAYS, Way
-from virtnet.api import Port
+from virtnet.api import Port, Subnet
+from virtnet.api.meta import API_VERSION
+from virtnet.api.security_group import SecurityGroup
 from virtnet.kube import kinds
 from virtnet.lab.demo import manifests
 from virtnet.lab.demo.cluster import Demo, until
@@ -54,6 +58,12 @@ CROWD = 20
 PORTS = 2000
 WRITERS = 8
 VHOST_USER_ROUNDS = 10
+GUARD = {
+    "ingress": [{"ports": [{"protocol": "TCP"}, {"protocol": "ICMP"}]}],
+    "egress": [{}],
+    "establishedByFlags": True,
+}
+GUARDED = f'external_ids:"virtnet/id"="SecurityGroup/{manifests.NAMESPACE}/guard"'
 DPDK_NODES = 2
 
 Found = dict[str, list[Round]]
@@ -72,6 +82,26 @@ class Run:
 
     def underlay(self) -> Found:
         return {"underlay": self._arena("lan").run("underlay", WAYS["virtnet"], self._rounds)}
+
+    def guarded(self) -> Found:
+        arena = self._arena("blue")
+        body = {"apiVersion": API_VERSION, "kind": "SecurityGroup", "metadata": {"name": "guard"}, "spec": GUARD}
+        self._lab.ask(lambda cluster: cluster.create(kinds.of(SecurityGroup), body, manifests.NAMESPACE))
+        self._name_groups("guard")
+        until(self._is_guarded, "NICs in their group")
+        try:
+            return {"guarded": arena.run("in a security group", WAYS["virtnet"], self._rounds)}
+        finally:
+            self._name_groups()
+
+    def _is_guarded(self) -> bool:
+        words = ("ovn-nbctl", f"--db={self._lab.names.northbound}", "--bare", "--columns=ports", "find", "Port_Group")
+        asked = subprocess.run(self._lab.command([*words, GUARDED]), capture_output=True, text=True, check=True)
+        return bool(asked.stdout.strip())
+
+    def _name_groups(self, *names: str) -> None:
+        spec = {"spec": {"securityGroups": list(names)}}
+        self._lab.ask(lambda cluster: cluster.patch(kinds.of(Subnet), "blue", spec, manifests.NAMESPACE))
 
     def near(self) -> Found:
         networks = {"overlay": "blue", "underlay": "lan"}
@@ -124,6 +154,7 @@ class Run:
 PARTS: dict[str, Callable[[Run], Found]] = {
     "ways": Run.ways,
     "underlay": Run.underlay,
+    "guarded": Run.guarded,
     "near": Run.near,
     "rate": Run.rate,
     "crowd": Run.crowd,
