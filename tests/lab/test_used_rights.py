@@ -3,7 +3,6 @@
 What they ask a real API server for while a lab does all that they serve, beside what manifests/rbac grants them.
 """
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,7 +164,7 @@ def test_every_right_is_used_and_none_is_lacking(lab: Lab) -> None:
         with suppress(NotInTime):
             until(lambda: {str(right) for right in unused(lab)} <= UNSEEN.keys() | BY_CHANCE.keys(), "all rights used")
     finally:
-        watching.send_signal(signal.SIGINT)
+        watching.terminate()
         watching.wait()
     rights, idle = granted(), {str(right) for right in unused(lab)}
     unneeded = sorted(idle - UNSEEN.keys() - BY_CHANCE.keys())
