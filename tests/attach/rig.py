@@ -282,7 +282,12 @@ class Node:
         self.start_daemon(**environment)
 
     def clean(self) -> None:
-        """No NIC left, whatever the test did."""
-        for network in {ids["virtnet/network"] for ids in self.interfaces().values()} | {"blue-net"}:
-            code, answer = self.cni("GC", network=network, valid=[])
-            assert code == 0, answer
+        """No NIC left, whatever the test did. GC leaves what is worked on, such as a port that is just coming back."""
+
+        def collected() -> bool:
+            for network in {ids["virtnet/network"] for ids in self.interfaces().values()} | {"blue-net"}:
+                code, answer = self.cni("GC", network=network, valid=[])
+                assert code == 0, answer
+            return self.nothing_left
+
+        eventually(collected, "nothing left")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.attach.datapath import DATAPATH
-from tests.attach.rig import Node, run
+from tests.attach.rig import SECONDS, Node, run
 from tests.attach.samples import attachment
 from virtnet.lab import netns
 from virtnet.node.journal import Entry, Journal
@@ -36,7 +36,7 @@ class Site:
         def bound() -> socket.socket:
             wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
             wire.bind((WIRE, 0))
-            wire.settimeout(5)
+            wire.settimeout(SECONDS)
             return wire
 
         return netns.inside(self.outside, bound)
