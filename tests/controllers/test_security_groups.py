@@ -95,22 +95,23 @@ async def test_a_port_that_is_made_anew_is_never_open(world: World) -> None:
     await group(world, "db", ingress=[])
     await name(world, "db", "db")
     await becomes(world, "web", "db", passing=False)
-    watched = asyncio.create_task(_always_in_a_group(world))
-    for _ in range(3):
+    seen: set[str] = set()
+    watched = asyncio.create_task(_always_in_a_group(world, seen))
+    for number in range(1, 4):
+
+        async def looked_at(ports: int = number) -> bool:
+            return watched.done() or len(seen) == ports
+
+        await until(looked_at, "the port, made anew, was looked at")
         world.ovn.nbctl("--if-exists", "lsp-del", f"{world.namespace}/db.blue")
-
-        async def there() -> bool:
-            return f"{world.namespace}/db.blue" in world.lsps()
-
-        await until(there, "the port made anew")
     watched.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watched
     assert not passes(world, "web", "db")
 
 
-async def _always_in_a_group(world: World) -> None:
-    """Fails as soon as the database has the port, and it is in no group."""
+async def _always_in_a_group(world: World, seen: set[str]) -> None:
+    """Fails as soon as the database has the port, and it is in no group. ``seen``: the rows that it has been."""
     while True:
         text = await asyncio.to_thread(
             world.ovn.nbctl,
@@ -122,11 +123,12 @@ async def _always_in_a_group(world: World) -> None:
                 f'name="{world.namespace}/db.blue"',
                 "--",
             ),
-            *("--format=json", "--columns=ports", "list", "Port_Group"),
+            *("--columns=ports", "list", "Port_Group"),
         )
         port, groups = (json.loads(part) for part in text.strip().splitlines()[:2])
         for (uuid,) in port["data"]:
             assert uuid[1] in json.dumps(groups["data"]), "a port is there, and in no group"
+            seen.add(uuid[1])
 
 
 async def test_a_nic_whose_group_is_not_there_yet_is_shut(world: World) -> None:
