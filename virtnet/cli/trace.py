@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, NoReturn, cast
 
 import typer
 
@@ -44,27 +44,24 @@ class Ovn:
 
     def acls(self, flows: Sequence[str]) -> dict[str, Acl]:
         """The ACLs that these flows come from, by flow."""
-        hints = {
-            flow: ids["stage-hint"]
-            for flow in flows
-            for ids in self._external_ids("ovn-sbctl", self.southbound, "Logical_Flow", flow)
-            if "stage-hint" in ids
-        }
-        return {flow: acl for flow, hint in hints.items() for acl in self._acl(hint)}
+        return {flow: acl for flow in flows for hint in self._hint(flow) for acl in self._acl(hint)}
+
+    def _hint(self, flow: str) -> list[str]:
+        """The begin of the uuid of what a flow comes from, if that is told."""
+        rows = self._rows("ovn-sbctl", self.southbound, "Logical_Flow", flow)
+        return [ids["stage-hint"] for ids, _ in rows if "stage-hint" in ids]
 
     def _acl(self, hint: str) -> list[Acl]:
-        rows = self._rows("ovn-nbctl", self.northbound, "ACL", hint, "external_ids", "action")
-        return [
-            Acl(ids.get("virtnet/id", ""), str(action), ids.get("virtnet/rule", ""))
-            for ids, action in ((dict(row[0][1]), row[1]) for row in rows)
-        ]
+        rows = self._rows("ovn-nbctl", self.northbound, "ACL", hint, "action")
+        return [Acl(ids.get("virtnet/id", ""), action, ids.get("virtnet/rule", "")) for ids, (action,) in rows]
 
-    def _external_ids(self, program: str, database: str, table: str, uuid: str) -> list[Mapping[str, str]]:
-        return [dict(row[0][1]) for row in self._rows(program, database, table, uuid, "external_ids")]
-
-    def _rows(self, program: str, database: str, table: str, uuid: str, *columns: str) -> list[list[Any]]:
-        words = ("--format=json", f"--columns={','.join(columns)}", "list", table, uuid)
-        return cast("list[list[Any]]", json.loads(self._run(program, database, *words))["data"])
+    def _rows(
+        self, program: str, database: str, table: str, uuid: str, *columns: str
+    ) -> list[tuple[dict[str, str], list[str]]]:
+        """The external_ids, and further columns of text, of what has such a uuid."""
+        words = ("--format=json", f"--columns={','.join(('external_ids', *columns))}", "list", table, uuid)
+        rows = json.loads(self._run(program, database, *words))["data"]
+        return [(dict(ids), more) for (_, ids), *more in rows]
 
     def _run(self, program: str, database: str, *words: str) -> str:
         if shutil.which(program) is None:
@@ -145,8 +142,9 @@ def _protocol(text: str, number: int) -> Protocol:
 async def _found(vm: str, namespace: str, network: str, address: Address) -> tuple[list[Port], Subnet | ClusterSubnet]:
     """The sender's Port, then those that have the address in its Subnet; and that. Raises ApiError and ValueError."""
     async with await Cluster.connect(agent="virtnet-cli") as cluster:
-        items, _ = await cluster.list(kinds.of(Port), namespace)
-        own = [port for port in map(Port.parse, items) if port.spec.owner.name == vm]
+        items, _ = await cluster.list(kinds.of(Port))
+        ports = [Port.parse(item) for item in items]
+        own = [port for port in ports if (port.namespace, port.spec.owner.name) == (namespace, vm)]
         mine = [port for port in own if network in ("", port.spec.network)]
         if len(mine) != 1:
             networks = ", ".join(sorted(port.spec.network for port in own)) or "none"
@@ -154,9 +152,8 @@ async def _found(vm: str, namespace: str, network: str, address: Address) -> tup
         ref = mine[0].spec.subnet
         model: type[Subnet | ClusterSubnet] = Subnet if ref.kind == "Subnet" else ClusterSubnet
         subnet = model.parse(await cluster.get(kinds.of(model), ref.name, ref.namespace))
-        everywhere, _ = await cluster.list(kinds.of(Port))
-    there = [port for port in map(Port.parse, everywhere) if port.spec.subnet == ref]
-    return [mine[0], *(port for port in there if str(address) in port.spec.addresses)], subnet
+    holders = (port for port in ports if port.spec.subnet == ref and str(address) in port.spec.addresses)
+    return [mine[0], *holders], subnet
 
 
 def _next_hop(address: Address, holders: Sequence[Port], subnet: Subnet | ClusterSubnet) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from virtnet.api import NicPolicy, NicPolicyOnNode, PlacedNicPolicy
+from virtnet.api import NicPolicy, NicPolicyOnNode, NicSettings, PlacedNicPolicy
 from virtnet.api.nic_policy import MOST_POLICIES, NicFailure
 from virtnet.api.strings import invalid
 from virtnet.engine.collection import Collection
@@ -40,19 +40,8 @@ def placed_policies(node: ObjectKey, reader: Reader) -> tuple[PlacedNicPolicy, .
 
 
 def _placed(policy: NicPolicy) -> PlacedNicPolicy:
-    spec = policy.spec
-    return PlacedNicPolicy(
-        name=policy.name,
-        generation=policy.metadata.generation,
-        nics=spec.nics,
-        vfs=spec.vfs,
-        mtu=spec.mtu,
-        vf_driver=spec.vf_driver,
-        eswitch_mode=spec.eswitch_mode,
-        hw_offload=spec.hw_offload,
-        dpdk=spec.dpdk,
-        externally_managed=spec.externally_managed,
-    )
+    settings = {name: getattr(policy.spec, name) for name in NicSettings.model_fields}
+    return PlacedNicPolicy(name=policy.name, generation=policy.metadata.generation, **settings)
 
 
 def report_nic_policy(key: ObjectKey, reader: Reader) -> Report | None:

@@ -83,8 +83,13 @@ def conflict_of(key: ObjectKey, reader: Reader) -> str:
     for tunnel in tunnels_of(mirror):
         eldest = min(reader.by(MIRRORS, "tunnel", tunnel), key=_age)
         if eldest.key != mirror.key:
-            return f"key {tunnel[2]} of collector {tunnel[0]} is ClusterPortMirror {eldest.key}'s; choose others"
+            return _taken(tunnel, eldest)
     return ""
+
+
+def _taken(tunnel: Tunnel, by: ClusterPortMirror) -> str:
+    address, _, number = tunnel
+    return f"key {number} of collector {address} is ClusterPortMirror {by.key}'s; choose others"
 
 
 def _age(mirror: ClusterPortMirror) -> tuple[str, str]:
@@ -158,10 +163,9 @@ def check_mirror(new: ClusterPortMirror, old: ClusterPortMirror | None, reader: 
     if problem := _unfit(new):
         raise Invalid(f"ClusterPortMirror {new.key}: spec.{problem}")
     for tunnel in tunnels_of(new) if old is None or old.spec != new.spec else ():
-        other = next((one.key for one in reader.by(MIRRORS, "tunnel", tunnel) if one.key != new.key), "")
-        if other:
-            said = f"key {tunnel[2]} of collector {tunnel[0]} is ClusterPortMirror {other}'s; choose others"
-            raise Invalid(f"ClusterPortMirror {new.key}: {said}", code=409)
+        other = next((one for one in reader.by(MIRRORS, "tunnel", tunnel) if one.key != new.key), None)
+        if other is not None:
+            raise Invalid(f"ClusterPortMirror {new.key}: {_taken(tunnel, other)}", code=409)
     return ()
 
 

@@ -144,10 +144,4 @@ def found_before(found: PfSettings, now: PfSettings, planned: Iterable[PfStep]) 
 
 
 def _either(first: PfSettings, second: PfSettings) -> PfSettings:
-    return PfSettings(
-        up=second.up if first.up is None else first.up,
-        mtu=second.mtu if first.mtu is None else first.mtu,
-        vfs=second.vfs if first.vfs is None else first.vfs,
-        vf_driver=second.vf_driver if first.vf_driver is None else first.vf_driver,
-        eswitch_mode=second.eswitch_mode if first.eswitch_mode is None else first.eswitch_mode,
-    )
+    return second.model_copy(update=first.model_dump(exclude_none=True))
